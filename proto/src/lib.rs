@@ -1,0 +1,1 @@
+//! The contract between the processes of a cluster: messages, typed ids, typed specs.

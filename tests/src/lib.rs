@@ -1,0 +1,1 @@
+//! Drives the product from outside.

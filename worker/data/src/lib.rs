@@ -1,0 +1,1 @@
+//! The data room: logs in, clean and provable datasets out.

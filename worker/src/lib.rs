@@ -1,0 +1,1 @@
+//! The doer: trains, evaluates and saves its share of a job.
