@@ -1,1 +1,4 @@
 //! The contract between the processes of a cluster: messages, typed ids, typed specs.
+
+pub mod job;
+pub mod sharding;

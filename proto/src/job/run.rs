@@ -1,0 +1,139 @@
+//! What a step is made of, when training ends, what is kept.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sharding::Placement;
+
+/// What a step is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchSpec {
+    /// Sequences of the global batch (of all workers together).
+    pub sequences: u32,
+    /// Micro-batches of a step, M: the unit of work and of the order of sums.
+    pub micro_batches: u32,
+    /// Events of a sequence that are used at most.
+    pub max_len: u32,
+    /// Which part of a longer history is used.
+    pub window: Window,
+    /// Positions that are scored at once against a table shard; bounds the memory of the softmax.
+    pub score_block: u32,
+}
+
+impl Default for BatchSpec {
+    fn default() -> Self {
+        Self { sequences: 128, micro_batches: 8, max_len: 50, window: Window::Last, score_block: 256 }
+    }
+}
+
+/// Which part of a history longer than `max_len` is used in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// The last `max_len` events; one sample a user.
+    Last,
+    /// All events, in consecutive windows of `max_len`; each window is a sample.
+    All,
+}
+
+/// Epochs, clipping, early stopping.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingSpec {
+    /// Passes over the data at most.
+    pub epochs: u32,
+    /// Steps at most; absent: as many as the epochs have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u64>,
+    /// Global norm that gradients are clipped to; absent: no clipping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f32>,
+    /// Stops when validation no longer improves; absent: all epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStoppingSpec>,
+    /// Epochs between validations.
+    pub validate_every: u32,
+    /// Steps between progress records.
+    pub log_every: u32,
+}
+
+impl Default for TrainingSpec {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            max_steps: None,
+            clip_norm: None,
+            early_stopping: None,
+            validate_every: 1,
+            log_every: 20,
+        }
+    }
+}
+
+/// When validation no longer improves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStoppingSpec {
+    /// The metric, `NDCG@10` for instance; `loss`, `log_loss` and `mse` are better when lower.
+    pub metric: String,
+    /// Validations without a new best before training stops.
+    #[serde(default = "default_patience")]
+    pub patience: u32,
+}
+
+/// What evaluation reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationSpec {
+    /// Lengths of the lists.
+    pub ks: Vec<u32>,
+    /// Whether items of the user's history are left out of the ranking (the target itself never is).
+    pub filter_seen: bool,
+}
+
+impl Default for EvaluationSpec {
+    fn default() -> Self {
+        Self { ks: vec![5, 10, 20], filter_seen: true }
+    }
+}
+
+/// How tables are cut and placed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TablesSpec {
+    /// Row blocks of each table, S; fixed for the life of the job.
+    pub row_blocks: u32,
+    /// Placement of each table that the job forces, by table name.
+    pub placement: BTreeMap<String, Placement>,
+}
+
+impl Default for TablesSpec {
+    fn default() -> Self {
+        Self { row_blocks: 8, placement: BTreeMap::new() }
+    }
+}
+
+/// When checkpoints are taken and how many are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointSpec {
+    /// Steps between checkpoints; absent: only at the end of epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every_steps: Option<u64>,
+    /// Epochs between checkpoints.
+    pub every_epochs: u32,
+    /// Checkpoints that are kept besides the best and the last.
+    pub keep: u32,
+}
+
+impl Default for CheckpointSpec {
+    fn default() -> Self {
+        Self { every_steps: None, every_epochs: 1, keep: 2 }
+    }
+}
+
+fn default_patience() -> u32 {
+    3
+}
