@@ -1,3 +1,5 @@
-//! The `muster` binary.
+//! The `muster` binary: everything is in the library, so that a test drives the same entry.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    muster_cli::main()
+}

@@ -1,1 +1,7 @@
-//! Drives the product from outside.
+//! Drives the product from outside: what the integration tests share.
+//!
+//! [`source`] reads the repository as text (for the tidy rules); [`binary`] runs the real program.
+//! Nothing here sleeps: a wait is for a condition, with a deadline.
+
+pub mod binary;
+pub mod source;

@@ -1,0 +1,218 @@
+//! The repository's habits as tests: arrows between crates, sizes, module docs, fences around `unsafe`.
+//!
+//! A rule that cannot be kept is argued in ARCHITECTURE.md, not worked around here.
+
+use muster_tests::source::{RustFile, is_code, manifests, root, rust_files};
+
+/// Which crates of the workspace a crate may see. `muster-tests` and `muster-cli` may see all below them.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("muster-proto", &[]),
+    ("muster-kernels", &[]),
+    ("muster-collective", &[]),
+    ("muster-data", &["muster-proto"]),
+    ("muster-core", &["muster-proto"]),
+    ("muster-worker", &["muster-kernels", "muster-proto", "muster-data", "muster-collective"]),
+    ("muster-coordinator", &["muster-core", "muster-proto"]),
+    (
+        "muster-cli",
+        &[
+            "muster-coordinator",
+            "muster-core",
+            "muster-worker",
+            "muster-data",
+            "muster-collective",
+            "muster-kernels",
+            "muster-proto",
+        ],
+    ),
+    (
+        "muster-tests",
+        &[
+            "muster-cli",
+            "muster-coordinator",
+            "muster-core",
+            "muster-worker",
+            "muster-data",
+            "muster-collective",
+            "muster-kernels",
+            "muster-proto",
+        ],
+    ),
+];
+
+/// Crates from outside that only these crates may use directly.
+const KEEPERS: &[(&str, &[&str])] = &[
+    ("cudarc", &["muster-kernels"]),
+    ("etcd-client", &["muster-coordinator"]),
+    ("axum", &["muster-coordinator", "muster-worker"]),
+];
+
+/// Crates that must stay free of an async runtime: they decide, compute, or block on purpose.
+const WITHOUT_RUNTIME: &[&str] = &["muster-core", "muster-kernels", "muster-collective", "muster-data"];
+
+/// The only files with `unsafe`, and what it is there for.
+const UNSAFE_FILES: &[(&str, &str)] = &[];
+
+/// The most lines of code in one file, tests, blanks and comments not counted.
+const LONGEST_FILE: usize = 400;
+
+fn assert_none(findings: &[String], rule: &str) {
+    assert!(findings.is_empty(), "{rule}:\n  {}", findings.join("\n  "));
+}
+
+/// This file names what it forbids, so the text rules pass over it.
+fn files_under_rules() -> Vec<RustFile> {
+    rust_files().into_iter().filter(|file| file.path != "tests/tests/tidy.rs").collect()
+}
+
+#[test]
+fn crates_see_only_the_crates_below_them() {
+    let mut findings = Vec::new();
+    for manifest in manifests() {
+        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == manifest.name) else {
+            findings.push(format!("{}: crate {} has no row in ARROWS", manifest.path, manifest.name));
+            continue;
+        };
+        for dependency in manifest.dependencies() {
+            if dependency.starts_with("muster-") && !allowed.contains(&dependency.as_str()) {
+                findings.push(format!("{}: {} -> {dependency}", manifest.path, manifest.name));
+            }
+        }
+    }
+    assert_none(&findings, "arrows point downward (ARCHITECTURE.md)");
+}
+
+#[test]
+fn crates_that_decide_or_compute_have_no_async_runtime() {
+    let mut findings = Vec::new();
+    for manifest in manifests().iter().filter(|m| WITHOUT_RUNTIME.contains(&m.name.as_str())) {
+        let runtime = |name: &&String| name.starts_with("tokio") || name.starts_with("tonic");
+        findings.extend(
+            manifest.dependencies().iter().filter(runtime).map(|d| format!("{}: {d}", manifest.path)),
+        );
+    }
+    assert_none(&findings, "no async runtime here");
+}
+
+#[test]
+fn outside_crates_stay_with_their_keepers() {
+    let mut findings = Vec::new();
+    for manifest in manifests() {
+        for (outside, keepers) in KEEPERS {
+            let used = manifest.dependencies().iter().any(|d| d == outside);
+            if used && !keepers.contains(&manifest.name.as_str()) {
+                findings.push(format!("{}: {outside} belongs to {}", manifest.path, keepers.join(", ")));
+            }
+        }
+    }
+    assert_none(&findings, "one keeper per outside crate");
+}
+
+#[test]
+fn every_crate_takes_the_lints_of_the_workspace() {
+    let lints_of_workspace = |manifest: &muster_tests::source::Manifest| {
+        manifest.toml.get("lints").and_then(|l| l.get("workspace")).and_then(toml::Value::as_bool)
+            == Some(true)
+    };
+    let without: Vec<String> =
+        manifests().into_iter().filter(|m| !lints_of_workspace(m)).map(|m| m.path).collect();
+    assert_none(&without, "`[lints] workspace = true` is missing");
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let silent = rust_files().into_iter().filter(|f| !f.text.starts_with("//!")).map(|f| f.path);
+    assert_none(&silent.collect::<Vec<_>>(), "a file opens with `//!` and its purpose");
+}
+
+#[test]
+fn no_file_grows_past_its_limit_without_a_reason() {
+    let mut findings = Vec::new();
+    for file in rust_files() {
+        let n_lines = if file.is_test() {
+            file.numbered().filter(|(_, line)| is_code(line)).count()
+        } else {
+            file.product_lines().filter(|(_, line)| is_code(line)).count()
+        };
+        let limit_line = format!("Longer than {LONGEST_FILE} lines because");
+        if n_lines > LONGEST_FILE && !file.header().contains(&limit_line) {
+            findings.push(format!("{}: {n_lines} code lines", file.path));
+        }
+    }
+    assert_none(&findings, &format!("at most {LONGEST_FILE} code lines, or the header says why"));
+}
+
+#[test]
+fn unsafe_code_stands_only_in_the_listed_files() {
+    let has_unsafe = |file: &RustFile| {
+        let word = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe");
+        file.numbered().any(|(_, line)| is_code(line) && word(line))
+    };
+    let mut findings = Vec::new();
+    for file in files_under_rules() {
+        let listed = UNSAFE_FILES.iter().any(|(path, _)| *path == file.path);
+        match (has_unsafe(&file), listed) {
+            (true, false) => findings.push(format!("{}: not listed in UNSAFE_FILES", file.path)),
+            (false, true) => findings.push(format!("{}: listed, but has no unsafe code", file.path)),
+            _ => {}
+        }
+    }
+    for (path, reason) in UNSAFE_FILES {
+        if !root().join(path).is_file() {
+            findings.push(format!("{path}: listed ({reason}), but not there"));
+        }
+    }
+    assert_none(&findings, "unsafe code is fenced");
+}
+
+#[test]
+fn tests_never_sleep_and_are_never_ignored() {
+    let mut findings = Vec::new();
+    for file in files_under_rules() {
+        for (number, line) in file.test_lines().filter(|(_, line)| is_code(line)) {
+            if line.contains("sleep(") || line.contains("#[ignore") || line.contains("#[should_panic") {
+                findings.push(format!("{}:{number}: {}", file.path, line.trim()));
+            }
+        }
+    }
+    assert_none(&findings, "wait for a condition with a deadline; run every test; match on errors");
+}
+
+#[test]
+fn nothing_is_left_to_do_in_the_text() {
+    let mut findings = Vec::new();
+    for file in files_under_rules() {
+        for (number, line) in file.numbered() {
+            if ["TODO", "FIXME", "XXX", "HACK"].iter().any(|mark| line.contains(mark)) {
+                findings.push(format!("{}:{number}: {}", file.path, line.trim()));
+            }
+        }
+    }
+    assert_none(&findings, "an open end is an issue, not a comment");
+}
+
+#[test]
+fn log_messages_are_lower_case_and_carry_fields() {
+    let levels = ["error!(", "warn!(", "info!(", "debug!(", "trace!("];
+    let mut findings = Vec::new();
+    for file in files_under_rules() {
+        for (number, line) in file.product_lines().filter(|(_, line)| is_code(line)) {
+            let Some(call) = levels.iter().find_map(|level| line.split_once(level)) else { continue };
+            let message = call.1.rsplit_once('"').and_then(|(head, _)| head.rsplit_once('"')).map(|(_, m)| m);
+            let capital = message.and_then(|m| m.chars().next()).is_some_and(char::is_uppercase);
+            let formatted = message.is_some_and(|m| m.contains('{'));
+            if capital || formatted {
+                findings.push(format!("{}:{number}: {}", file.path, line.trim()));
+            }
+        }
+    }
+    assert_none(&findings, "log lower case, with fields instead of formatted text");
+}
+
+#[test]
+fn no_room_is_named_after_nothing() {
+    let nameless = ["utils.rs", "util.rs", "common.rs", "helpers.rs", "misc.rs", "manager.rs", "base.rs"];
+    let found =
+        rust_files().into_iter().filter(|f| nameless.iter().any(|n| f.path.ends_with(&format!("/{n}"))));
+    assert_none(&found.map(|f| f.path).collect::<Vec<_>>(), "name a file after what it holds");
+}
