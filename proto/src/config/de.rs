@@ -23,7 +23,6 @@ pub(super) fn deserialize<T: DeserializeOwned>(root: &mut Node, found: &mut Vec<
     let unknown_keys = RefCell::new(Vec::new());
     let mut spec = None;
     while found.len() < MOST_PROBLEMS {
-        unknown_keys.borrow_mut().clear();
         let reader = Reader { node: root, path: String::new(), unknown_keys: &unknown_keys };
         let error = match T::deserialize(reader) {
             Ok(read) => {
@@ -154,10 +153,13 @@ impl<'n> Reader<'n> {
             if known.contains(&key.as_str()) || matches!(node.value, Value::Removed) {
                 continue;
             }
-            let mut problem =
-                Problem::new(node.line, &join(&self.path, key), unknown("key", key, known));
+            let mut problem = Problem::new(node.line, &join(&self.path, key), unknown("key", key, known));
             problem.is_unknown_key = true;
-            self.unknown_keys.borrow_mut().push(problem);
+            // The same table is read again after each error.
+            let mut unknown_keys = self.unknown_keys.borrow_mut();
+            if !unknown_keys.contains(&problem) {
+                unknown_keys.push(problem);
+            }
         }
     }
 }

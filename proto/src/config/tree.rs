@@ -128,9 +128,9 @@ fn convert(spanned: &Spanned<DeValue<'_>>, starts: &[usize]) -> Result<Node, (us
                 .filter(|number| (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(number))
                 .ok_or_else(|| (line, format!("number {number} does not fit 64 bits")))?,
         ),
-        DeValue::Float(number) => Value::Float(
-            number.as_str().parse().map_err(|_| (line, format!("`{number}` is not a number")))?,
-        ),
+        DeValue::Float(number) => {
+            Value::Float(number.as_str().parse().map_err(|_| (line, format!("`{number}` is not a number")))?)
+        }
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Datetime(datetime) => Value::String(datetime.to_string()),
         DeValue::Array(items) => {
