@@ -1,6 +1,15 @@
 //! The contract between the processes of a cluster: messages, typed ids, typed specs.
 
+pub mod auth;
 pub mod config;
+pub mod dataset;
+pub mod control;
+pub mod convert;
+pub mod fence;
+pub mod ids;
 pub mod job;
+#[cfg(feature = "rpc")]
+pub mod rpc;
 pub mod sharding;
 pub mod units;
+pub mod wire;

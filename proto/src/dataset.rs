@@ -1,0 +1,266 @@
+//! The dataset: how logs are read, cleaned and cut, and what a prepared dataset holds.
+//!
+//! Invariants: which log partition holds a user follows from the user's key and the number of partitions
+//! alone; a manifest says everything a reader relies on, and its digest covers all of it.
+
+mod cleaning;
+mod columns;
+mod inputs;
+mod manifest;
+pub mod time;
+
+use serde::{Deserialize, Serialize};
+
+pub use cleaning::{CleaningSpec, Duplicates, OnInvalid};
+pub use columns::{ColumnsSpec, TimeFormat};
+pub use inputs::{Format, Inputs, ItemTableSpec, SourceSpec};
+pub use manifest::{
+    CleaningReport, Column, ColumnKind, ColumnOf, DatasetManifest, FileEntry, ManifestError, PartitionEntry,
+    SplitCounts,
+};
+
+use crate::config::reference::{Section, section};
+use crate::config::{Problems, Spec};
+
+/// The most log partitions that a dataset can have.
+pub const MAX_PARTITIONS: u32 = 4096;
+
+crate::documented! {
+    /// A dataset file: which logs to read, how to clean them, and how to cut them into log partitions.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct DatasetSpec {
+        /// Name of the dataset, as reports show it.
+        pub name: String,
+        /// `events`: users' sequences of items. `series`: sequences of numbers with a target, for regression.
+        #[serde(default)]
+        pub kind: DatasetKind,
+        /// Input file or files, read in this order; relative to this file, `${NAME}` is an environment variable.
+        pub input: Inputs,
+        /// Format of the input: `csv`, `tsv`, `semicolon`, `jsonl`, `parquet`, or `lines` (user item item ...).
+        pub format: Format,
+        /// Whether the first line names the columns; without it they are named 1, 2, 3 and so on.
+        #[serde(default = "yes")]
+        pub header: bool,
+        /// Number of log partitions; fixed for the life of the dataset.
+        #[serde(default = "default_partitions")]
+        pub partitions: u32,
+        /// Where the input comes from and under which terms.
+        #[serde(default)]
+        pub source: SourceSpec,
+        /// Which columns are read, and as what.
+        #[serde(default)]
+        pub columns: ColumnsSpec,
+        /// Which rows are dropped.
+        #[serde(default)]
+        pub cleaning: CleaningSpec,
+        /// What makes a sequence.
+        #[serde(default)]
+        pub sequences: SequencesSpec,
+        /// What is held out.
+        #[serde(default)]
+        pub split: SplitSpec,
+        /// Tables with attributes of items.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub item_tables: Vec<ItemTableSpec>,
+    }
+}
+
+/// What the sequences of a dataset are made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatasetKind {
+    /// Events of users with items.
+    #[default]
+    Events,
+    /// Rows of numbers with a target.
+    Series,
+}
+
+crate::documented! {
+    /// What makes a sequence.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
+    pub struct SequencesSpec {
+        /// `user`: all events of a user. `session`: all events of a session.
+        pub group_by: GroupBy,
+        /// Sequences with fewer events are dropped, after all other rules.
+        pub min_events: u32,
+    }
+}
+
+impl Default for SequencesSpec {
+    fn default() -> Self {
+        Self { group_by: GroupBy::User, min_events: 1 }
+    }
+}
+
+/// The key that events of one sequence share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupBy {
+    /// The user column.
+    User,
+    /// The session column.
+    Session,
+}
+
+crate::documented! {
+    /// What is held out for validation and test.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
+    pub struct SplitSpec {
+        /// `leave_one_out` (events): a sequence's last event is test, the one before it validation.
+        /// `holdout` (series): whole sequences are held out, by a hash of their key.
+        pub kind: SplitKind,
+        /// Share of sequences for validation; `holdout` only.
+        pub valid: f64,
+        /// Share of sequences for test; `holdout` only.
+        pub test: f64,
+    }
+}
+
+impl Default for SplitSpec {
+    fn default() -> Self {
+        Self { kind: SplitKind::LeaveOneOut, valid: 0.1, test: 0.1 }
+    }
+}
+
+/// How events are held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitKind {
+    /// The last event is test, the one before it validation, where there are three or more.
+    LeaveOneOut,
+    /// Whole sequences are held out.
+    Holdout,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_partitions() -> u32 {
+    64
+}
+
+impl DatasetSpec {
+    /// The sections of the reference page.
+    #[must_use]
+    pub fn sections() -> Vec<Section> {
+        vec![
+            section::<Self>(""),
+            section::<SourceSpec>("source"),
+            section::<ColumnsSpec>("columns"),
+            section::<CleaningSpec>("cleaning"),
+            section::<SequencesSpec>("sequences"),
+            section::<SplitSpec>("split"),
+            section::<ItemTableSpec>("item_tables[]"),
+        ]
+    }
+
+    /// The columns that a prepared dataset has from the events themselves, in their fixed order.
+    #[must_use]
+    pub fn event_columns(&self) -> Vec<(String, ColumnKind)> {
+        self.columns.features().into_iter().map(|feature| (feature.name, feature.kind)).collect()
+    }
+
+    fn check_columns(&self, problems: &mut Problems) {
+        let (columns, is_lines) = (&self.columns, self.format == Format::Lines);
+        let is_series = self.kind == DatasetKind::Series;
+        let missing = |key: &str| format!("is required: the name of the column with the {key}");
+        match self.sequences.group_by {
+            GroupBy::User => {
+                problems.check(is_lines || columns.user.is_some(), "user", || missing("user's key"));
+            }
+            GroupBy::Session => {
+                problems.check(columns.session.is_some(), "session", || missing("session's key"));
+            }
+        }
+        problems.check(is_lines || is_series || columns.item.is_some(), "item", || missing("item's key"));
+        problems.check(!is_series || columns.target.is_some(), "target", || missing("target"));
+        problems
+            .check(!is_series || !columns.numeric.is_empty(), "numeric", || missing("inputs of the series"));
+        problems.check(is_series || columns.target.is_none(), "target", || "is for `kind = \"series\"` only");
+        columns.validate(problems);
+    }
+}
+
+impl Spec for DatasetSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.check(!self.name.trim().is_empty(), "name", || "is empty");
+        problems.check((1..=MAX_PARTITIONS).contains(&self.partitions), "partitions", || {
+            format!("{} is not in 1..={MAX_PARTITIONS}", self.partitions)
+        });
+        problems.check(!self.input.is_empty(), "input", || "names no file");
+        let is_series = self.kind == DatasetKind::Series;
+        problems.check(
+            !(is_series && self.format == Format::Lines),
+            "format",
+            || "`lines` holds items, a series needs columns",
+        );
+        problems.within("columns", |problems| self.check_columns(problems));
+        problems.within("cleaning", |problems| self.cleaning.validate(problems));
+        problems.within("split", |problems| {
+            let (kind, shares) = (self.split.kind, [self.split.valid, self.split.test]);
+            problems.check(
+                shares.iter().all(|share| (0.0..1.0).contains(share)),
+                "valid",
+                || "shares are 0 or more and under 1",
+            );
+            problems.check(shares.iter().sum::<f64>() < 1.0, "test", || "nothing is left to train on");
+            problems.check(
+                is_series == (kind == SplitKind::Holdout),
+                "kind",
+                || "`series` takes `holdout`, `events` take `leave_one_out`",
+            );
+        });
+        for (idx, table) in self.item_tables.iter().enumerate() {
+            problems.within(&format!("item_tables.{idx}"), |problems| table.validate(problems));
+        }
+        self.check_names(problems);
+    }
+}
+
+impl DatasetSpec {
+    /// Jobs refer to columns by name, so that no two may share one.
+    fn check_names(&self, problems: &mut Problems) {
+        let mut seen = std::collections::BTreeSet::from(["item".to_owned()]);
+        for feature in self.columns.features() {
+            problems.check(seen.insert(feature.name.clone()), "columns", || {
+                format!("two columns are named `{}`", feature.name)
+            });
+        }
+        for (idx, table) in self.item_tables.iter().enumerate() {
+            for name in &table.categorical {
+                problems.check(seen.insert(name.clone()), &format!("item_tables.{idx}.categorical"), || {
+                    format!("two columns are named `{name}`")
+                });
+            }
+        }
+    }
+}
+
+/// The log partition that holds a user: the first 8 bytes of BLAKE3 of the key, little endian, modulo P.
+#[must_use]
+pub fn partition_of(user_key: &str, partitions: u32) -> u32 {
+    let hash = u64::from_le_bytes(hash_part(user_key, 0));
+    u32::try_from(hash % u64::from(partitions)).unwrap_or_default()
+}
+
+/// Where a whole sequence falls in 0..1, by bytes 8 to 15 of BLAKE3 of its key: under `test` it is test,
+/// then validation, else training.
+#[must_use]
+pub fn holdout_position(user_key: &str) -> f64 {
+    // 53 bits are what an f64 holds exactly.
+    (u64::from_le_bytes(hash_part(user_key, 8)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+fn hash_part(key: &str, start: usize) -> [u8; 8] {
+    let hash = blake3::hash(key.as_bytes());
+    let mut part = [0; 8];
+    part.copy_from_slice(&hash.as_bytes()[start..start + 8]);
+    part
+}
+
+#[cfg(test)]
+mod tests;
