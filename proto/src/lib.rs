@@ -2,9 +2,9 @@
 
 pub mod auth;
 pub mod config;
-pub mod dataset;
 pub mod control;
 pub mod convert;
+pub mod dataset;
 pub mod fence;
 pub mod ids;
 pub mod job;

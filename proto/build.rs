@@ -1,0 +1,25 @@
+//! Compiles the `.proto` files with `protox`, so that no `protoc` has to be installed.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+const FILES: [&str; 3] = ["muster/v1/common.proto", "muster/v1/worker.proto", "muster/v1/job.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for file in FILES {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("muster.bin"), descriptors.encode_to_vec())?;
+    // Feature `rpc` adds clients and servers; without it only messages are made and tonic is not compiled.
+    let rpc = std::env::var_os("CARGO_FEATURE_RPC").is_some();
+    tonic_prost_build::configure()
+        .build_client(rpc)
+        .build_server(rpc)
+        .btree_map(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

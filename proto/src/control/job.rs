@@ -1,0 +1,152 @@
+//! What clients ask of the coordinator, and what it tells them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Capabilities, DeviceKind, JobPhase, Progress, RankState};
+use crate::fence::Fence;
+use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
+use crate::sharding::TableDecl;
+
+/// A job to train.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// Name for people.
+    pub name: String,
+    /// The job's spec, TOML, as ranks will read it.
+    pub spec_toml: String,
+    /// Where the prepared dataset is, as workers see it.
+    pub dataset_dir: String,
+    /// Where the run's files go, as workers see it.
+    pub run_dir: String,
+    /// Number of ranks.
+    pub world_size: WorldSize,
+    /// Number of micro-batches of a step.
+    pub micro_batches: u32,
+    /// Tables to place.
+    pub tables: Vec<TableDecl>,
+    /// Whether ranks must agree in their numerics.
+    pub reproducible: bool,
+    /// What ranks must compute on; `None` means any, but all alike.
+    pub device: Option<DeviceKind>,
+    /// The numerics that ranks must have, for instance those of the checkpoint that is resumed.
+    pub numerics: Option<String>,
+}
+
+/// How a job is ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelMode {
+    /// At once, without a checkpoint.
+    #[default]
+    Abort,
+    /// After the step at hand, with a checkpoint; the job counts as finished.
+    Drain,
+}
+
+/// One thing that happened to a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobEvent {
+    /// Its number, counted from 1 in each job.
+    pub sequence: u64,
+    /// The generation in which it happened; 0 before the first.
+    pub generation: Generation,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened to a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// It came into another phase.
+    PhaseChanged {
+        /// The phase.
+        phase: JobPhase,
+        /// Why, or what it waits for, for people.
+        reason: String,
+    },
+    /// Training goes on.
+    Progress(Progress),
+    /// A worker is gone.
+    WorkerLost {
+        /// The worker.
+        worker: WorkerId,
+        /// The rank it held.
+        rank: Rank,
+        /// How it showed, for people.
+        reason: String,
+    },
+    /// A checkpoint is complete on all ranks.
+    CheckpointSaved {
+        /// Its step.
+        step: Step,
+        /// Its manifest's path.
+        manifest: String,
+    },
+    /// It ended with a result.
+    Finished {
+        /// Rank 0's summary.
+        summary: serde_json::Value,
+    },
+    /// It ended without a result.
+    Failed {
+        /// What went wrong, for people.
+        error: String,
+    },
+    /// It ended because somebody asked for it.
+    Cancelled,
+    /// The reader was too slow and these events are gone.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+impl EventKind {
+    /// Whether this is the last event of a job.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Finished { .. } | Self::Failed { .. } | Self::Cancelled)
+    }
+}
+
+/// A job at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// Its id.
+    pub job: JobId,
+    /// Its name.
+    pub name: String,
+    /// Where it is in its life.
+    pub phase: JobPhase,
+    /// The last generation; 0 before the first.
+    pub generation: Generation,
+    /// Number of ranks.
+    pub world_size: WorldSize,
+    /// Why it waits, or how it ended, for people; empty while it trains.
+    pub reason: String,
+    /// Last progress, if any.
+    pub progress: Option<Progress>,
+    /// The workers that hold its ranks, in rank order.
+    pub workers: Vec<WorkerId>,
+    /// Where its files are.
+    pub run_dir: String,
+}
+
+/// A worker at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its id.
+    pub worker: WorkerId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// What it is and has.
+    pub capabilities: Capabilities,
+    /// Whether its session is open.
+    pub connected: bool,
+    /// What it works for, if anything, and its rank there.
+    pub assignment: Option<(Fence, Rank)>,
+    /// What it does there, by its last heartbeat.
+    pub running: Option<RankState>,
+}

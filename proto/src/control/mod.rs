@@ -1,0 +1,169 @@
+//! What the control plane talks about, in the types used inside the processes.
+//!
+//! The types on the wire ([`crate::wire`]) convert to and from these in [`crate::convert`].
+
+mod float;
+mod job;
+mod session;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::job::{CancelMode, EventKind, JobEvent, JobStatus, Submission, WorkerStatus};
+pub use self::session::{
+    Directive, Failure, FailureCause, Hello, Peer, PiecesSaved, Prepare, RankState, Registration, Report,
+};
+use crate::ids::Step;
+
+/// What a worker computes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// The host's processor.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        })
+    }
+}
+
+/// A device kind that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a device kind: expected cpu or cuda")]
+pub struct UnknownDevice(pub String);
+
+impl FromStr for DeviceKind {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            other => Err(UnknownDevice(other.to_owned())),
+        }
+    }
+}
+
+/// What a worker is and has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Name of the process, unique among workers and kept over restarts where the platform keeps it.
+    pub name: String,
+    /// Host it runs on.
+    pub host: String,
+    /// CPU threads it may use.
+    pub cpu_threads: u32,
+    /// Memory it may use, in bytes.
+    pub memory_bytes: u64,
+    /// What it computes on.
+    pub device: DeviceKind,
+    /// `HOST:PORT` where its collectives listen.
+    pub data_plane_address: String,
+    /// Names the arithmetic; ranks of a reproducible job agree in it.
+    pub numerics: String,
+    /// Version of the program.
+    pub muster_version: String,
+}
+
+/// How far the training of a job has come, as one rank sees it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Pass over the data, from 0.
+    pub epoch: u32,
+    /// Passes the job asks for.
+    pub epochs: u32,
+    /// Optimizer updates done since the job began.
+    pub step: Step,
+    /// Optimizer updates in a pass.
+    pub steps_per_epoch: u64,
+    /// Loss of the last step, averaged over the global batch.
+    #[serde(with = "float")]
+    pub loss: f64,
+    /// Real target positions over wall seconds of training steps, all ranks together.
+    #[serde(with = "float")]
+    pub tokens_per_second: f64,
+    /// Samples trained since the job began, all ranks together.
+    pub samples: u64,
+    /// Validation metrics by name, where this report closes an evaluation; empty otherwise.
+    #[serde(with = "float::map")]
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// The last step of a rank and how it was spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTiming {
+    /// The step.
+    pub step: Step,
+    /// Time from the start of the step to its first collective: what the rank itself is answerable for.
+    pub before_collective: Duration,
+}
+
+/// What a worker does for its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RankStage {
+    /// Connects and loads.
+    Loading,
+    /// Ready, waits for the start.
+    Ready,
+    /// Computes steps.
+    Training,
+    /// Stops.
+    Stopping,
+}
+
+/// Where a job is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobPhase {
+    /// Waits for workers.
+    Gathering,
+    /// Pieces are assigned to ranks.
+    Planning,
+    /// Ranks connect to each other and load their pieces.
+    Loading,
+    /// Optimizer steps are made.
+    Training,
+    /// Ranks are told to stop and have not all done so.
+    Draining,
+    /// Ended with a result.
+    Finished,
+    /// Ended without a result.
+    Failed,
+    /// Ended because somebody asked for it.
+    Cancelled,
+}
+
+impl JobPhase {
+    /// Whether nothing more will happen to the job.
+    #[must_use]
+    pub fn is_ended(self) -> bool {
+        matches!(self, Self::Finished | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl fmt::Display for JobPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gathering => "gathering",
+            Self::Planning => "planning",
+            Self::Loading => "loading",
+            Self::Training => "training",
+            Self::Draining => "draining",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! What passes over the session between a worker and the coordinator.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Progress, RankStage, StepTiming};
+use crate::fence::Fence;
+use crate::ids::{Incarnation, Rank, Step, WorkerId};
+use crate::sharding::ShardingPlan;
+
+/// What the coordinator answers to a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registration {
+    /// The worker's id.
+    pub worker: WorkerId,
+    /// This life of it.
+    pub incarnation: Incarnation,
+    /// The knob from which the worker derives its intervals and deadlines.
+    pub failure_detection: Duration,
+}
+
+/// Opens a session, first or again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// The worker's id.
+    pub worker: WorkerId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// What it runs, if anything.
+    pub running: Option<Fence>,
+}
+
+/// What a worker does for its job right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankState {
+    /// The assignment.
+    pub fence: Fence,
+    /// What it does.
+    pub stage: RankStage,
+    /// Its last step, once there is one.
+    pub timing: Option<StepTiming>,
+}
+
+/// A rank's share of a durable checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PiecesSaved {
+    /// The checkpoint's step.
+    pub step: Step,
+    /// Number of pieces.
+    pub pieces: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// The manifest's path, from the rank that wrote it.
+    pub manifest: Option<String>,
+}
+
+/// Whose fault a failure is, as far as the rank can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCause {
+    /// Its own: bad input, full disk, not a number.
+    Own,
+    /// Another rank did not answer.
+    Peer,
+    /// It stopped because it was told to.
+    Aborted,
+    /// The code that ran the job panicked.
+    Panic,
+}
+
+/// Why a rank stopped before the end of the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Whose fault it is.
+    pub cause: FailureCause,
+    /// What happened, for people.
+    pub message: String,
+}
+
+/// From a worker to the coordinator.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// Opens the session.
+    Hello(Hello),
+    /// The worker lives.
+    Heartbeat {
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// What it runs, if anything.
+        running: Option<RankState>,
+    },
+    /// The rank waits for the start.
+    JobReady {
+        /// The assignment.
+        fence: Fence,
+    },
+    /// How far the rank is.
+    Progress {
+        /// The assignment.
+        fence: Fence,
+        /// How far.
+        progress: Progress,
+    },
+    /// The rank's share of a checkpoint is durable.
+    PiecesSaved {
+        /// The assignment.
+        fence: Fence,
+        /// What is durable.
+        saved: PiecesSaved,
+    },
+    /// The rank came to the end of the job.
+    Finished {
+        /// The assignment.
+        fence: Fence,
+        /// What it has to say about the run.
+        summary: serde_json::Value,
+    },
+    /// The rank stopped before the end of the job.
+    Failed {
+        /// The assignment.
+        fence: Fence,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// A rank as its peers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its place in the job.
+    pub rank: Rank,
+    /// The worker that holds it.
+    pub worker: WorkerId,
+    /// `HOST:PORT` where its collectives listen.
+    pub address: String,
+}
+
+/// Take this rank.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Prepare {
+    /// The assignment.
+    pub fence: Fence,
+    /// The rank to take.
+    pub rank: Rank,
+    /// All ranks in order, this one among them.
+    pub peers: Vec<Peer>,
+    /// The job's spec, TOML.
+    pub spec_toml: String,
+    /// Where the prepared dataset is.
+    pub dataset_dir: String,
+    /// Where the run's files go.
+    pub run_dir: String,
+    /// Which rank holds which piece.
+    pub plan: ShardingPlan,
+    /// A secret that peers of this generation show to each other.
+    pub collective_token: [u8; 32],
+}
+
+impl fmt::Debug for Prepare {
+    // The token is a secret and the spec is long: neither belongs in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepare")
+            .field("fence", &self.fence)
+            .field("rank", &self.rank)
+            .field("peers", &self.peers)
+            .field("run_dir", &self.run_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// From the coordinator to a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Directive {
+    /// The session is open.
+    Welcome {
+        /// The incarnation that the coordinator knows.
+        incarnation: Incarnation,
+    },
+    /// Take a rank: connect to the peers, load, report ready.
+    Prepare(Box<Prepare>),
+    /// All ranks are ready: begin.
+    Start {
+        /// The assignment.
+        fence: Fence,
+    },
+    /// Stop at once; pending collectives end with an error.
+    Abort {
+        /// The assignment.
+        fence: Fence,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Save a checkpoint soon.
+    Checkpoint {
+        /// The assignment.
+        fence: Fence,
+    },
+    /// Finish the step, save, and end the job as finished early.
+    Drain {
+        /// The assignment.
+        fence: Fence,
+    },
+    /// End the process.
+    Shutdown {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The end that the worker reported is known; it need not be reported again.
+    Acknowledged {
+        /// The assignment that ended.
+        fence: Fence,
+    },
+}

@@ -1,0 +1,60 @@
+//! Wire to domain and back.
+//!
+//! Reading can fail, by a typed error that names the message and the field; writing cannot.
+
+mod common;
+mod job;
+mod session;
+
+pub use self::common::{duration, duration_from};
+
+/// Why a message cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A field that must be there is not.
+    #[error("{message}: field `{field}` is missing")]
+    Missing {
+        /// The message.
+        message: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// An enum's number is not one that this version knows.
+    #[error("{message}: field `{field}` has the unknown value {value}")]
+    UnknownValue {
+        /// The message.
+        message: &'static str,
+        /// The field.
+        field: &'static str,
+        /// The number.
+        value: i32,
+    },
+    /// A value that is out of its range.
+    #[error("{message}: field `{field}` must be {expected}")]
+    OutOfRange {
+        /// The message.
+        message: &'static str,
+        /// The field.
+        field: &'static str,
+        /// What is in range.
+        expected: &'static str,
+    },
+    /// A text that is not JSON.
+    #[error("{message}: field `{field}` is not JSON: {problem}")]
+    Json {
+        /// The message.
+        message: &'static str,
+        /// The field.
+        field: &'static str,
+        /// What the parser says.
+        problem: String,
+    },
+}
+
+fn missing(message: &'static str, field: &'static str) -> Error {
+    Error::Missing { message, field }
+}
+
+fn json(message: &'static str, field: &'static str, text: &str) -> Result<serde_json::Value, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Json { message, field, problem: error.to_string() })
+}

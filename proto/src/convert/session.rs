@@ -1,0 +1,236 @@
+//! Conversions of what passes over a session.
+
+use super::{Error, duration, duration_from, json, missing};
+use crate::control::{
+    Directive, Failure, FailureCause, Hello, Peer, PiecesSaved, Prepare, Registration, Report,
+};
+use crate::fence::Fence;
+use crate::ids::{Incarnation, Rank, Step, WorkerId};
+use crate::wire::{self, session_request as up, session_response as down};
+
+fn fence(fence: Option<wire::Fence>, message: &'static str) -> Result<Fence, Error> {
+    fence.map(Fence::from).ok_or(missing(message, "fence"))
+}
+
+impl From<Registration> for wire::RegisterResponse {
+    fn from(registration: Registration) -> Self {
+        Self {
+            worker: registration.worker.0,
+            incarnation: registration.incarnation.0,
+            failure_detection: Some(duration(registration.failure_detection)),
+        }
+    }
+}
+
+impl TryFrom<wire::RegisterResponse> for Registration {
+    type Error = Error;
+
+    fn try_from(response: wire::RegisterResponse) -> Result<Self, Error> {
+        Ok(Self {
+            worker: WorkerId(response.worker),
+            incarnation: Incarnation(response.incarnation),
+            failure_detection: duration_from(
+                response.failure_detection,
+                "RegisterResponse",
+                "failure_detection",
+            )?,
+        })
+    }
+}
+
+impl From<FailureCause> for wire::FailureCause {
+    fn from(cause: FailureCause) -> Self {
+        match cause {
+            FailureCause::Own => Self::Own,
+            FailureCause::Peer => Self::Peer,
+            FailureCause::Aborted => Self::Aborted,
+            FailureCause::Panic => Self::Panic,
+        }
+    }
+}
+
+fn cause_from(value: i32) -> Result<FailureCause, Error> {
+    match wire::FailureCause::try_from(value) {
+        Ok(wire::FailureCause::Own) => Ok(FailureCause::Own),
+        Ok(wire::FailureCause::Peer) => Ok(FailureCause::Peer),
+        Ok(wire::FailureCause::Aborted) => Ok(FailureCause::Aborted),
+        Ok(wire::FailureCause::Panic) => Ok(FailureCause::Panic),
+        Ok(wire::FailureCause::Unspecified) => Err(missing("Failed", "cause")),
+        Err(_) => Err(Error::UnknownValue { message: "Failed", field: "cause", value }),
+    }
+}
+
+impl From<Report> for wire::SessionRequest {
+    fn from(report: Report) -> Self {
+        let report = match report {
+            Report::Hello(hello) => up::Report::Hello(wire::Hello {
+                worker: hello.worker.0,
+                incarnation: hello.incarnation.0,
+                running: hello.running.map(Into::into),
+            }),
+            Report::Heartbeat { incarnation, running } => up::Report::Heartbeat(wire::Heartbeat {
+                incarnation: incarnation.0,
+                running: running.map(Into::into),
+            }),
+            Report::JobReady { fence } => up::Report::JobReady(wire::JobReady { fence: Some(fence.into()) }),
+            Report::Progress { fence, progress } => up::Report::Progress(wire::ProgressReport {
+                fence: Some(fence.into()),
+                progress: Some(progress.into()),
+            }),
+            Report::PiecesSaved { fence, saved } => up::Report::PiecesSaved(wire::PiecesSaved {
+                fence: Some(fence.into()),
+                step: saved.step.0,
+                pieces: saved.pieces,
+                bytes: saved.bytes,
+                manifest: saved.manifest.unwrap_or_default(),
+            }),
+            Report::Finished { fence, summary } => up::Report::Finished(wire::Finished {
+                fence: Some(fence.into()),
+                summary_json: summary.to_string(),
+            }),
+            Report::Failed { fence, failure } => up::Report::Failed(wire::Failed {
+                fence: Some(fence.into()),
+                cause: wire::FailureCause::from(failure.cause).into(),
+                message: failure.message,
+            }),
+        };
+        Self { report: Some(report) }
+    }
+}
+
+impl TryFrom<wire::SessionRequest> for Report {
+    type Error = Error;
+
+    fn try_from(request: wire::SessionRequest) -> Result<Self, Error> {
+        Ok(match request.report.ok_or(missing("SessionRequest", "report"))? {
+            up::Report::Hello(hello) => Self::Hello(Hello {
+                worker: WorkerId(hello.worker),
+                incarnation: Incarnation(hello.incarnation),
+                running: hello.running.map(Into::into),
+            }),
+            up::Report::Heartbeat(heartbeat) => Self::Heartbeat {
+                incarnation: Incarnation(heartbeat.incarnation),
+                running: heartbeat.running.map(TryInto::try_into).transpose()?,
+            },
+            up::Report::JobReady(ready) => Self::JobReady { fence: fence(ready.fence, "JobReady")? },
+            up::Report::Progress(report) => Self::Progress {
+                fence: fence(report.fence, "ProgressReport")?,
+                progress: report.progress.ok_or(missing("ProgressReport", "progress"))?.into(),
+            },
+            up::Report::PiecesSaved(saved) => Self::PiecesSaved {
+                fence: fence(saved.fence, "PiecesSaved")?,
+                saved: PiecesSaved {
+                    step: Step(saved.step),
+                    pieces: saved.pieces,
+                    bytes: saved.bytes,
+                    manifest: Some(saved.manifest).filter(|path| !path.is_empty()),
+                },
+            },
+            up::Report::Finished(finished) => Self::Finished {
+                fence: fence(finished.fence, "Finished")?,
+                summary: json("Finished", "summary_json", &finished.summary_json)?,
+            },
+            up::Report::Failed(failed) => Self::Failed {
+                fence: fence(failed.fence, "Failed")?,
+                failure: Failure { cause: cause_from(failed.cause)?, message: failed.message },
+            },
+        })
+    }
+}
+
+impl From<Prepare> for wire::Prepare {
+    fn from(prepare: Prepare) -> Self {
+        let peer =
+            |peer: Peer| wire::Peer { rank: peer.rank.0, worker: peer.worker.0, address: peer.address };
+        Self {
+            fence: Some(prepare.fence.into()),
+            rank: prepare.rank.0,
+            peers: prepare.peers.into_iter().map(peer).collect(),
+            spec_toml: prepare.spec_toml,
+            dataset_dir: prepare.dataset_dir,
+            run_dir: prepare.run_dir,
+            plan: Some((&prepare.plan).into()),
+            collective_token: prepare.collective_token.to_vec(),
+        }
+    }
+}
+
+impl TryFrom<wire::Prepare> for Prepare {
+    type Error = Error;
+
+    fn try_from(prepare: wire::Prepare) -> Result<Self, Error> {
+        const MESSAGE: &str = "Prepare";
+        let refuse = |field, expected| Error::OutOfRange { message: MESSAGE, field, expected };
+        let token = prepare.collective_token.as_slice().try_into();
+        let peers: Vec<Peer> = prepare
+            .peers
+            .into_iter()
+            .map(|peer| Peer { rank: Rank(peer.rank), worker: WorkerId(peer.worker), address: peer.address })
+            .collect();
+        if !peers.iter().zip(0..).all(|(peer, rank)| peer.rank == Rank(rank)) {
+            return Err(refuse("peers", "one entry a rank, in rank order"));
+        }
+        if prepare.rank as usize >= peers.len() {
+            return Err(refuse("rank", "less than the number of peers"));
+        }
+        Ok(Self {
+            fence: fence(prepare.fence, MESSAGE)?,
+            rank: Rank(prepare.rank),
+            peers,
+            spec_toml: prepare.spec_toml,
+            dataset_dir: prepare.dataset_dir,
+            run_dir: prepare.run_dir,
+            plan: prepare.plan.ok_or(missing(MESSAGE, "plan"))?.try_into()?,
+            collective_token: token.map_err(|_| refuse("collective_token", "32 bytes"))?,
+        })
+    }
+}
+
+impl From<Directive> for wire::SessionResponse {
+    fn from(directive: Directive) -> Self {
+        let directive = match directive {
+            Directive::Welcome { incarnation } => {
+                down::Directive::Welcome(wire::Welcome { incarnation: incarnation.0 })
+            }
+            Directive::Prepare(prepare) => down::Directive::Prepare((*prepare).into()),
+            Directive::Start { fence } => down::Directive::Start(wire::Start { fence: Some(fence.into()) }),
+            Directive::Abort { fence, reason } => {
+                down::Directive::Abort(wire::Abort { fence: Some(fence.into()), reason })
+            }
+            Directive::Checkpoint { fence } => {
+                down::Directive::Checkpoint(wire::Checkpoint { fence: Some(fence.into()) })
+            }
+            Directive::Drain { fence } => down::Directive::Drain(wire::Drain { fence: Some(fence.into()) }),
+            Directive::Shutdown { reason } => down::Directive::Shutdown(wire::Shutdown { reason }),
+            Directive::Acknowledged { fence } => {
+                down::Directive::Acknowledged(wire::Acknowledged { fence: Some(fence.into()) })
+            }
+        };
+        Self { directive: Some(directive) }
+    }
+}
+
+impl TryFrom<wire::SessionResponse> for Directive {
+    type Error = Error;
+
+    fn try_from(response: wire::SessionResponse) -> Result<Self, Error> {
+        Ok(match response.directive.ok_or(missing("SessionResponse", "directive"))? {
+            down::Directive::Welcome(welcome) => {
+                Self::Welcome { incarnation: Incarnation(welcome.incarnation) }
+            }
+            down::Directive::Prepare(prepare) => Self::Prepare(Box::new(prepare.try_into()?)),
+            down::Directive::Start(start) => Self::Start { fence: fence(start.fence, "Start")? },
+            down::Directive::Abort(abort) => {
+                Self::Abort { fence: fence(abort.fence, "Abort")?, reason: abort.reason }
+            }
+            down::Directive::Checkpoint(checkpoint) => {
+                Self::Checkpoint { fence: fence(checkpoint.fence, "Checkpoint")? }
+            }
+            down::Directive::Drain(drain) => Self::Drain { fence: fence(drain.fence, "Drain")? },
+            down::Directive::Shutdown(shutdown) => Self::Shutdown { reason: shutdown.reason },
+            down::Directive::Acknowledged(known) => {
+                Self::Acknowledged { fence: fence(known.fence, "Acknowledged")? }
+            }
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! Follows a job's events over broken connections.
+
+use std::time::Duration;
+
+use tonic::Streaming;
+
+use super::{Authorized, Error, Target};
+use crate::control::JobEvent;
+use crate::ids::JobId;
+use crate::wire;
+use crate::wire::job_service_client::JobServiceClient;
+
+/// The events of a job, each once and in order.
+#[derive(Debug)]
+pub struct Watch {
+    target: Target,
+    client: JobServiceClient<Authorized>,
+    job: JobId,
+    seen: u64,
+    stream: Option<Streaming<wire::WatchJobResponse>>,
+    done: bool,
+}
+
+impl Watch {
+    pub(super) fn new(target: Target, client: JobServiceClient<Authorized>, job: JobId, seen: u64) -> Self {
+        Self { target, client, job, seen, stream: None, done: false }
+    }
+
+    /// The next event; `None` after the job's last one or after an error.
+    ///
+    /// A broken stream is opened again for as long as the target's deadline allows. Cancel safe.
+    pub async fn next(&mut self) -> Option<Result<JobEvent, Error>> {
+        if self.done {
+            return None;
+        }
+        let deadline = tokio::time::Instant::now() + self.target.deadline;
+        let mut pause = Duration::from_millis(20);
+        loop {
+            let problem = match self.try_next().await {
+                Ok(event) => {
+                    self.seen = self.seen.max(event.sequence);
+                    self.done = event.kind.is_last();
+                    return Some(Ok(event));
+                }
+                Err(problem) => problem,
+            };
+            self.stream = None;
+            if !problem.is_retryable() || tokio::time::Instant::now() + pause > deadline {
+                self.done = true;
+                return Some(Err(problem));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(self.target.deadline);
+        }
+    }
+
+    async fn try_next(&mut self) -> Result<JobEvent, Error> {
+        let url = self.target.url.clone();
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => {
+                let request = wire::WatchJobRequest { job: self.job.0, after_sequence: self.seen };
+                let opened = self.client.watch_job(request).await;
+                none.insert(opened.map_err(|status| Error::from_status(&url, &status))?.into_inner())
+            }
+        };
+        match stream.message().await {
+            Ok(Some(response)) => Ok(response.try_into()?),
+            Err(status) => Err(Error::from_status(&url, &status)),
+            Ok(None) => Err(Error::Unreachable { url, problem: "the stream of events ended early".into() }),
+        }
+    }
+}

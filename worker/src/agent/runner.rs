@@ -1,0 +1,130 @@
+//! What the agent runs: a job's code, on an OS thread of its own.
+//!
+//! A panic of the job becomes a failure report; the worker's process lives on.
+
+use std::fmt;
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_proto::control::{DeviceKind, Failure, FailureCause, Peer};
+use muster_proto::fence::Fence;
+use muster_proto::ids::{Rank, WorldSize};
+use muster_proto::sharding::ShardingPlan;
+use tokio::sync::oneshot;
+use tracing::info_span;
+
+use super::control::Control;
+
+/// Trains a job's share on this worker.
+pub trait JobRunner: Send + Sync + 'static {
+    /// Runs one assignment to its end. Called on a thread of its own.
+    ///
+    /// # Errors
+    /// If the job does not come to its end on this rank.
+    fn run(&self, assignment: Assignment, control: Control) -> Result<Outcome, RunError>;
+}
+
+/// A rank to take, with all that is needed for it.
+pub struct Assignment {
+    /// Job, generation and incarnation; goes into whatever this rank writes.
+    pub fence: Fence,
+    /// The rank to take.
+    pub rank: Rank,
+    /// Number of ranks.
+    pub world_size: WorldSize,
+    /// All ranks in order, this one among them.
+    pub peers: Vec<Peer>,
+    /// The job's spec, TOML.
+    pub spec_toml: String,
+    /// Where the prepared dataset is.
+    pub dataset_dir: PathBuf,
+    /// Where the run's files go.
+    pub run_dir: PathBuf,
+    /// Which rank holds which piece.
+    pub plan: ShardingPlan,
+    /// A secret that peers of this generation show to each other.
+    pub collective_token: [u8; 32],
+    /// Where the peers' collectives connect to. It outlives generations: peers of older ones may still knock.
+    pub listener: TcpListener,
+    /// CPU threads to use.
+    pub threads: u32,
+    /// What to compute on.
+    pub device: DeviceKind,
+    /// The knob from which the collectives' deadlines derive.
+    pub failure_detection: Duration,
+}
+
+/// A job that came to its end on this rank.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// What there is to say about the run; rank 0's is the job's.
+    pub summary: serde_json::Value,
+}
+
+/// A job that did not come to its end on this rank.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct RunError {
+    /// Whose fault it is.
+    pub cause: FailureCause,
+    /// What happened, for people.
+    pub message: String,
+}
+
+impl RunError {
+    /// This rank failed: bad input, a full disk, a loss that is not a number.
+    pub fn own(error: &impl fmt::Display) -> Self {
+        Self { cause: FailureCause::Own, message: error.to_string() }
+    }
+
+    /// Another rank did not answer.
+    pub fn peer(error: &impl fmt::Display) -> Self {
+        Self { cause: FailureCause::Peer, message: error.to_string() }
+    }
+
+    /// This rank was told to stop.
+    pub fn aborted(error: &impl fmt::Display) -> Self {
+        Self { cause: FailureCause::Aborted, message: error.to_string() }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self { cause: error.cause, message: error.message }
+    }
+}
+
+/// Starts a job on its thread; what it ends with arrives on the channel.
+///
+/// # Errors
+/// If the system has no thread left.
+pub(super) fn spawn(
+    runner: Arc<dyn JobRunner>,
+    assignment: Assignment,
+    control: Control,
+) -> std::io::Result<oneshot::Receiver<Result<Outcome, RunError>>> {
+    let (ended, receiver) = oneshot::channel();
+    let (fence, rank) = (assignment.fence, assignment.rank);
+    let run = move || {
+        let span = info_span!("job", job = %fence.job, generation = fence.generation.0, rank = rank.0);
+        let _entered = span.enter();
+        // The job's state dies with the panic; nothing of it is looked at afterwards.
+        let outcome = catch_unwind(AssertUnwindSafe(|| runner.run(assignment, control)));
+        let outcome = outcome.unwrap_or_else(|panic| {
+            let message = format!("the job's code panicked: {}", panic_text(panic.as_ref()));
+            Err(RunError { cause: FailureCause::Panic, message })
+        });
+        // The agent is gone only when the process ends.
+        let _ = ended.send(outcome);
+    };
+    std::thread::Builder::new().name(format!("{} rank {rank}", fence.job)).spawn(run)?;
+    Ok(receiver)
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)")
+}
