@@ -15,13 +15,22 @@
 //!
 //! [`reference`](mod@reference) holds the specification: plain loops, generic over f32 and f64.
 
+pub mod dropout;
+pub mod embedding;
 pub mod error;
 pub mod gemm;
 pub mod isa;
+pub mod linear;
+pub mod loss;
+pub mod lstm;
 pub mod math;
 pub mod matrix;
+pub mod optimizer;
+mod prefetch;
+pub mod reduce;
 pub mod reference;
 pub mod rng;
 pub mod scratch;
+pub mod softmax;
 
 pub use error::Error;

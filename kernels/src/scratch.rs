@@ -1,6 +1,7 @@
 //! Memory that a thread keeps between kernel calls, so that a training step allocates nothing once warm.
 
 use crate::isa::Isa;
+use crate::lstm;
 
 /// Bytes to which packed panels are aligned: one cache line, which is also one AVX-512 vector.
 const ALIGNMENT: usize = 64;
@@ -46,12 +47,18 @@ pub struct Scratch {
     isa: Isa,
     pub(crate) packed_a: AlignedBuffer,
     pub(crate) packed_b: AlignedBuffer,
+    pub(crate) lstm: lstm::Buffers,
 }
 
 impl Scratch {
     /// Returns empty scratch memory for kernels at that instruction-set level.
     pub fn new(isa: Isa) -> Self {
-        Self { isa, packed_a: AlignedBuffer::default(), packed_b: AlignedBuffer::default() }
+        Self {
+            isa,
+            packed_a: AlignedBuffer::default(),
+            packed_b: AlignedBuffer::default(),
+            lstm: lstm::Buffers::default(),
+        }
     }
 
     /// Returns the instruction-set level that kernels called with this scratch run at.

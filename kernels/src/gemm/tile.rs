@@ -20,6 +20,7 @@ impl<const MR: usize, const NR: usize, const P: usize> Tile<'_, MR, NR, P> {
     /// Computes the first `R` rows; `NR` is two vectors wide.
     #[inline(always)]
     pub(super) fn run<S: Simd, const R: usize>(&self, simd: S, target: Target<'_>) {
+        let Target { c, stride, cols, accumulate } = target;
         let mut sums = [[[simd.splat(0.0); 2]; P]; R];
         let steps = self.a.len();
         let b = self.b.map(|panel| &panel[..steps]);
@@ -34,10 +35,10 @@ impl<const MR: usize, const NR: usize, const P: usize> Tile<'_, MR, NR, P> {
             }
         }
         for (r, row) in sums.into_iter().enumerate() {
-            let start = r * target.stride;
-            let c = &mut target.c[start..start + target.cols];
+            let start = r * stride;
+            let c = &mut c[start..start + cols];
             for (vectors, c) in row.into_iter().zip(c.chunks_mut(NR)) {
-                store::<S, NR>(simd, vectors, c, target.accumulate);
+                store::<S, NR>(simd, vectors, c, accumulate);
             }
         }
     }

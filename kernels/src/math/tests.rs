@@ -52,10 +52,13 @@ fn sine_and_cosine_follow_the_unit_circle() {
     }
 }
 
+type OverSlice = fn(Isa, &mut [f32]);
+type OverOne = fn(f32) -> f32;
+
 #[test]
 fn every_level_gives_the_scalar_function_bit_for_bit() {
     let inputs: Vec<f32> = floats(65_521).filter(|x| !x.is_nan()).collect();
-    let functions: [(fn(Isa, &mut [f32]), fn(f32) -> f32); 4] =
+    let functions: [(OverSlice, OverOne); 4] =
         [(exp_slice, exp), (ln_slice, ln), (sigmoid_slice, sigmoid), (tanh_slice, tanh)];
     for isa in Isa::available() {
         for (slice, scalar) in functions {
