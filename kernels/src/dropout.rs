@@ -11,7 +11,7 @@ use crate::rng::Stream;
 /// Philox counters that are computed side by side; part of which element gets which bits.
 const COUNTERS: usize = 8;
 /// Elements that those counters cover.
-const GROUP: usize = COUNTERS * 8;
+pub(crate) const GROUP: usize = COUNTERS * 8;
 
 /// The logical place of one row of activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

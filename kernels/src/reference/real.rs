@@ -20,6 +20,12 @@ pub trait Real: Copy + PartialOrd + std::fmt::Debug + Default + Send + Sync + 's
     /// Returns `self * b`.
     #[must_use]
     fn mul(self, b: Self) -> Self;
+    /// Returns `self / b`.
+    #[must_use]
+    fn div(self, b: Self) -> Self;
+    /// Returns `-self`.
+    #[must_use]
+    fn neg(self) -> Self;
     /// Returns e to the power of `self`.
     #[must_use]
     fn exp(self) -> Self;
@@ -60,6 +66,14 @@ impl Real for f32 {
         self * b
     }
     #[inline(always)]
+    fn div(self, b: Self) -> Self {
+        self / b
+    }
+    #[inline(always)]
+    fn neg(self) -> Self {
+        -self
+    }
+    #[inline(always)]
     fn exp(self) -> Self {
         math::exp(self)
     }
@@ -95,6 +109,12 @@ impl Real for f64 {
     }
     fn mul(self, b: Self) -> Self {
         self * b
+    }
+    fn div(self, b: Self) -> Self {
+        self / b
+    }
+    fn neg(self) -> Self {
+        -self
     }
     fn exp(self) -> Self {
         Self::exp(self)
