@@ -1,0 +1,21 @@
+//! Asking for memory that will be read a little later.
+#![allow(unsafe_code, reason = "the prefetch instruction takes a raw pointer; this file hides it")]
+
+/// Values on one cache line.
+const LINE: usize = 64 / size_of::<f32>();
+
+/// Requests the cache lines of `array[start..start + len]`; a hint without any effect on results.
+#[inline(always)]
+pub(crate) fn prefetch(array: &[f32], start: usize, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(row) = array.get(start..start + len) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in row.chunks(LINE) {
+            // SAFETY: SSE is part of x86-64, and a prefetch reads nothing that the program could see, whatever the
+            // address; here it even points into `array`.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (array, start, len, LINE);
+}
