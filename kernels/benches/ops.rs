@@ -1,0 +1,173 @@
+//! Speed of the ops on one core, as a share of the FMA peak measured in the same run.
+//!
+//! `cargo bench -p muster-kernels`. Each figure is the best of several rounds, since other processes only slow
+//! a round down; the peak is measured again beside each op.
+
+#![allow(clippy::print_stdout, reason = "the report is what this program is for")]
+#![allow(clippy::unwrap_used, reason = "shapes are fixed in this file")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use muster_kernels::gemm::{Beta, Gemm, GemmPacked, PackedB, gemm, gemm_packed};
+use muster_kernels::isa::{Isa, Kernel, Simd};
+use muster_kernels::lstm::{self, Gradients, Layout, Parameters, Weights};
+use muster_kernels::matrix::{MatrixMut, MatrixRef};
+use muster_kernels::rng::Stream;
+use muster_kernels::scratch::Scratch;
+
+const ROUNDS: usize = 7;
+
+fn main() {
+    let isa = Isa::detect();
+    println!("instruction set {isa}, one thread, best of {ROUNDS} rounds");
+    println!("{:<44} {:>10} {:>9} {:>12}", "op", "GFLOP/s", "of peak", "tokens/s");
+    for [m, n, k] in [[750, 12_101, 128], [94, 512, 128], [512, 256, 94], [128, 512, 128], [91, 512, 128]] {
+        bench_gemm(isa, [m, n, k], [false, true]);
+        bench_gemm_packed(isa, [m, n, k]);
+    }
+    bench_gemm(isa, [12_101, 128, 750], [true, false]);
+    bench_gemm(isa, [512, 128, 6400], [true, false]);
+    for m in [1, 2, 3, 4, 6, 8, 16] {
+        bench_gemm_packed(isa, [m, 512, 128]);
+        bench_gemm_packed(isa, [m, 128, 512]);
+    }
+    let dense = vec![50; 128];
+    let real = vec![50, 14, 9, 7, 6, 5, 4, 4, 3, 3, 2, 2, 1, 1, 1, 1];
+    for (name, lengths) in [("128 x 50", dense), ("16 packed, 1 to 50", real)] {
+        bench_lstm(isa, name, &lengths);
+    }
+}
+
+fn values(len: usize, purpose: u32) -> Vec<f32> {
+    let stream = Stream::new(1, purpose);
+    (0..len.div_ceil(4) as u64).flat_map(|i| stream.uniform(i, 0)).map(|x| 0.2 * x - 0.1).take(len).collect()
+}
+
+/// A chain of multiply-adds that never leaves the registers.
+struct Peak;
+
+impl Kernel for Peak {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f64 {
+        const STEPS: usize = 200_000;
+        let mut sums = [simd.splat(0.0); 12];
+        let (left, right) = (simd.splat(black_box(0.5)), simd.splat(black_box(0.25)));
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = simd.mul_add(left, right, *sum);
+            }
+        }
+        black_box(sums);
+        (2 * STEPS * sums.len() * S::LANES) as f64
+    }
+}
+
+/// Returns the best rate of `work` in FLOP/s beside the best rate of the peak, rounds alternating.
+fn rates(isa: Isa, flops: f64, mut work: impl FnMut()) -> (f64, f64) {
+    work();
+    let start = Instant::now();
+    work();
+    let repeats = (0.02 / start.elapsed().as_secs_f64()).ceil().clamp(1.0, 1e6) as usize;
+    let (mut best, mut peak) = (0.0f64, 0.0f64);
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let done = isa.dispatch(Peak);
+        peak = peak.max(done / start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        for _ in 0..repeats {
+            work();
+        }
+        best = best.max(flops * repeats as f64 / start.elapsed().as_secs_f64());
+    }
+    (best, peak)
+}
+
+fn report(name: &str, (rate, peak): (f64, f64), tokens: Option<f64>) {
+    let tokens = tokens.map(|tokens| format!("{tokens:.0}")).unwrap_or_default();
+    println!("{name:<44} {:>10.1} {:>8.1}% {tokens:>12}", rate / 1e9, 100.0 * rate / peak);
+}
+
+fn operand(data: &[f32], shape: [usize; 2], transposed: bool) -> MatrixRef<'_> {
+    let [rows, cols] = shape;
+    if transposed {
+        MatrixRef::row_major(data, cols, rows).unwrap().transposed()
+    } else {
+        MatrixRef::row_major(data, rows, cols).unwrap()
+    }
+}
+
+fn bench_gemm(isa: Isa, [m, n, k]: [usize; 3], [a_transposed, b_transposed]: [bool; 2]) {
+    let (a, b, mut c) = (values(m * k, 1), values(k * n, 2), vec![0.0; m * n]);
+    let (a, b) = (operand(&a, [m, k], a_transposed), operand(&b, [k, n], b_transposed));
+    let mut scratch = Scratch::new(isa);
+    let measured = rates(isa, (2 * m * n * k) as f64, || {
+        let c = MatrixMut::row_major(&mut c, m, n).unwrap();
+        gemm(Gemm { a, b, c, beta: Beta::Overwrite }, &mut scratch).unwrap();
+    });
+    let mark = |transposed| if transposed { "T" } else { "" };
+    report(&format!("gemm A{} B{} {m} x {n} x {k}", mark(a_transposed), mark(b_transposed)), measured, None);
+}
+
+fn bench_gemm_packed(isa: Isa, [m, n, k]: [usize; 3]) {
+    let (a, b, mut c) = (values(m * k, 1), values(k * n, 2), vec![0.0; m * n]);
+    let a = operand(&a, [m, k], false);
+    let mut packed = PackedB::new(isa);
+    packed.pack(operand(&b, [k, n], false));
+    let mut scratch = Scratch::new(isa);
+    let measured = rates(isa, (2 * m * n * k) as f64, || {
+        let c = MatrixMut::row_major(&mut c, m, n).unwrap();
+        let args = GemmPacked { a, b: &packed, columns: 0..n, c, beta: Beta::Overwrite };
+        gemm_packed(args, &mut scratch).unwrap();
+    });
+    report(&format!("gemm_packed {m} x {n} x {k}"), measured, None);
+}
+
+fn bench_lstm(isa: Isa, name: &str, lengths: &[u32]) {
+    const SIZE: usize = 128;
+    let layout = Layout::from_lengths(lengths).unwrap();
+    let tokens = layout.tokens();
+    let (w_ih, w_hh) = (values(4 * SIZE * SIZE, 1), values(4 * SIZE * SIZE, 2));
+    let (b_ih, b_hh) = (values(4 * SIZE, 3), values(4 * SIZE, 4));
+    let (x, d_h) = (values(tokens * SIZE, 5), values(tokens * SIZE, 6));
+    let mut weights = Weights::new(isa);
+    let mut scratch = Scratch::new(isa);
+    let (input_size, hidden_size) = (SIZE, SIZE);
+    let parameters =
+        Parameters { input_size, hidden_size, w_ih: &w_ih, w_hh: &w_hh, b_ih: &b_ih, b_hh: &b_hh };
+    weights.pack(parameters).unwrap();
+    let mut gates = vec![0.0; tokens * 4 * SIZE];
+    let (mut c, mut h) = (vec![0.0; tokens * SIZE], vec![0.0; tokens * SIZE]);
+    let mut d_x = vec![0.0; tokens * SIZE];
+    let (mut d_w_ih, mut d_w_hh) = (w_ih.clone(), w_hh.clone());
+    let (mut d_b_ih, mut d_b_hh) = (b_ih.clone(), b_hh.clone());
+    let forward_flops = (tokens * 2 * 4 * SIZE * 2 * SIZE) as f64;
+    let mut run = |backward: bool| {
+        let (layout, weights, x) = (&layout, &weights, &x[..]);
+        let (h0, c0) = (None, None);
+        let args = lstm::Forward { layout, weights, x, h0, c0, gates: &mut gates, c: &mut c, h: &mut h };
+        lstm::forward(args, &mut scratch).unwrap();
+        if backward {
+            let d_parameters = Gradients {
+                w_ih: &mut d_w_ih,
+                w_hh: &mut d_w_hh,
+                b_ih: &mut d_b_ih,
+                b_hh: &mut d_b_hh,
+                beta: Beta::Overwrite,
+            };
+            let (gates, c, h, d_h, d_x) = (&mut gates[..], &c[..], &h[..], &d_h[..], Some(&mut d_x[..]));
+            let args = lstm::Backward { layout, weights, x, h0, c0, gates, c, h, d_h, d_x, d_parameters };
+            lstm::backward(args, &mut scratch).unwrap();
+        }
+    };
+    let forward = rates(isa, forward_flops, || run(false));
+    report(&format!("lstm forward, {name}"), forward, Some(tokens as f64 * forward.0 / forward_flops));
+    let both = rates(isa, 3.0 * forward_flops, || run(true));
+    report(
+        &format!("lstm forward + backward, {name}"),
+        both,
+        Some(tokens as f64 * both.0 / (3.0 * forward_flops)),
+    );
+}
