@@ -1,0 +1,110 @@
+//! Joining a group.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use crate::Collective;
+use crate::abort::AbortHandle;
+use crate::error::Error;
+use crate::group::Group;
+use crate::handshake::{Hello, Membership};
+use crate::host::HostIdentity;
+use crate::link::Link;
+use crate::mesh::Mesh;
+use crate::solo::Solo;
+use crate::tcp::Tcp;
+
+/// What carries the messages of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Shared memory where all ranks are on one host and can map it, else TCP.
+    Auto,
+    /// TCP.
+    Tcp,
+    /// Shared memory, or an error.
+    Shm,
+}
+
+/// A rank's place in a group, and how to reach the others.
+#[derive(Debug)]
+pub struct Config<'a> {
+    /// This rank, below `world_size`.
+    pub rank: usize,
+    /// Number of ranks.
+    pub world_size: usize,
+    /// Name of the job, at most 254 bytes; peers of another job are refused.
+    pub job: String,
+    /// Generation of the membership; peers of another one are refused.
+    pub generation: u64,
+    /// Known to the group's members only; peers with another one are refused.
+    pub secret: [u8; 16],
+    /// Where higher ranks dial this one; made non-blocking, and free for the next generation afterwards.
+    pub listener: &'a TcpListener,
+    /// The listeners' addresses by rank, `world_size` of them; this rank's own is not used.
+    pub peers: Vec<SocketAddr>,
+    /// Longest time a wait may pass without progress, in `connect` and in every collective.
+    pub timeout: Duration,
+    /// Bound on the bytes of one message, from one rank to one rank in one call.
+    pub max_message: usize,
+    /// What to use.
+    pub transport: Transport,
+    /// Ends `connect` and every collective.
+    pub abort: AbortHandle,
+}
+
+impl Config<'_> {
+    /// A bound on messages for those who have none: 1 GiB.
+    pub const DEFAULT_MAX_MESSAGE: usize = 1 << 30;
+
+    fn check(&self) -> Result<(), Error> {
+        let check = |good: bool, argument, expected: String, got: String| {
+            if good { Ok(()) } else { Err(Error::Argument { argument, expected, got }) }
+        };
+        let (rank, world_size, peers) = (self.rank, self.world_size, self.peers.len());
+        check(u32::try_from(world_size).is_ok(), "world_size", "below 2^32".into(), world_size.to_string())?;
+        check(rank < world_size, "rank", format!("below {world_size}"), rank.to_string())?;
+        check(peers == world_size, "peers", format!("{world_size} addresses"), peers.to_string())?;
+        let job = self.job.len();
+        check(job <= Hello::MAX_JOB, "job", format!("at most {} bytes", Hello::MAX_JOB), job.to_string())
+    }
+}
+
+/// Joins the group; returns when all ranks are linked with each other.
+///
+/// A world of one rank needs no link and does no I/O.
+///
+/// # Errors
+/// [`Error::Argument`] for a configuration that cannot be; [`Error::ConnectTimeout`], [`Error::Connect`],
+/// [`Error::Refused`] or [`Error::PeerLost`] where a peer does not join; [`Error::NoSharedMemory`] where
+/// [`Transport::Shm`] cannot be had; [`Error::Aborted`].
+pub fn connect(config: Config<'_>) -> Result<Box<dyn Collective>, Error> {
+    config.check()?;
+    config.abort.check()?;
+    let Config { rank, timeout, max_message, transport, abort, .. } = config;
+    if config.world_size == 1 {
+        return Ok(Box::new(Group::new(Solo, transport, abort)));
+    }
+    let mesh = Mesh {
+        rank,
+        membership: Membership {
+            job: config.job,
+            generation: config.generation,
+            secret: config.secret,
+            world_size: config.world_size as u32,
+        },
+        host: HostIdentity::current(),
+        listener: config.listener,
+        peers: &config.peers,
+        timeout,
+        abort: &abort,
+    };
+    let peers = mesh.link()?;
+    let one_host = peers.iter().flatten().all(|peer| mesh.host.shares_with(&peer.host));
+    let links = peers
+        .into_iter()
+        .map(|peer| peer.map(|peer| Link::new(peer.stream, &abort)).transpose())
+        .collect::<Result<Vec<_>, _>>()?;
+    let tcp = Tcp { rank, links, timeout, max_message, abort: abort.clone() };
+    let _ = one_host;
+    Ok(Box::new(Group::new(tcp, Transport::Tcp, abort)))
+}
