@@ -1,6 +1,6 @@
 //! Speed of the ops on one core, as a share of the FMA peak measured in the same run.
 //!
-//! `cargo bench -p muster-kernels`. Each figure is the best of several rounds, since other processes only slow
+//! `cargo bench -p muster-kernels --bench ops [-- FILTER]`, where a filter is a part of an op's name. Each figure is the best of several rounds, since other processes only slow
 //! a round down; the peak is measured again beside each op.
 
 #![allow(clippy::print_stdout, reason = "the report is what this program is for")]
@@ -85,6 +85,14 @@ fn rates(isa: Isa, flops: f64, mut work: impl FnMut()) -> (f64, f64) {
     (best, peak)
 }
 
+/// Whether the command line asks for this op.
+fn wanted(name: &str) -> bool {
+    std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'))
+        .is_none_or(|part| name.contains(&part))
+}
+
 fn report(name: &str, (rate, peak): (f64, f64), tokens: Option<f64>) {
     let tokens = tokens.map(|tokens| format!("{tokens:.0}")).unwrap_or_default();
     println!("{name:<44} {:>10.1} {:>8.1}% {tokens:>12}", rate / 1e9, 100.0 * rate / peak);
@@ -100,6 +108,11 @@ fn operand(data: &[f32], shape: [usize; 2], transposed: bool) -> MatrixRef<'_> {
 }
 
 fn bench_gemm(isa: Isa, [m, n, k]: [usize; 3], [a_transposed, b_transposed]: [bool; 2]) {
+    let mark = |transposed| if transposed { "T" } else { "" };
+    let name = format!("gemm A{} B{} {m} x {n} x {k}", mark(a_transposed), mark(b_transposed));
+    if !wanted(&name) {
+        return;
+    }
     let (a, b, mut c) = (values(m * k, 1), values(k * n, 2), vec![0.0; m * n]);
     let (a, b) = (operand(&a, [m, k], a_transposed), operand(&b, [k, n], b_transposed));
     let mut scratch = Scratch::new(isa);
@@ -107,11 +120,14 @@ fn bench_gemm(isa: Isa, [m, n, k]: [usize; 3], [a_transposed, b_transposed]: [bo
         let c = MatrixMut::row_major(&mut c, m, n).unwrap();
         gemm(Gemm { a, b, c, beta: Beta::Overwrite }, &mut scratch).unwrap();
     });
-    let mark = |transposed| if transposed { "T" } else { "" };
-    report(&format!("gemm A{} B{} {m} x {n} x {k}", mark(a_transposed), mark(b_transposed)), measured, None);
+    report(&name, measured, None);
 }
 
 fn bench_gemm_packed(isa: Isa, [m, n, k]: [usize; 3]) {
+    let name = format!("gemm_packed {m} x {n} x {k}");
+    if !wanted(&name) {
+        return;
+    }
     let (a, b, mut c) = (values(m * k, 1), values(k * n, 2), vec![0.0; m * n]);
     let a = operand(&a, [m, k], false);
     let mut packed = PackedB::new(isa);
@@ -122,7 +138,7 @@ fn bench_gemm_packed(isa: Isa, [m, n, k]: [usize; 3]) {
         let args = GemmPacked { a, b: &packed, columns: 0..n, c, beta: Beta::Overwrite };
         gemm_packed(args, &mut scratch).unwrap();
     });
-    report(&format!("gemm_packed {m} x {n} x {k}"), measured, None);
+    report(&name, measured, None);
 }
 
 fn bench_lstm(isa: Isa, name: &str, lengths: &[u32]) {
@@ -162,12 +178,11 @@ fn bench_lstm(isa: Isa, name: &str, lengths: &[u32]) {
             lstm::backward(args, &mut scratch).unwrap();
         }
     };
-    let forward = rates(isa, forward_flops, || run(false));
-    report(&format!("lstm forward, {name}"), forward, Some(tokens as f64 * forward.0 / forward_flops));
-    let both = rates(isa, 3.0 * forward_flops, || run(true));
-    report(
-        &format!("lstm forward + backward, {name}"),
-        both,
-        Some(tokens as f64 * both.0 / (3.0 * forward_flops)),
-    );
+    for (pass, factor, backward) in [("forward", 1.0, false), ("forward + backward", 3.0, true)] {
+        let name = format!("lstm {pass}, {name}");
+        if wanted(&name) {
+            let measured = rates(isa, factor * forward_flops, || run(backward));
+            report(&name, measured, Some(tokens as f64 * measured.0 / (factor * forward_flops)));
+        }
+    }
 }

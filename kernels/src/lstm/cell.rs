@@ -3,6 +3,10 @@
 use crate::isa::{Kernel, Simd};
 use crate::math::{sigmoid, tanh};
 
+/// Elements that are loaded to local arrays and worked on at a time: the compiler cannot prove that the slices of
+/// a row do not overlap, but it can for local arrays, and so vectorizes.
+const LANES: usize = 16;
+
 /// The cell of one time step; rows are sequences, `c_prev` is `None` for a zero state.
 pub(super) struct CellForward<'a> {
     pub(super) hidden_size: usize,
@@ -36,16 +40,25 @@ impl Kernel for CellForward<'_> {
 #[inline(always)]
 fn cell_row(bias: &[f32], gates: &mut [f32], c: &mut [f32], h: &mut [f32]) {
     let size = c.len();
-    let [i, f, g, o] = quarters_mut(gates, size);
-    let [bias_i, bias_f, bias_g, bias_o] = quarters(bias, size);
-    let h = &mut h[..size];
-    for k in 0..size {
-        i[k] = sigmoid(i[k] + bias_i[k]);
-        f[k] = sigmoid(f[k] + bias_f[k]);
-        g[k] = tanh(g[k] + bias_g[k]);
-        o[k] = sigmoid(o[k] + bias_o[k]);
-        c[k] = f[k].mul_add(c[k], i[k] * g[k]);
-        h[k] = o[k] * tanh(c[k]);
+    let bias = quarters(bias, size);
+    let mut gates = quarters_mut(gates, size);
+    for at in (0..size).step_by(LANES) {
+        let bias = bias.map(|bias| load(bias, at));
+        let [mut i, mut f, mut g, mut o] = gates.each_ref().map(|gate| load(gate, at));
+        let (mut cell, mut hidden) = (load(c, at), [0.0; LANES]);
+        for k in 0..LANES {
+            i[k] = sigmoid(i[k] + bias[0][k]);
+            f[k] = sigmoid(f[k] + bias[1][k]);
+            g[k] = tanh(g[k] + bias[2][k]);
+            o[k] = sigmoid(o[k] + bias[3][k]);
+            cell[k] = f[k].mul_add(cell[k], i[k] * g[k]);
+            hidden[k] = o[k] * tanh(cell[k]);
+        }
+        for (gate, value) in gates.iter_mut().zip([i, f, g, o]) {
+            store(value, gate, at);
+        }
+        store(cell, c, at);
+        store(hidden, h, at);
     }
 }
 
@@ -104,21 +117,45 @@ struct Row<'a> {
 }
 
 #[inline(always)]
-fn cell_backward_row(row: Row<'_>) {
-    let size = row.d_c.len();
-    let [i, f, g, o] = row.gates.map(|gate| &mut gate[..size]);
-    let (c_prev, c) = (&row.c_prev[..size], &row.c[..size]);
-    let (d_h, d_h_next, d_c) = (&row.d_h[..size], &row.d_h_next[..size], row.d_c);
-    for k in 0..size {
-        let tanh_c = tanh(c[k]);
-        let d_h = d_h[k] + d_h_next[k];
-        let d_cell = (d_h * o[k]).mul_add((-tanh_c).mul_add(tanh_c, 1.0), d_c[k]);
-        d_c[k] = d_cell * f[k];
-        let d_i = d_cell * g[k] * i[k] * (1.0 - i[k]);
-        let d_f = d_cell * c_prev[k] * f[k] * (1.0 - f[k]);
-        let d_g = d_cell * i[k] * (-g[k]).mul_add(g[k], 1.0);
-        let d_o = d_h * tanh_c * o[k] * (1.0 - o[k]);
-        (i[k], f[k], g[k], o[k]) = (d_i, d_f, d_g, d_o);
+fn cell_backward_row(mut row: Row<'_>) {
+    for at in (0..row.d_c.len()).step_by(LANES) {
+        let [mut i, mut f, mut g, mut o] = row.gates.each_ref().map(|gate| load(gate, at));
+        let (c_prev, c, mut d_c) = (load(row.c_prev, at), load(row.c, at), load(row.d_c, at));
+        let (d_h, d_h_next) = (load(row.d_h, at), load(row.d_h_next, at));
+        for k in 0..LANES {
+            let tanh_c = tanh(c[k]);
+            let d_h = d_h[k] + d_h_next[k];
+            let d_cell = (d_h * o[k]).mul_add((-tanh_c).mul_add(tanh_c, 1.0), d_c[k]);
+            d_c[k] = d_cell * f[k];
+            let d_i = d_cell * g[k] * i[k] * (1.0 - i[k]);
+            let d_f = d_cell * c_prev[k] * f[k] * (1.0 - f[k]);
+            let d_g = d_cell * i[k] * (-g[k]).mul_add(g[k], 1.0);
+            let d_o = d_h * tanh_c * o[k] * (1.0 - o[k]);
+            (i[k], f[k], g[k], o[k]) = (d_i, d_f, d_g, d_o);
+        }
+        store(d_c, row.d_c, at);
+        for (gate, value) in row.gates.iter_mut().zip([i, f, g, o]) {
+            store(value, gate, at);
+        }
+    }
+}
+
+/// Returns elements `at..at + LANES`, zeros past the end.
+#[inline(always)]
+fn load(from: &[f32], at: usize) -> [f32; LANES] {
+    from[at..].first_chunk().copied().unwrap_or_else(|| {
+        let mut lanes = [0.0; LANES];
+        lanes.iter_mut().zip(&from[at..]).for_each(|(lane, &value)| *lane = value);
+        lanes
+    })
+}
+
+/// Writes elements `at..at + LANES`, as far as there are.
+#[inline(always)]
+fn store(lanes: [f32; LANES], to: &mut [f32], at: usize) {
+    match to[at..].first_chunk_mut() {
+        Some(to) => *to = lanes,
+        None => to[at..].iter_mut().zip(lanes).for_each(|(to, lane)| *to = lane),
     }
 }
 
