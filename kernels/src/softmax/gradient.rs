@@ -1,13 +1,13 @@
 //! The second half of the softmax: the gradients of hidden states, rows and biases, from the kept exps.
 
-use super::dot::lane_dot;
-use super::scan::{BlockScan, stride};
+use super::dot::fold;
+use super::scan::BlockScan;
+use super::tile::{Exps, LINE, Line, row_gradients};
 use super::{CombinedStats, Positions, TILE_ROWS, TableShard};
 use crate::error::{Error, check_shape};
-use crate::gemm::{Beta, Gemm, gemm};
+use crate::gemm::Beta;
 use crate::isa::{Kernel, Simd};
 use crate::math;
-use crate::matrix::{MatrixMut, MatrixRef};
 use crate::scratch::Scratch;
 
 /// What each position counts for.
@@ -49,32 +49,38 @@ pub fn softmax_gradient(
     check(table, positions, weights, scan, &grads)?;
     let (n, dim, n_rows) = (positions.len(), table.dim, table.n_rows());
     let SoftmaxGrads { d_hidden, d_rows, mut d_bias, beta } = grads;
-    let stride = stride(n);
+    let padded = scan.panels() * LINE;
     scan.scale.clear();
-    scan.scale.resize(stride, 0.0);
-    scan.scaled.clear();
-    scan.scaled.resize(n * dim, 0.0);
+    scan.scale.resize(padded, 0.0);
+    let scaled = scratch.packed_b.resize(dim.next_multiple_of(LINE) * n);
+    scaled.fill(0.0);
     for start in (0..n_rows).step_by(TILE_ROWS) {
         let end = n_rows.min(start + TILE_ROWS);
-        if n > 0 {
-            let max = &scan.tile_max[start / TILE_ROWS * stride..][..n];
-            scratch.isa().dispatch(Scale { weights, max, scale: &mut scan.scale[..n] });
-            scale_rows(&scan.scale, positions.hidden, dim, &mut scan.scaled);
-        }
-        let exps = &scan.exps.as_slice()[start * stride..end * stride];
-        let a = MatrixRef::strided(exps, [end - start, n], [stride, 1])?;
-        let b = MatrixRef::row_major(&scan.scaled, n, dim)?;
-        let c = MatrixMut::row_major(&mut d_rows[start * dim..end * dim], end - start, dim)?;
-        if let Some(d_bias) = &mut d_bias {
-            let d_bias = &mut d_bias[start..end];
-            scratch.isa().dispatch(BiasGradient { exps, n, scale: &scan.scale, d_bias, beta });
-        }
-        gemm(Gemm { a, b, c, beta }, scratch)?;
+        let max = &scan.tile_max[start / TILE_ROWS * padded..][..n];
+        scratch.isa().dispatch(Rescale {
+            weights,
+            max,
+            hidden: positions.hidden,
+            scale: &mut scan.scale[..n],
+            scaled: scratch.packed_b.as_mut_slice().as_chunks_mut().0,
+        });
+        let lines = scan.exps.as_slice()[start * padded..end * padded].as_chunks().0;
+        scratch.isa().dispatch(Tile {
+            exps: Exps { lines, rows: end - start, n },
+            scale: scan.scale.as_chunks().0,
+            scaled: scratch.packed_b.as_slice().as_chunks().0,
+            d_rows: &mut d_rows[start * dim..end * dim],
+            d_bias: d_bias.as_deref_mut().map(|d_bias| &mut d_bias[start..end]),
+            beta,
+        });
     }
-    if let Some(max) = scan.tile_max.len().checked_sub(stride).map(|last| &scan.tile_max[last..][..n]) {
-        scratch.isa().dispatch(Scale { weights, max, scale: &mut scan.scale[..n] });
+    // Past the last tile, each position's scale is the one of the shard's maximum.
+    let weighted = scan.weighted_rows.as_slice().as_chunks::<LINE>().0;
+    for (i, &scale) in scan.scale[..n].iter().enumerate() {
+        for (k, d) in d_hidden[i * dim..(i + 1) * dim].iter_mut().enumerate() {
+            *d = weighted[i / LINE * dim + k][i % LINE] * scale;
+        }
     }
-    scale_rows(&scan.scale, &scan.weighted_rows, dim, d_hidden);
     subtract_targets(table, positions, weights.weights, SoftmaxGrads { d_hidden, d_rows, d_bias, beta });
     Ok(())
 }
@@ -94,24 +100,12 @@ fn check(
     check_shape(OP, "length of the weights", n, weights.weights.len())?;
     check_shape(OP, "positions of the scan", n, scan.n)?;
     check_shape(OP, "table rows of the scan", n_rows, scan.n_rows)?;
-    check_shape(OP, "length of the scan's weighted rows", n * dim, scan.weighted_rows.len())?;
+    check_shape(OP, "dimension of the scan", dim, scan.dim)?;
     check_shape(OP, "length of d_hidden", n * dim, grads.d_hidden.len())?;
     check_shape(OP, "length of d_rows", n_rows * dim, grads.d_rows.len())?;
     match &grads.d_bias {
         Some(d_bias) => check_shape(OP, "length of d_bias", n_rows, d_bias.len()),
         None => Ok(()),
-    }
-}
-
-/// Writes `from * scale`, row by row.
-fn scale_rows(scale: &[f32], from: &[f32], dim: usize, to: &mut [f32]) {
-    if dim == 0 {
-        return;
-    }
-    for ((to, from), &scale) in to.chunks_exact_mut(dim).zip(from.chunks_exact(dim)).zip(scale) {
-        for (to, &from) in to.iter_mut().zip(from) {
-            *to = from * scale;
-        }
     }
 }
 
@@ -139,44 +133,77 @@ fn subtract_targets(
     }
 }
 
-/// Writes what an exp at `max` counts for: `weight * exp(max - combined max) / combined sum`.
-struct Scale<'a> {
+/// Finds what an exp at `max` counts for, `weight * exp(max - combined max) / combined sum`, and the hidden states times
+/// that; a position whose maximum did not rise in this tile keeps its lines.
+struct Rescale<'a> {
     weights: SoftmaxWeights<'a>,
     max: &'a [f32],
+    hidden: &'a [f32],
     scale: &'a mut [f32],
+    scaled: &'a mut [Line],
 }
 
-impl Kernel for Scale<'_> {
+impl Kernel for Rescale<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let CombinedStats { max, sum, .. } = self.weights.combined;
+        let (n, dim) = (self.scale.len(), self.hidden.len().checked_div(self.scale.len()).unwrap_or(0));
         let table = max.iter().zip(sum).zip(self.weights.weights);
-        for ((scale, &shard_max), ((&max, &sum), &weight)) in self.scale.iter_mut().zip(self.max).zip(table) {
-            *scale = weight * math::exp(shard_max - max) / sum;
+        for (i, (&shard_max, ((&max, &sum), &weight))) in self.max.iter().zip(table).enumerate() {
+            let scale = weight * math::exp(shard_max - max) / sum;
+            if scale.to_bits() == self.scale[i].to_bits() {
+                continue;
+            }
+            self.scale[i] = scale;
+            for (column, values) in self.hidden[i * dim..(i + 1) * dim].chunks(LINE).enumerate() {
+                for (to, value) in self.scaled[column * n + i].iter_mut().zip(values) {
+                    *to = value * scale;
+                }
+            }
         }
     }
 }
 
-/// Sums each row's scaled exps over the positions, in 16 lanes.
-struct BiasGradient<'a> {
-    exps: &'a [f32],
-    n: usize,
-    scale: &'a [f32],
-    d_bias: &'a mut [f32],
+/// The gradients of one tile of rows.
+struct Tile<'a> {
+    exps: Exps<'a>,
+    /// What each position's exps count for, `[panels]` lines, 0 past the last position.
+    scale: &'a [Line],
+    /// The hidden states times their scale: `[dim / 16, n]` lines.
+    scaled: &'a [Line],
+    d_rows: &'a mut [f32],
+    d_bias: Option<&'a mut [f32]>,
     beta: Beta,
 }
 
-impl Kernel for BiasGradient<'_> {
+impl Kernel for Tile<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let stride = self.scale.len();
-        for (v, d) in self.d_bias.iter_mut().enumerate() {
-            let sum = lane_dot(&self.exps[v * stride..][..self.n], &self.scale[..self.n]);
-            *d = if self.beta == Beta::Overwrite { sum } else { *d + sum };
+    fn run<S: Simd>(self, simd: S) {
+        let Self { exps, scale, scaled, d_rows, d_bias, beta } = self;
+        for (v, d) in d_bias.into_iter().flatten().enumerate() {
+            let mut lanes = [0.0; LINE];
+            for (panel, scale) in scale.iter().enumerate() {
+                let line = &exps.lines[panel * exps.rows + v];
+                for j in 0..LINE {
+                    lanes[j] = line[j].mul_add(scale[j], lanes[j]);
+                }
+            }
+            let sum = fold(lanes);
+            *d = if beta == Beta::Overwrite { sum } else { *d + sum };
+        }
+        let dim = d_rows.len() / exps.rows;
+        if exps.n == 0 {
+            if beta == Beta::Overwrite {
+                d_rows.fill(0.0);
+            }
+            return;
+        }
+        for (column, scaled) in (0..dim).step_by(LINE).zip(scaled.chunks_exact(exps.n)) {
+            row_gradients(simd, exps, scaled, d_rows, (dim, column), beta);
         }
     }
 }

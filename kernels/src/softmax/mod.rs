@@ -18,6 +18,7 @@ pub mod score;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod tile;
 
 pub use gradient::{SoftmaxGrads, SoftmaxWeights, softmax_gradient};
 pub use scan::{BlockScan, softmax_scan};

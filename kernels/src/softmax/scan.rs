@@ -1,37 +1,36 @@
 //! The first half of the softmax: exps, their sums and their weighted sum of rows, tile by tile.
 //!
-//! A tile's logits are computed transposed, `[rows, positions]`, so that maxima, exps and sums run over positions in
-//! vectors and each position's sum simply goes over rows in order. Lines of the tile are an odd number of cache
-//! lines apart, so that walking down a column does not hit the same few cache sets.
+//! Positions go in lines of 16. For each tile of rows and each line: the logits, the running maximum, the exps and the
+//! weighted rows, all while the line's exps lie in the first-level cache. Each position's sum simply goes over rows in
+//! order; vectors run over positions.
 
-use super::dot::LANES;
+use super::tile::{LINE, Line, logits, pack_columns, weighted_rows};
 use super::{Positions, ShardStats, TILE_ROWS, TableShard};
 use crate::error::Error;
-use crate::gemm::{Beta, Gemm, GemmPacked, PackedB, gemm, gemm_packed};
 use crate::isa::{Kernel, Simd};
 use crate::math;
-use crate::matrix::{MatrixMut, MatrixRef};
 use crate::scratch::{AlignedBuffer, Scratch};
 
 /// What one shard keeps for one block of positions between its scan and its gradient; reused from block to block.
 #[derive(Debug, Default)]
 pub struct BlockScan {
-    /// The hidden states, transposed `[dim, n]`.
-    hidden: Option<PackedB>,
     pub(super) n: usize,
     pub(super) n_rows: usize,
-    /// exp(logit - running maximum after the row's tile) `[V_s, stride]`.
+    pub(super) dim: usize,
+    /// The hidden states, transposed: `[panels, dim]` lines.
+    hidden: AlignedBuffer,
+    /// exp(logit - running maximum after the row's tile): per tile `[panels, rows]` lines.
     pub(super) exps: AlignedBuffer,
-    /// The running maximum after each tile `[tiles, stride]`.
+    /// The running maximum after each tile `[tiles, panels]` lines.
     pub(super) tile_max: Vec<f32>,
+    /// Maximum and sum `[panels]` lines.
     max: Vec<f32>,
     sum: Vec<f32>,
     target_logit: Vec<f32>,
-    keep: Vec<f32>,
-    /// Sum of exp(logit - max) times the row `[n, dim]`.
-    pub(super) weighted_rows: Vec<f32>,
+    /// Sum of exp(logit - max) times the row, transposed: `[panels, dim]` lines.
+    pub(super) weighted_rows: AlignedBuffer,
+    /// What the gradient makes of the maxima.
     pub(super) scale: Vec<f32>,
-    pub(super) scaled: Vec<f32>,
 }
 
 impl BlockScan {
@@ -43,31 +42,39 @@ impl BlockScan {
 
     /// Returns the bytes that a scan of `n` positions over `n_rows` rows keeps.
     pub fn workspace_bytes(n: usize, n_rows: usize, dim: usize) -> usize {
-        let per_position = n_rows + n_rows.div_ceil(TILE_ROWS) + 5;
-        size_of::<f32>() * (stride(n) * per_position + 2 * n * dim)
+        let per_position = n_rows + n_rows.div_ceil(TILE_ROWS) + 4 + 2 * dim;
+        size_of::<f32>() * n.next_multiple_of(LINE) * per_position
     }
 
-    fn start(&mut self, n: usize, n_rows: usize, dim: usize) {
-        let stride = stride(n);
-        (self.n, self.n_rows) = (n, n_rows);
-        self.exps.resize(n_rows * stride);
+    /// Returns the number of lines of positions.
+    pub(super) fn panels(&self) -> usize {
+        self.n.div_ceil(LINE)
+    }
+
+    fn start(&mut self, positions: Positions<'_>, table: TableShard<'_>) {
+        (self.n, self.n_rows, self.dim) = (positions.len(), table.n_rows(), table.dim);
+        let padded = self.panels() * LINE;
+        self.exps.resize(self.n_rows * padded);
         self.tile_max.clear();
-        for (array, len, value) in [
-            (&mut self.max, stride, f32::NEG_INFINITY),
-            (&mut self.sum, stride, 0.0),
-            (&mut self.target_logit, n, 0.0),
-            (&mut self.keep, stride, 0.0),
-            (&mut self.weighted_rows, n * dim, 0.0),
-        ] {
+        let arrays = [
+            (&mut self.max, padded, f32::NEG_INFINITY),
+            (&mut self.sum, padded, 0.0),
+            (&mut self.target_logit, self.n, 0.0),
+        ];
+        for (array, len, value) in arrays {
             array.clear();
             array.resize(len, value);
         }
+        self.weighted_rows.resize(padded * self.dim).fill(0.0);
+        let dim = self.dim;
+        let hidden = self.hidden.resize(padded * dim);
+        for (panel, lines) in hidden.chunks_exact_mut(LINE * dim.max(1)).enumerate() {
+            for (k, line) in lines.as_chunks_mut::<LINE>().0.iter_mut().enumerate() {
+                let value = |j| positions.hidden.get((panel * LINE + j) * dim + k).copied().unwrap_or(0.0);
+                *line = std::array::from_fn(value);
+            }
+        }
     }
-}
-
-/// Returns the distance between two rows of exps: whole cache lines, an odd number of them.
-pub(super) fn stride(n: usize) -> usize {
-    (n.div_ceil(LANES) | 1) * LANES
 }
 
 /// Scores a block of positions against one shard and keeps in `scan` what the exchange and the gradient need.
@@ -81,121 +88,99 @@ pub fn softmax_scan(
     scratch: &mut Scratch,
 ) -> Result<(), Error> {
     table.check("softmax_scan")?;
-    let (n, dim, n_rows) = (positions.len(), table.dim, table.n_rows());
-    positions.check("softmax_scan", n_rows, dim)?;
-    scan.start(n, n_rows, dim);
-    if n == 0 {
+    positions.check("softmax_scan", table.n_rows(), table.dim)?;
+    scan.start(positions, table);
+    if positions.is_empty() {
         return Ok(());
     }
-    let stride = stride(n);
-    let hidden = match &mut scan.hidden {
-        Some(hidden) if hidden.isa() == scratch.isa() => hidden,
-        other => other.insert(PackedB::new(scratch.isa())),
-    };
-    hidden.pack(MatrixRef::row_major(positions.hidden, n, dim)?.transposed());
-    for start in (0..n_rows).step_by(TILE_ROWS) {
-        let end = n_rows.min(start + TILE_ROWS);
-        let rows = MatrixRef::row_major(table.tile(start..end), end - start, dim)?;
-        let logits = &mut scan.exps.as_mut_slice()[start * stride..end * stride];
-        let c = MatrixMut::strided(logits, [end - start, n], stride)?;
-        gemm_packed(GemmPacked { a: rows, b: hidden, columns: 0..n, c, beta: Beta::Overwrite }, scratch)?;
-        let targets = positions.targets.iter().zip(&mut scan.target_logit).enumerate();
-        for (i, (target, logit)) in targets {
-            if let Some(row) = target.map(|row| row as usize).filter(|row| (start..end).contains(row)) {
-                *logit = logits[(row - start) * stride + i] + table.bias.map_or(0.0, |bias| bias[row]);
-            }
-        }
-        scratch.isa().dispatch(Exps {
-            logits,
+    let padded = scan.panels() * LINE;
+    for start in (0..scan.n_rows).step_by(TILE_ROWS) {
+        let end = scan.n_rows.min(start + TILE_ROWS);
+        let rows = table.tile(start..end);
+        let packed = scratch.packed_a.resize(rows.len());
+        pack_columns(rows, table.dim, packed);
+        scratch.isa().dispatch(Tile {
+            rows,
+            packed: scratch.packed_a.as_slice(),
             bias: table.bias.map(|bias| &bias[start..end]),
-            max: &mut scan.max,
-            sum: &mut scan.sum,
-            keep: &mut scan.keep,
+            start,
+            targets: positions.targets,
+            target_logit: &mut scan.target_logit,
+            hidden: scan.hidden.as_slice().as_chunks().0,
+            exps: scan.exps.as_mut_slice()[start * padded..end * padded].as_chunks_mut().0,
+            max: scan.max.as_chunks_mut().0,
+            sum: scan.sum.as_chunks_mut().0,
+            weighted: scan.weighted_rows.as_mut_slice().as_chunks_mut().0,
         });
-        scratch.isa().dispatch(Rescale { rows: &mut scan.weighted_rows, dim, by: &scan.keep });
-        let exps = MatrixRef::strided(logits, [end - start, n], [stride, 1])?.transposed();
-        let c = MatrixMut::row_major(&mut scan.weighted_rows, n, dim)?;
-        gemm(Gemm { a: exps, b: rows, c, beta: Beta::Accumulate }, scratch)?;
         scan.tile_max.extend_from_slice(&scan.max);
     }
     Ok(())
 }
 
-/// Turns a tile's logits into exps at the running maximum.
-struct Exps<'a> {
-    logits: &'a mut [f32],
+/// One tile of rows against all positions.
+struct Tile<'a> {
+    rows: &'a [f32],
+    packed: &'a [f32],
     bias: Option<&'a [f32]>,
-    max: &'a mut [f32],
-    sum: &'a mut [f32],
-    keep: &'a mut [f32],
+    start: usize,
+    targets: &'a [Option<u32>],
+    target_logit: &'a mut [f32],
+    hidden: &'a [Line],
+    exps: &'a mut [Line],
+    max: &'a mut [Line],
+    sum: &'a mut [Line],
+    weighted: &'a mut [Line],
 }
 
-impl Exps<'_> {
-    /// One line of positions, at `column`; `bias` gives each row's.
-    #[inline(always)]
-    fn line(&mut self, column: usize, bias: impl Fn(usize) -> f32) {
-        let stride = self.max.len();
-        let columns = column..column + LANES;
-        let before: [f32; LANES] = self.max[columns.clone()].try_into().expect("LANES columns");
-        let mut max = before;
-        for (v, row) in self.logits.chunks_exact_mut(stride).enumerate() {
-            let b = bias(v);
-            for (max, logit) in max.iter_mut().zip(&mut row[columns.clone()]) {
-                let value = *logit + b;
-                *max = if value > *max { value } else { *max };
-            }
-        }
-        let mut sum = [0.0_f32; LANES];
-        for (v, row) in self.logits.chunks_exact_mut(stride).enumerate() {
-            let b = bias(v);
-            let row: &mut [f32; LANES] = (&mut row[columns.clone()]).try_into().expect("LANES columns");
-            for j in 0..LANES {
-                row[j] = math::exp((row[j] + b) - max[j]);
-                sum[j] += row[j];
-            }
-        }
-        for j in 0..LANES {
-            let keep = math::exp(before[j] - max[j]);
-            self.keep[column + j] = keep;
-            self.sum[column + j] = self.sum[column + j] * keep + sum[j];
-            self.max[column + j] = max[j];
-        }
-    }
-}
-
-impl Kernel for Exps<'_> {
+impl Kernel for Tile<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, _: S) {
-        for column in (0..self.max.len()).step_by(LANES) {
-            match self.bias {
-                Some(bias) => self.line(column, |v| bias[v]),
-                None => self.line(column, |_| 0.0),
+    fn run<S: Simd>(self, simd: S) {
+        let panels = self.max.len();
+        let (dim, count) = (self.hidden.len() / panels, self.exps.len() / panels);
+        for (panel, exps) in self.exps.chunks_exact_mut(count).enumerate() {
+            logits(simd, self.rows, &self.hidden[panel * dim..][..dim], exps);
+            if let Some(bias) = self.bias {
+                for (line, &b) in exps.iter_mut().zip(bias) {
+                    line.iter_mut().for_each(|logit| *logit += b);
+                }
             }
+            let targets = self.targets.iter().zip(&mut *self.target_logit).skip(panel * LINE).take(LINE);
+            for (j, (target, logit)) in targets.enumerate() {
+                let row = target.and_then(|row| (row as usize).checked_sub(self.start));
+                if let Some(line) = row.and_then(|row| exps.get(row)) {
+                    *logit = line[j];
+                }
+            }
+            let keep = exps_at_maximum(exps, &mut self.max[panel], &mut self.sum[panel]);
+            weighted_rows(simd, self.packed, exps, &keep, &mut self.weighted[panel * dim..][..dim]);
         }
     }
 }
 
-/// Multiplies each position's row by its factor; most are exactly 1 and need no work.
-struct Rescale<'a> {
-    rows: &'a mut [f32],
-    dim: usize,
-    by: &'a [f32],
-}
-
-impl Kernel for Rescale<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        if self.dim == 0 {
-            return;
-        }
-        for (row, &by) in self.rows.chunks_exact_mut(self.dim).zip(self.by) {
-            if by != 1.0 {
-                row.iter_mut().for_each(|value| *value *= by);
-            }
+/// Turns logits into exps at the running maximum, updates maximum and sum, and returns what older sums are worth.
+#[inline(always)]
+fn exps_at_maximum(lines: &mut [Line], max: &mut Line, sum: &mut Line) -> Line {
+    let before = *max;
+    let mut highest = before;
+    for line in &*lines {
+        for j in 0..LINE {
+            highest[j] = if line[j] > highest[j] { line[j] } else { highest[j] };
         }
     }
+    let mut total = [0.0; LINE];
+    for line in lines {
+        for j in 0..LINE {
+            line[j] = math::exp(line[j] - highest[j]);
+            total[j] += line[j];
+        }
+    }
+    let mut keep = [0.0; LINE];
+    for j in 0..LINE {
+        keep[j] = math::exp(before[j] - highest[j]);
+        sum[j] = sum[j] * keep[j] + total[j];
+    }
+    *max = highest;
+    keep
 }
