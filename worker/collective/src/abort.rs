@@ -31,6 +31,9 @@ struct Shared {
 pub(crate) enum Target {
     /// A link to a peer.
     Link(TcpStream),
+    /// Memory on which this rank may sleep.
+    #[cfg(target_os = "linux")]
+    Region(Arc<crate::shm::Region>),
 }
 
 impl Target {
@@ -38,6 +41,8 @@ impl Target {
         match self {
             // A link that is closed already needs no closing.
             Self::Link(stream) => drop(stream.shutdown(Shutdown::Both)),
+            #[cfg(target_os = "linux")]
+            Self::Region(region) => region.wake_all(),
         }
     }
 }

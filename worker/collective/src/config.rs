@@ -6,11 +6,15 @@ use std::time::Duration;
 use crate::Collective;
 use crate::abort::AbortHandle;
 use crate::error::Error;
+use crate::exchange::{Exchange, Outgoing};
 use crate::group::Group;
 use crate::handshake::{Hello, Membership};
 use crate::host::HostIdentity;
 use crate::link::Link;
 use crate::mesh::Mesh;
+#[cfg(target_os = "linux")]
+use crate::shm::{self, Joined};
+use crate::signature::{Dtype, Op, Shape, Signature};
 use crate::solo::Solo;
 use crate::tcp::Tcp;
 
@@ -105,6 +109,37 @@ pub fn connect(config: Config<'_>) -> Result<Box<dyn Collective>, Error> {
         .map(|peer| peer.map(|peer| Link::new(peer.stream, &abort)).transpose())
         .collect::<Result<Vec<_>, _>>()?;
     let tcp = Tcp { rank, links, timeout, max_message, abort: abort.clone() };
-    let _ = one_host;
+    choose(tcp, transport, one_host, abort)
+}
+
+/// Moves the group to shared memory where all ranks want that and can.
+fn choose(
+    mut tcp: Tcp,
+    transport: Transport,
+    one_host: bool,
+    abort: AbortHandle,
+) -> Result<Box<dyn Collective>, Error> {
+    let wants_shm = cfg!(target_os = "linux") && transport != Transport::Tcp && one_host;
+    let mut wishes = vec![Vec::new(); tcp.links.len()];
+    let signature = Signature { op: Op::AllGather, dtype: Dtype::U8, shape: Shape::Uneven, seq: 0 };
+    tcp.exchange(&signature, Outgoing::Same(&[&[u8::from(wants_shm)]]), &mut wishes)?;
+    wishes[tcp.rank] = vec![u8::from(wants_shm)];
+    let why = match wishes.iter().position(|wish| wish != &[1]) {
+        Some(rank) => format!("rank {rank} is on another host, or was told to use TCP"),
+        #[cfg(target_os = "linux")]
+        None => match shm::join(tcp)? {
+            Joined::Shm(shm) => return Ok(Box::new(Group::new(shm, Transport::Shm, abort))),
+            Joined::Tcp(linked, why) => {
+                tcp = linked;
+                why
+            }
+        },
+        #[cfg(not(target_os = "linux"))]
+        None => "it needs Linux".to_owned(),
+    };
+    if transport == Transport::Shm {
+        return Err(Error::NoSharedMemory { why });
+    }
+    tracing::debug!(rank = tcp.rank, why, "collectives over TCP");
     Ok(Box::new(Group::new(tcp, Transport::Tcp, abort)))
 }

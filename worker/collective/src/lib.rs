@@ -7,7 +7,7 @@
 //!   [`Collective::all_reduce_tree`] for any.
 //! * Zero is legal: empty vectors, ranks with nothing to send, ranks with no leaf of the tree.
 //!
-//! A [`group`] runs collectives over an [`exchange`]; [`solo`], [`tcp`] and `shm` are the exchanges. There is no
+//! A `group` runs collectives over an `exchange`; `solo`, `tcp` and `shm` are the exchanges. There is no
 //! async here and no thread: who wants overlap calls from a thread of their own.
 
 mod abort;
@@ -23,6 +23,8 @@ mod plan;
 mod receive;
 mod reduce;
 mod segment;
+#[cfg(target_os = "linux")]
+mod shm;
 mod signature;
 mod solo;
 mod tcp;

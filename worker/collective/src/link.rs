@@ -37,6 +37,14 @@ impl Link {
         drop(self.stream.shutdown(Shutdown::Both));
     }
 
+    /// Whether the peer has closed its end and nothing is left to read.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self.stream.peek(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        }
+    }
+
     /// Reads what is there into `buffer`; nothing there is no progress, not an error.
     fn read(&self, buffer: &mut [u8]) -> Result<usize, Closed> {
         loop {

@@ -23,13 +23,28 @@ pub(crate) enum Terms<'a> {
     Roots { roots: &'a [Root<'a>], leaves: usize },
 }
 
-impl Terms<'_> {
-    /// The ranges of the roots, as the words of a message.
+impl<'a> Terms<'a> {
+    /// How many terms this rank has.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::InPlace => 1,
+            Self::Roots { roots, .. } => roots.len(),
+        }
+    }
+
+    /// One of this rank's terms; one that is summed in place is in the output.
+    pub(crate) fn own(&self, term: usize, out: &'a [f32]) -> &'a [f32] {
+        match self {
+            Self::InPlace => out,
+            Self::Roots { roots, .. } => roots[term].values,
+        }
+    }
+
+    /// First and past-the-last leaf of each root, as the words of a message.
     pub(crate) fn ranges(&self) -> Vec<u32> {
-        let Terms::Roots { roots, .. } = self else { return Vec::new() };
-        let words = roots.iter().flat_map(|root| [root.lo, root.hi]);
+        let Self::Roots { roots, .. } = self else { return Vec::new() };
         // Both are at most `leaves`, which the group checks against u32.
-        std::iter::once(roots.len()).chain(words).map(|word| word as u32).collect()
+        roots.iter().flat_map(|root| [root.lo as u32, root.hi as u32]).collect()
     }
 }
 
@@ -82,13 +97,14 @@ fn send_terms<E: Exchange>(
     (data, part_of): (&[f32], impl Fn(usize) -> std::ops::Range<usize>),
     scratch: &mut Scratch,
 ) -> Result<(), Error> {
-    let ranges = terms.ranges();
+    let (count, ranges) = ([terms.count() as u32], terms.ranges());
     let messages: Vec<Vec<&[u8]>> = (0..exchange.world_size())
         .map(|owner| match terms {
             Terms::InPlace => vec![bytemuck::cast_slice(&data[part_of(owner)])],
             Terms::Roots { roots, .. } => {
+                let head = [bytemuck::cast_slice(&count), bytemuck::cast_slice(&ranges)];
                 let parts = roots.iter().map(|root| bytemuck::cast_slice(&root.values[part_of(owner)]));
-                std::iter::once(bytemuck::cast_slice(&ranges)).chain(parts).collect()
+                head.into_iter().chain(parts).collect()
             }
         })
         .collect();

@@ -127,6 +127,11 @@ impl Tcp {
         }
     }
 
+    /// Whether a peer closed its end, on links that carry nothing else.
+    pub(crate) fn has_left(&self, peer: usize) -> bool {
+        self.links[peer].as_ref().is_some_and(Link::is_closed)
+    }
+
     /// Takes what has arrived from one peer; says whether anything had.
     fn receive(
         &self,

@@ -74,3 +74,5 @@ macro_rules! faults {
 results!(solo, muster_collective::Transport::Auto, [1]);
 results!(tcp, muster_collective::Transport::Tcp, [2, 3, 4]);
 faults!(tcp_faults, muster_collective::Transport::Tcp, [2, 3, 4]);
+results!(shm, muster_collective::Transport::Shm, [2, 3, 4]);
+faults!(shm_faults, muster_collective::Transport::Shm, [2, 3, 4]);
