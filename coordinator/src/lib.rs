@@ -1,1 +1,19 @@
 //! The shell around the core: gRPC, store, metrics.
+//!
+//! One task owns the core ([`runtime`]); handlers talk to it through a bounded inbox and hold no state of the
+//! cluster. [`serve`] is the whole coordinator, in the process of `muster coordinator` and inside `muster train`.
+
+mod access;
+mod config;
+mod grpc;
+mod handle;
+mod http;
+mod metrics;
+mod runtime;
+mod server;
+mod sessions;
+pub mod store;
+mod watchers;
+
+pub use self::config::{Config, Problem, Problems, Settings, StoreKind};
+pub use self::server::{Error, serve};

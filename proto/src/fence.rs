@@ -48,6 +48,12 @@ pub enum Stale {
         /// The generation claimed.
         claimed: Generation,
     },
+    /// The claim is about a rank that the worker does not hold.
+    #[error("refused: the claim is for {claimed}, but this worker holds no rank")]
+    Unassigned {
+        /// What is claimed.
+        claimed: Fence,
+    },
     /// The claim comes from another life of the worker.
     #[error("refused: the claim comes from incarnation {claimed}, the worker is at incarnation {current}")]
     Incarnation {
@@ -72,6 +78,14 @@ pub fn admit(current: &Fence, claimed: &Fence) -> Result<(), Stale> {
         return Err(Stale::Generation { job, current, claimed });
     }
     Ok(())
+}
+
+/// [`admit`] for a holder that may hold nothing.
+///
+/// # Errors
+/// As [`admit`]; [`Stale::Unassigned`] if nothing is held.
+pub fn admit_held(current: Option<&Fence>, claimed: &Fence) -> Result<(), Stale> {
+    current.map_or(Err(Stale::Unassigned { claimed: *claimed }), |current| admit(current, claimed))
 }
 
 /// The part of [`admit`] that concerns what a worker says outside any job.

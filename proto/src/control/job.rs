@@ -46,7 +46,8 @@ pub enum CancelMode {
 /// One thing that happened to a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobEvent {
-    /// Its number, counted from 1 in each job.
+    /// Its number. Events that are kept are counted from 1 in each job; one that is not kept (progress without
+    /// metrics, and what a job waits for) bears the number of the last one that is.
     pub sequence: u64,
     /// The generation in which it happened; 0 before the first.
     pub generation: Generation,

@@ -69,6 +69,16 @@ impl JobClient {
         Ok(())
     }
 
+    /// Has a job that trains save a checkpoint soon.
+    ///
+    /// # Errors
+    /// If the coordinator cannot be reached, does not know the job, or the job does not train.
+    pub async fn checkpoint(&self, job: JobId) -> Result<(), Error> {
+        let request = self.target.request(wire::CheckpointJobRequest { job: job.0 });
+        self.inner.clone().checkpoint_job(request).await.map_err(|status| self.error(&status))?;
+        Ok(())
+    }
+
     /// Follows a job from the event after `after_sequence` (0: from the first that is kept) to its end.
     #[must_use]
     pub fn watch(&self, job: JobId, after_sequence: u64) -> Watch {

@@ -92,16 +92,18 @@ impl Control {
         }
     }
 
-    /// Reports how far the job is. The latest report wins, but each one with metrics is delivered.
+    /// Reports how far the job is. The latest report wins, but none with metrics is
+    /// passed over.
     pub fn progress(&self, progress: Progress) {
         let mut state = self.shared.lock();
         if progress.metrics.is_empty() {
+            // Goes out with the agent's next pulse: steps may be far more frequent than anybody reads.
             state.latest = Some(progress);
-        } else {
-            // What was before the evaluation is told by it.
-            state.latest = None;
-            push_bounded(&mut state.evaluations, progress);
+            return;
         }
+        // What was before the evaluation is told by it.
+        state.latest = None;
+        push_bounded(&mut state.evaluations, progress);
         drop(state);
         self.shared.reported.notify_one();
     }

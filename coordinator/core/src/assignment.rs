@@ -1,0 +1,76 @@
+//! Who holds which rank, and with it which pieces, in one generation of a job.
+
+use std::collections::BTreeMap;
+
+use muster_proto::control::{Failure, Peer, Prepare, Submission};
+use muster_proto::fence::Fence;
+use muster_proto::ids::{Generation, Incarnation, JobId, Rank, WorkerId};
+use muster_proto::sharding::ShardingPlan;
+use serde::{Deserialize, Serialize};
+
+/// The worker that holds a rank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Member {
+    pub(crate) worker: WorkerId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) address: String,
+}
+
+/// How a rank ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RankEnd {
+    Finished { summary: serde_json::Value },
+    Failed(Failure),
+    Lost,
+}
+
+/// The ranks of one generation, their pieces, and which of them ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Assignment {
+    pub(crate) job: JobId,
+    pub(crate) generation: Generation,
+    /// In rank order.
+    pub(crate) members: Vec<Member>,
+    pub(crate) plan: ShardingPlan,
+    pub(crate) collective_token: [u8; 32],
+    pub(crate) ended: BTreeMap<Rank, RankEnd>,
+}
+
+impl Assignment {
+    pub(crate) fn ranks(&self) -> impl Iterator<Item = (Rank, &Member)> {
+        (0..).map(Rank).zip(&self.members)
+    }
+
+    /// Ranks that have not ended.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (Rank, &Member)> {
+        self.ranks().filter(|(rank, _)| !self.ended.contains_key(rank))
+    }
+
+    pub(crate) fn all_ended(&self) -> bool {
+        self.ended.len() == self.members.len()
+    }
+
+    pub(crate) fn fence(&self, member: &Member) -> Fence {
+        Fence { job: self.job, generation: self.generation, incarnation: member.incarnation }
+    }
+
+    /// What a rank is told first.
+    pub(crate) fn prepare(&self, submission: &Submission, rank: Rank, member: &Member) -> Prepare {
+        let peer = |(rank, member): (Rank, &Member)| Peer {
+            rank,
+            worker: member.worker,
+            address: member.address.clone(),
+        };
+        Prepare {
+            fence: self.fence(member),
+            rank,
+            peers: self.ranks().map(peer).collect(),
+            spec_toml: submission.spec_toml.clone(),
+            dataset_dir: submission.dataset_dir.clone(),
+            run_dir: submission.run_dir.clone(),
+            plan: self.plan.clone(),
+            collective_token: self.collective_token,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The state machine: everything the coordinator knows, and one function that changes it.
+
+mod jobs;
+mod outbox;
+mod restore;
+mod sessions;
+mod workers;
+
+use std::collections::BTreeMap;
+
+use muster_proto::control::{JobEvent, JobStatus, WorkerStatus};
+use muster_proto::ids::JobId;
+
+use self::outbox::Outbox;
+use crate::action::Action;
+use crate::config::Config;
+use crate::event::Event;
+use crate::job::Job;
+use crate::membership::Membership;
+use crate::phase::Context;
+use crate::record::Counters;
+use crate::time::Time;
+
+/// Everything the coordinator knows.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) config: Config,
+    /// From which the secrets of generations are made.
+    seed: [u8; 32],
+    pub(crate) counters: Counters,
+    pub(crate) members: Membership,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    /// Whether a waiting job may find workers now.
+    may_gather: bool,
+    last_tick: Time,
+}
+
+impl Core {
+    /// Takes in what happened at `now` and returns what to do, in order.
+    pub fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
+        if self.members.len() == 0 {
+            // Nobody to watch: no ticks were asked for, so their absence says nothing.
+            self.last_tick = now;
+        }
+        let mut out = Outbox::default();
+        match event {
+            Event::Register { request, capabilities } => self.register(now, request, capabilities, &mut out),
+            Event::SessionOpened { session, hello } => self.open_session(now, session, &hello, &mut out),
+            Event::SessionClosed { session } => {
+                self.members.disconnect(session, now + self.config.reconnect_grace());
+            }
+            Event::Reported { session, report } => self.on_report(now, session, report, &mut out),
+            Event::Submit { request, submission } => self.submit(request, *submission, &mut out),
+            Event::Cancel { request, job, mode } => self.cancel(now, request, job, mode, &mut out),
+            Event::Checkpoint { request, job } => self.checkpoint(request, job, &mut out),
+            Event::Dismiss { reason } => self.dismiss(&reason, &mut out),
+            Event::Tick => self.tick(now, &mut out),
+        }
+        if std::mem::take(&mut self.may_gather) {
+            self.gather(now, &mut out);
+        }
+        out.into_actions(&self.jobs)
+    }
+
+    /// When the next [`Event::Tick`] is due, if nothing happens before. Looks at every worker and job.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let jobs = self.jobs.values().filter_map(|job| job.state.phase.deadline());
+        let earliest = jobs.chain(self.members.next_deadline()).min()?;
+        Some(earliest.min(self.last_tick + self.config.tick_interval()))
+    }
+
+    /// All jobs, newest last.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<JobStatus> {
+        self.jobs.iter().map(|(id, job)| job.status(*id)).collect()
+    }
+
+    /// One job.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<JobStatus> {
+        self.jobs.get(&id).map(|job| job.status(id))
+    }
+
+    /// All workers, in order of their ids.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        self.members.iter().map(|(id, worker)| worker.status(id)).collect()
+    }
+
+    /// What there is to tell somebody who has seen the events of a job up to the one numbered `after`: those that
+    /// are kept, then how things stand. `None` if there is no such job.
+    #[must_use]
+    pub fn events_after(&self, job: JobId, after: u64) -> Option<Vec<JobEvent>> {
+        let job = self.jobs.get(&job)?;
+        let kept = job.state.events.iter().filter(|event| event.sequence > after).cloned();
+        Some(kept.chain(job.standing()).collect())
+    }
+
+    pub(crate) fn context(&self, now: Time) -> Context<'_> {
+        Context { now, config: &self.config }
+    }
+
+    /// Looks for workers and phases whose time is over.
+    fn tick(&mut self, now: Time, out: &mut Outbox) {
+        let absent = now > self.last_tick + self.config.tick_interval() + self.config.own_absence();
+        self.last_tick = now;
+        if absent {
+            self.members.extend_deadlines(now + self.config.reconnect_grace());
+            return;
+        }
+        let silence = format!("not heard of for {:?}", self.config.failure_detection);
+        for worker in self.members.expired(now) {
+            self.lose(now, worker, &silence, out);
+        }
+        let due = |(id, job): (&JobId, &Job)| (job.state.phase.deadline()? <= now).then_some(*id);
+        let due: Vec<JobId> = self.jobs.iter().filter_map(due).collect();
+        for id in due {
+            self.on_job(id, out, |phase, config| phase.on_deadline(Context { now, config }));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Takes over from the store what an earlier coordinator knew.
+//!
+//! Its workers go on without a coordinator; each has `failure_detection` to open a session with this one.
+
+use std::collections::BTreeMap;
+
+use muster_proto::ids::{JobId, WorkerId};
+
+use super::Core;
+use crate::config::Config;
+use crate::job::Job;
+use crate::membership::{Hold, Membership, Worker};
+use crate::phase::Context;
+use crate::record::{self, RestoreError, WorkerRecord};
+use crate::time::Time;
+
+impl Core {
+    /// A core that knows what the store keeps under [`record::PREFIX`]; an empty store is a new cluster.
+    ///
+    /// `seed` must be random: the secrets of later generations are made from it.
+    ///
+    /// # Errors
+    /// If a record cannot be read.
+    pub fn restore(
+        now: Time,
+        config: Config,
+        seed: [u8; 32],
+        pairs: impl IntoIterator<Item = (String, Vec<u8>)>,
+    ) -> Result<Self, RestoreError> {
+        let mut records = record::read(pairs)?;
+        let context = Context { now, config: &config };
+        records.jobs.values_mut().for_each(|job| job.state.phase.restart_clock(context));
+        let mut members = Membership::default();
+        for (id, record) in records.workers {
+            let hold = hold(id, &record, &records.jobs);
+            let WorkerRecord { incarnation, capabilities } = record;
+            let deadline = now + config.failure_detection;
+            members.insert(
+                id,
+                Worker { capabilities, incarnation, session: None, deadline, hold, running: None },
+            );
+        }
+        Ok(Self {
+            config,
+            seed,
+            counters: records.counters,
+            members,
+            jobs: records.jobs,
+            may_gather: true,
+            last_tick: now,
+        })
+    }
+}
+
+fn hold(id: WorkerId, record: &WorkerRecord, jobs: &BTreeMap<JobId, Job>) -> Hold {
+    for (job, state) in jobs {
+        let Some(assignment) = state.state.phase.assignment() else { continue };
+        let mut mine = assignment
+            .live()
+            .filter(|(_, member)| member.worker == id && member.incarnation == record.incarnation);
+        if let Some((rank, _)) = mine.next() {
+            return Hold::Rank { job: *job, generation: assignment.generation, rank };
+        }
+    }
+    Hold::Idle
+}

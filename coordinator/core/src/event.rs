@@ -1,0 +1,73 @@
+//! What the core is told.
+
+use muster_proto::control::{CancelMode, Capabilities, Hello, Report, Submission};
+use muster_proto::ids::JobId;
+
+/// Names a caller that waits for an answer; chosen by the shell, unique while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Names a worker's session; chosen by the shell, unique while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// One thing that happened outside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Somebody wants to become a worker. Answered.
+    Register {
+        /// Who asks.
+        request: RequestId,
+        /// What it is and has.
+        capabilities: Capabilities,
+    },
+    /// A worker opened a session, first or again.
+    SessionOpened {
+        /// The session.
+        session: SessionId,
+        /// What the worker said first.
+        hello: Hello,
+    },
+    /// A session's connection is gone.
+    SessionClosed {
+        /// The session.
+        session: SessionId,
+    },
+    /// A worker said something.
+    Reported {
+        /// On this session.
+        session: SessionId,
+        /// What it said.
+        report: Report,
+    },
+    /// A client queues a job. Answered.
+    Submit {
+        /// Who asks.
+        request: RequestId,
+        /// The job.
+        submission: Box<Submission>,
+    },
+    /// A client ends a job early. Answered.
+    Cancel {
+        /// Who asks.
+        request: RequestId,
+        /// The job.
+        job: JobId,
+        /// How.
+        mode: CancelMode,
+    },
+    /// A client wants a checkpoint of a job soon. Answered.
+    Checkpoint {
+        /// Who asks.
+        request: RequestId,
+        /// The job.
+        job: JobId,
+    },
+    /// The cluster ends with this coordinator: workers are sent home.
+    Dismiss {
+        /// Why, for people.
+        reason: String,
+    },
+    /// Time has passed.
+    Tick,
+}

@@ -1,0 +1,145 @@
+//! What the store keeps, under which keys, and how it is read back.
+//!
+//! A job's submission never changes and may be long, so it has a key of its own.
+
+use std::collections::BTreeMap;
+
+use muster_proto::control::{Capabilities, Submission};
+use muster_proto::ids::{Incarnation, JobId, WorkerId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::action::Write;
+use crate::job::{Job, State};
+
+const COUNTERS: &str = "counters";
+
+/// Under which all of the core's keys lie.
+pub const PREFIX: &str = "core/";
+
+/// A record that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The key is not one of the core's.
+    #[error("the store has the unknown key `{key}`: was it written by a newer version?")]
+    UnknownKey {
+        /// The key.
+        key: String,
+    },
+    /// The value is not what the key says.
+    #[error("the store's value of `{key}` cannot be read: was it written by a newer version?")]
+    Value {
+        /// The key.
+        key: String,
+        /// What the parser says.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Half of a job is missing.
+    #[error("the store has only half of {job}")]
+    HalfAJob {
+        /// The job.
+        job: JobId,
+    },
+}
+
+/// The next ids; what was given out is never given out again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Counters {
+    pub(crate) jobs: u64,
+    pub(crate) workers: u64,
+    pub(crate) incarnations: u64,
+}
+
+/// A worker as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerRecord {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) capabilities: Capabilities,
+}
+
+/// All that the store keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) counters: Counters,
+    pub(crate) workers: BTreeMap<WorkerId, WorkerRecord>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+}
+
+// Twenty digits hold any u64, so that keys sort as numbers do.
+fn worker_key(id: WorkerId) -> String {
+    format!("{PREFIX}workers/{:020}", id.0)
+}
+
+fn submission_key(id: JobId) -> String {
+    format!("{PREFIX}jobs/{:020}/submission", id.0)
+}
+
+fn state_key(id: JobId) -> String {
+    format!("{PREFIX}jobs/{:020}/state", id.0)
+}
+
+fn put(key: String, value: &impl Serialize) -> Write {
+    let value = serde_json::to_vec(value).expect("records have string keys and no values that JSON lacks");
+    Write::Put { key, value }
+}
+
+pub(crate) fn put_counters(counters: &Counters) -> Write {
+    put(format!("{PREFIX}{COUNTERS}"), counters)
+}
+
+pub(crate) fn put_worker(id: WorkerId, record: &WorkerRecord) -> Write {
+    put(worker_key(id), record)
+}
+
+pub(crate) fn delete_worker(id: WorkerId) -> Write {
+    Write::Delete { key: worker_key(id) }
+}
+
+pub(crate) fn put_submission(id: JobId, submission: &Submission) -> Write {
+    put(submission_key(id), submission)
+}
+
+pub(crate) fn put_state(id: JobId, state: &State) -> Write {
+    put(state_key(id), state)
+}
+
+pub(crate) fn delete_job(id: JobId) -> [Write; 2] {
+    [Write::Delete { key: submission_key(id) }, Write::Delete { key: state_key(id) }]
+}
+
+/// Reads all that the store keeps.
+pub(crate) fn read(pairs: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Records, RestoreError> {
+    let mut records = Records::default();
+    let mut submissions: BTreeMap<JobId, Submission> = BTreeMap::new();
+    let mut states: BTreeMap<JobId, State> = BTreeMap::new();
+    for (key, value) in pairs {
+        let parts: Vec<&str> = key.strip_prefix(PREFIX).unwrap_or(&key).split('/').collect();
+        let id = || parts.get(1).and_then(|id| id.parse::<u64>().ok());
+        match (parts[0], id(), parts.get(2).copied()) {
+            (COUNTERS, None, None) => records.counters = parse(&key, &value)?,
+            ("workers", Some(id), None) => {
+                records.workers.insert(WorkerId(id), parse(&key, &value)?);
+            }
+            ("jobs", Some(id), Some("submission")) => {
+                submissions.insert(JobId(id), parse(&key, &value)?);
+            }
+            ("jobs", Some(id), Some("state")) => {
+                states.insert(JobId(id), parse(&key, &value)?);
+            }
+            _ => return Err(RestoreError::UnknownKey { key }),
+        }
+    }
+    for (job, submission) in submissions {
+        let state = states.remove(&job).ok_or(RestoreError::HalfAJob { job })?;
+        records.jobs.insert(job, Job { submission, state, progress: None });
+    }
+    match states.pop_first() {
+        Some((job, _)) => Err(RestoreError::HalfAJob { job }),
+        None => Ok(records),
+    }
+}
+
+fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, RestoreError> {
+    serde_json::from_slice(value).map_err(|source| RestoreError::Value { key: key.to_owned(), source })
+}

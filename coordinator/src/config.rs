@@ -1,0 +1,195 @@
+//! Settings as people write them, and the checked configuration that the coordinator runs by.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use muster_proto::auth::Token;
+use serde::Deserialize;
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
+
+/// Settings from a file or from flags; what is not set has a default.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `IP:PORT` to listen on; 127.0.0.1:7400 by default.
+    pub listen: Option<String>,
+    /// `memory`, or the path of the embedded store's file; `memory` by default.
+    pub store: Option<String>,
+    /// How long a worker may be silent before it counts as lost; 5 by default. All other times derive from it.
+    pub failure_detection_seconds: Option<f64>,
+    /// File with the token that clients and workers must show.
+    pub token_file: Option<PathBuf>,
+    /// Listen on other than loopback addresses without a token.
+    pub insecure: Option<bool>,
+    /// Send workers home when this coordinator ends: for clusters that live no longer than one command.
+    pub shutdown_workers: Option<bool>,
+    /// Workers that may be known at a time; 4096 by default.
+    pub max_workers: Option<u32>,
+    /// Jobs that may wait or run at a time; 256 by default.
+    pub max_jobs: Option<u32>,
+    /// Streams of job events that may be open at a time; 256 by default.
+    pub max_watchers: Option<u32>,
+}
+
+/// Where state is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In memory: it ends with the process.
+    Memory,
+    /// In an embedded database in this file.
+    Embedded(PathBuf),
+}
+
+/// What the coordinator runs by.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where state is kept.
+    pub store: StoreKind,
+    /// The knob and the bounds.
+    pub core: muster_core::Config,
+    /// What clients and workers must show.
+    pub token: Option<Token>,
+    /// Whether addresses other than loopback may be listened on without a token.
+    pub insecure: bool,
+    /// Whether workers are sent home when this coordinator ends.
+    pub shutdown_workers: bool,
+    /// Streams of job events that may be open at a time.
+    pub max_watchers: usize,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting.
+    pub field: &'static str,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// All settings that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Problem { field, message }) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}`{field}`: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Checks the settings and reads the token file.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn check(self) -> Result<Config, Problems> {
+        let mut problems = Vec::new();
+        let mut report = |field, message: String| problems.push(Problem { field, message });
+        let listen = self.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
+        let listen = listen.parse::<SocketAddr>().map_err(|_| {
+            report("listen", format!("`{listen}` is not an address: write IP:PORT, like {DEFAULT_LISTEN}"));
+        });
+        let store = match self.store.as_deref() {
+            None | Some("memory") => StoreKind::Memory,
+            Some("") => {
+                report("store", "is empty: write `memory` or the path of a file".to_owned());
+                StoreKind::Memory
+            }
+            Some(path) => StoreKind::Embedded(path.into()),
+        };
+        let defaults = muster_core::Config::default();
+        let seconds = self.failure_detection_seconds.unwrap_or(defaults.failure_detection.as_secs_f64());
+        if !(0.05..=3600.0).contains(&seconds) {
+            report("failure_detection_seconds", format!("is {seconds}, must be 0.05 to 3600"));
+        }
+        let mut count = |field, value: Option<u32>, default: usize| match value {
+            Some(0) => {
+                report(field, "must be at least 1".to_owned());
+                default
+            }
+            Some(value) => value as usize,
+            None => default,
+        };
+        let max_workers = count("max_workers", self.max_workers, defaults.max_workers);
+        let max_jobs = count("max_jobs", self.max_jobs, defaults.max_jobs);
+        let max_watchers = count("max_watchers", self.max_watchers, 256);
+        let token = self.token_file.as_deref().map(Token::from_file).transpose().unwrap_or_else(|error| {
+            report("token_file", with_source(&error));
+            None
+        });
+        let insecure = self.insecure.unwrap_or(false);
+        let has_token = self.token_file.is_some();
+        if let Ok(address) = listen
+            && let Err(message) = check_exposure(address, has_token, insecure)
+        {
+            report("listen", message);
+        }
+        let (Ok(listen), true) = (listen, problems.is_empty()) else { return Err(Problems(problems)) };
+        let failure_detection = Duration::from_secs_f64(seconds);
+        let core = muster_core::Config { failure_detection, max_workers, max_jobs, ..defaults };
+        let shutdown_workers = self.shutdown_workers.unwrap_or(false);
+        Ok(Config { listen, store, core, token, insecure, shutdown_workers, max_watchers })
+    }
+}
+
+/// Refuses to be reachable from elsewhere without a token, unless that is asked for.
+pub(crate) fn check_exposure(address: SocketAddr, has_token: bool, insecure: bool) -> Result<(), String> {
+    if address.ip().is_loopback() || has_token || insecure {
+        return Ok(());
+    }
+    Err(format!(
+        "{address} can be reached from other hosts: set token_file, or insecure = true if the network is trusted"
+    ))
+}
+
+fn with_source(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_settings_it_listens_on_loopback_and_keeps_state_in_memory() {
+        let config = Settings::default().check().unwrap();
+        assert!(config.listen.ip().is_loopback());
+        assert_eq!(config.store, StoreKind::Memory);
+        assert_eq!(config.core.failure_detection, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_each_with_its_field() {
+        let settings = Settings {
+            listen: Some("nowhere".into()),
+            store: Some(String::new()),
+            failure_detection_seconds: Some(f64::NAN),
+            token_file: Some("/does/not/exist".into()),
+            max_jobs: Some(0),
+            ..Settings::default()
+        };
+        let Problems(problems) = settings.check().unwrap_err();
+        let fields: Vec<&str> = problems.iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["listen", "store", "failure_detection_seconds", "max_jobs", "token_file"]);
+    }
+
+    #[test]
+    fn other_addresses_than_loopback_need_a_token_or_an_explicit_word() {
+        let open = Settings { listen: Some("0.0.0.0:7400".into()), ..Settings::default() };
+        let refused = open.clone().check().unwrap_err().to_string();
+        assert!(refused.contains("token_file") && refused.contains("insecure"), "{refused}");
+        Settings { insecure: Some(true), ..open.clone() }.check().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let token = dir.path().join("token");
+        std::fs::write(&token, "0123456789abcdef").unwrap();
+        Settings { token_file: Some(token), ..open }.check().unwrap();
+    }
+}

@@ -1,0 +1,126 @@
+//! The service that people and their tools talk to.
+
+use std::sync::Arc;
+
+use muster_core::{Answer, Event, Refusal};
+use muster_proto::control::{CancelMode, EventKind, JobEvent, Submission};
+use muster_proto::ids::{Generation, JobId};
+use muster_proto::wire;
+use muster_proto::wire::job_service_server::JobService;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::refused;
+use crate::handle::{Handle, Watching};
+
+/// Events that may wait for one watcher's connection.
+const QUEUE: usize = 16;
+
+/// Takes jobs and tells what becomes of them.
+pub(crate) struct JobHandlers {
+    pub(crate) handle: Handle,
+    /// One permit a watcher.
+    pub(crate) watchers: Arc<Semaphore>,
+}
+
+#[tonic::async_trait]
+impl JobService for JobHandlers {
+    async fn submit_job(
+        &self,
+        request: Request<wire::SubmitJobRequest>,
+    ) -> Result<Response<wire::SubmitJobResponse>, Status> {
+        let submission = Box::new(Submission::try_from(request.into_inner())?);
+        match self.handle.ask(|request| Event::Submit { request, submission }).await? {
+            Ok(Answer::Submitted(job)) => Ok(Response::new(wire::SubmitJobResponse { job: job.0 })),
+            Ok(other) => Err(Status::internal(format!("a submission was answered by {other:?}"))),
+            Err(refusal) => Err(refused(&refusal)),
+        }
+    }
+
+    type WatchJobStream = ReceiverStream<Result<wire::WatchJobResponse, Status>>;
+
+    async fn watch_job(
+        &self,
+        request: Request<wire::WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
+        let permit = Arc::clone(&self.watchers).try_acquire_owned();
+        let permit =
+            permit.map_err(|_| Status::resource_exhausted("too many streams of job events are open"))?;
+        let request = request.into_inner();
+        let job = JobId(request.job);
+        let watching = self.handle.watch(job, request.after_sequence).await?;
+        let watching = watching.ok_or_else(|| refused(&Refusal::UnknownJob { job }))?;
+        let (events, stream) = mpsc::channel(QUEUE);
+        tokio::spawn(forward(watching, events, permit));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn list_jobs(
+        &self,
+        _: Request<wire::ListJobsRequest>,
+    ) -> Result<Response<wire::ListJobsResponse>, Status> {
+        let jobs = self.handle.jobs().await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(wire::ListJobsResponse { jobs }))
+    }
+
+    async fn list_workers(
+        &self,
+        _: Request<wire::ListWorkersRequest>,
+    ) -> Result<Response<wire::ListWorkersResponse>, Status> {
+        let workers = self.handle.workers().await?.into_iter().map(Into::into).collect();
+        Ok(Response::new(wire::ListWorkersResponse { workers }))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<wire::CancelJobRequest>,
+    ) -> Result<Response<wire::CancelJobResponse>, Status> {
+        let (job, mode): (JobId, CancelMode) = request.into_inner().try_into()?;
+        let answer = self.handle.ask(move |request| Event::Cancel { request, job, mode }).await?;
+        answer.map_err(|refusal| refused(&refusal))?;
+        Ok(Response::new(wire::CancelJobResponse {}))
+    }
+
+    async fn checkpoint_job(
+        &self,
+        request: Request<wire::CheckpointJobRequest>,
+    ) -> Result<Response<wire::CheckpointJobResponse>, Status> {
+        let job = JobId(request.into_inner().job);
+        let answer = self.handle.ask(move |request| Event::Checkpoint { request, job }).await?;
+        answer.map_err(|refusal| refused(&refusal))?;
+        Ok(Response::new(wire::CheckpointJobResponse {}))
+    }
+}
+
+/// Passes a job's events on until the last one, or until the watcher goes.
+async fn forward(
+    (past, future): Watching,
+    watcher: mpsc::Sender<Result<wire::WatchJobResponse, Status>>,
+    _permit: OwnedSemaphorePermit,
+) {
+    for event in past {
+        if watcher.send(Ok(event.into())).await.is_err() {
+            return;
+        }
+    }
+    let Some(mut future) = future else { return };
+    loop {
+        let event = tokio::select! {
+            event = future.recv() => event,
+            () = watcher.closed() => return,
+        };
+        let event = match event {
+            Ok(event) => event,
+            Err(RecvError::Lagged(count)) => {
+                JobEvent { sequence: 0, generation: Generation(0), kind: EventKind::Missed { count } }
+            }
+            // After the last event, or because the coordinator ends.
+            Err(RecvError::Closed) => return,
+        };
+        if watcher.send(Ok(event.into())).await.is_err() {
+            return;
+        }
+    }
+}

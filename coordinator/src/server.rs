@@ -1,0 +1,170 @@
+//! The whole coordinator: one port, one runtime task, one order of ending.
+//!
+//! It ends from the outside in: workers are sent home if the cluster ends too, then the core's task ends, which
+//! closes every session and stream, then the connections close.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::{Router, middleware};
+use muster_proto::rpc::MAX_MESSAGE_BYTES;
+use muster_proto::wire;
+use muster_proto::wire::job_service_server::JobServiceServer;
+use muster_proto::wire::worker_service_server::WorkerServiceServer;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tracing::info;
+
+use crate::access;
+use crate::config::{Config, StoreKind, check_exposure};
+use crate::grpc::{JobHandlers, WorkerHandlers};
+use crate::handle::Handle;
+use crate::http;
+use crate::metrics::Counters;
+use crate::runtime::{self, Runtime};
+use crate::store::{self, EmbeddedStore, MemoryStore, Store};
+
+/// Requests of one connection that may be under way at a time.
+const MAX_STREAMS: u32 = 1024;
+
+/// Why the coordinator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address must not be listened on like this.
+    #[error("`listen`: {0}")]
+    Exposed(String),
+    /// The listener is of no use.
+    #[error("cannot listen")]
+    Listen(#[source] io::Error),
+    /// The state cannot be kept.
+    #[error("the coordinator cannot keep its state")]
+    Store(#[source] store::Error),
+    /// The state that was found cannot be taken over.
+    #[error("the coordinator cannot take over the state it finds")]
+    Restore(#[source] muster_core::RestoreError),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
+    /// The descriptors of the services cannot be served.
+    #[error("gRPC reflection cannot be set up")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// The server broke.
+    #[error("the server failed")]
+    Transport(#[source] tonic::transport::Error),
+}
+
+impl From<runtime::Error> for Error {
+    fn from(error: runtime::Error) -> Self {
+        match error {
+            runtime::Error::Store(error) => Self::Store(error),
+            runtime::Error::Restore(error) => Self::Restore(error),
+            runtime::Error::Random(error) => Self::Random(error.to_string()),
+        }
+    }
+}
+
+/// Runs a coordinator on `listener` until `shutdown` resolves.
+///
+/// # Errors
+/// If it cannot start, or cannot keep its state any more.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let address = listener.local_addr().map_err(Error::Listen)?;
+    check_exposure(address, config.token.is_some(), config.insecure).map_err(Error::Exposed)?;
+    match &config.store {
+        StoreKind::Memory => run(&config, MemoryStore::default(), listener, shutdown).await,
+        StoreKind::Embedded(path) => {
+            let store = EmbeddedStore::open(path).await.map_err(Error::Store)?;
+            run(&config, store, listener, shutdown).await
+        }
+    }
+}
+
+async fn run(
+    config: &Config,
+    store: impl Store,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let counters = Arc::new(Counters::default());
+    let (handle, inbox) = Handle::new();
+    let mut runtime = Runtime::start(config.core, store, inbox, Arc::clone(&counters)).await?;
+    let routes = routes(config, handle, counters).await?;
+    let address: SocketAddr = listener.local_addr().map_err(Error::Listen)?;
+    info!(%address, "the coordinator listens");
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = serve_routes(config.core.failure_detection, routes, listener, stopped);
+    let server = tokio::spawn(server);
+    let outcome = tokio::select! {
+        outcome = runtime.run() => outcome,
+        () = shutdown => {
+            info!("the coordinator ends");
+            if config.shutdown_workers { runtime.dismiss().await } else { Ok(()) }
+        }
+    };
+    // Closes sessions and streams, which the server waits for.
+    drop(runtime);
+    drop(stop);
+    // Connections that do not end by themselves are cut.
+    let abort = server.abort_handle();
+    match tokio::time::timeout(config.core.failure_detection, server).await {
+        Ok(Ok(served)) => served?,
+        Ok(Err(_)) => {}
+        Err(_) => abort.abort(),
+    }
+    Ok(outcome?)
+}
+
+async fn routes(config: &Config, handle: Handle, counters: Arc<Counters>) -> Result<Routes, Error> {
+    let workers = WorkerHandlers { handle: handle.clone(), hello_deadline: config.core.failure_detection };
+    let watchers = Arc::new(Semaphore::new(config.max_watchers));
+    let jobs = JobHandlers { handle: handle.clone(), watchers };
+    let workers = WorkerServiceServer::new(workers)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let jobs = JobServiceServer::new(jobs)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<WorkerServiceServer<WorkerHandlers>>().await;
+    health.set_serving::<JobServiceServer<JobHandlers>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(Error::Reflection)?;
+    let grpc = Routes::new(workers).add_service(jobs).add_service(health_service).add_service(reflection);
+    let router: Router = grpc.into_axum_router().merge(http::routes(handle, counters));
+    Ok(router.layer(middleware::from_fn_with_state(config.token.clone(), access::check)).into())
+}
+
+async fn serve_routes(
+    failure_detection: Duration,
+    routes: Routes,
+    listener: TcpListener,
+    stopped: oneshot::Receiver<()>,
+) -> Result<(), Error> {
+    let incoming = TcpListenerStream::new(listener);
+    let stopped = async { drop(stopped.await) };
+    Server::builder()
+        .accept_http1(true)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(failure_detection))
+        .http2_keepalive_timeout(Some(failure_detection))
+        .max_concurrent_streams(MAX_STREAMS)
+        .concurrency_limit_per_connection(MAX_STREAMS as usize)
+        .timeout(failure_detection * 2)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, stopped)
+        .await
+        .map_err(Error::Transport)
+}

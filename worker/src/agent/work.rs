@@ -1,0 +1,267 @@
+//! What a worker does for the coordinator right now: nothing, a job, or waiting until a job's end is known.
+//!
+//! All directives go through the fence: what is not about the rank at hand changes nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_proto::control::{Directive, Failure, Prepare, RankState, Registration, Report};
+use muster_proto::fence::{self, Fence};
+use muster_proto::ids::{Incarnation, WorldSize};
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+
+use super::config::AgentConfig;
+use super::control::{self, Remote};
+use super::runner::{self, Assignment, JobRunner, Outcome, RunError};
+
+enum State {
+    Idle,
+    Running(Running),
+    /// The end is told again on each new session until the coordinator has acknowledged it.
+    Ended {
+        fence: Fence,
+        report: Report,
+        told: bool,
+    },
+}
+
+struct Running {
+    fence: Fence,
+    remote: Remote,
+    ended: oneshot::Receiver<Result<Outcome, RunError>>,
+    told_ready: bool,
+}
+
+/// What a worker does.
+pub(super) struct Work {
+    config: Arc<AgentConfig>,
+    runner: Arc<dyn JobRunner>,
+    incarnation: Incarnation,
+    failure_detection: Duration,
+    state: State,
+    /// The rank to take when the one at hand has been given up.
+    pending: Option<Box<Prepare>>,
+    /// What a job said between the last time it was asked and its end.
+    last_words: Vec<Report>,
+}
+
+/// What a directive leads to.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// Go on.
+    GoOn,
+    /// End the process.
+    GoHome(String),
+}
+
+impl Work {
+    pub(super) fn new(
+        config: Arc<AgentConfig>,
+        runner: Arc<dyn JobRunner>,
+        registration: &Registration,
+    ) -> Self {
+        Self {
+            config,
+            runner,
+            incarnation: registration.incarnation,
+            failure_detection: registration.failure_detection,
+            state: State::Idle,
+            pending: None,
+            last_words: Vec::new(),
+        }
+    }
+
+    /// The assignment at hand, also while its end is not known to the coordinator.
+    pub(super) fn fence(&self) -> Option<Fence> {
+        match &self.state {
+            State::Idle => None,
+            State::Running(running) => Some(running.fence),
+            State::Ended { fence, .. } => Some(*fence),
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// A new session has to be told again what the last one may not have delivered.
+    pub(super) fn renew(&mut self) {
+        match &mut self.state {
+            State::Idle => {}
+            State::Running(running) => running.told_ready = false,
+            State::Ended { told, .. } => *told = false,
+        }
+    }
+
+    /// What the coordinator has not been told yet.
+    pub(super) fn untold(&mut self) -> Vec<Report> {
+        let mut reports = std::mem::take(&mut self.last_words);
+        match &mut self.state {
+            State::Running(running) => running.news(&mut reports),
+            State::Ended { report, told, .. } if !*told => {
+                *told = true;
+                reports.push(report.clone());
+            }
+            State::Idle | State::Ended { .. } => {}
+        }
+        reports
+    }
+
+    pub(super) fn heartbeat(&self) -> Report {
+        let running = match &self.state {
+            State::Running(Running { fence, remote, .. }) => {
+                Some(RankState { fence: *fence, stage: remote.stage(), timing: remote.timing() })
+            }
+            State::Idle | State::Ended { .. } => None,
+        };
+        Report::Heartbeat { incarnation: self.incarnation, running }
+    }
+
+    /// Carries a directive out.
+    pub(super) fn follow(&mut self, directive: Directive) -> Next {
+        match directive {
+            Directive::Welcome { incarnation } => {
+                debug!(incarnation = incarnation.0, "session open");
+            }
+            Directive::Prepare(prepare) => self.prepare(prepare),
+            Directive::Start { fence } => self.with(&fence, Remote::start),
+            Directive::Checkpoint { fence } => self.with(&fence, Remote::request_checkpoint),
+            Directive::Drain { fence } => self.with(&fence, |remote| {
+                remote.start();
+                remote.request_drain();
+            }),
+            Directive::Abort { fence, reason } => {
+                self.with(&fence, |remote| {
+                    info!(job = %fence.job, generation = fence.generation.0, reason, "aborted");
+                    remote.abort(&reason);
+                });
+            }
+            Directive::Acknowledged { fence } => {
+                if matches!(self.state, State::Ended { .. })
+                    && fence::admit_held(self.fence().as_ref(), &fence).is_ok()
+                {
+                    self.state = State::Idle;
+                }
+            }
+            Directive::Shutdown { reason } => return Next::GoHome(reason),
+        }
+        Next::GoOn
+    }
+
+    /// Stops the job at hand, if there is one.
+    pub(super) fn abort(&self, reason: &str) {
+        if let State::Running(running) = &self.state {
+            running.remote.abort(reason);
+        }
+    }
+
+    /// Waits until the job has something to say that cannot wait, or ends. Cancel safe; never ready without a job.
+    pub(super) async fn changed(&mut self) {
+        let State::Running(running) = &mut self.state else { return std::future::pending().await };
+        tokio::select! {
+            () = running.remote.reported() => {}
+            ended = &mut running.ended => self.end(ended),
+        }
+    }
+
+    fn prepare(&mut self, prepare: Box<Prepare>) {
+        let fence = prepare.fence;
+        if let Err(stale) = fence::admit_incarnation(self.incarnation, fence.incarnation) {
+            return warn!(job = %fence.job, %stale, "a rank was refused");
+        }
+        match &self.state {
+            // It was told before, on an earlier session.
+            State::Running(_) | State::Ended { .. } if self.fence() == Some(fence) => {}
+            State::Running(running) => {
+                running.remote.abort("the coordinator gave this worker another rank");
+                self.pending = Some(prepare);
+            }
+            State::Idle | State::Ended { .. } => self.start(*prepare),
+        }
+    }
+
+    fn start(&mut self, prepare: Prepare) {
+        let fence = prepare.fence;
+        let (job, generation, rank) = (fence.job, fence.generation.0, prepare.rank.0);
+        let (control, remote) = control::pair();
+        let started = self
+            .assignment(prepare)
+            .and_then(|assignment| runner::spawn(Arc::clone(&self.runner), assignment, control));
+        self.state = match started {
+            Ok(ended) => {
+                info!(%job, generation, rank, "rank taken");
+                State::Running(Running { fence, remote, ended, told_ready: false })
+            }
+            Err(error) => {
+                warn!(%job, generation, rank, %error, "rank could not be taken");
+                let failure = RunError::own(&format!("the worker cannot start the job: {error}")).into();
+                State::Ended { fence, report: Report::Failed { fence, failure }, told: false }
+            }
+        };
+    }
+
+    fn assignment(&self, prepare: Prepare) -> std::io::Result<Assignment> {
+        Ok(Assignment {
+            fence: prepare.fence,
+            rank: prepare.rank,
+            world_size: WorldSize(prepare.plan.world_size),
+            peers: prepare.peers,
+            spec_toml: prepare.spec_toml,
+            dataset_dir: PathBuf::from(prepare.dataset_dir),
+            run_dir: PathBuf::from(prepare.run_dir),
+            plan: prepare.plan,
+            collective_token: prepare.collective_token,
+            listener: self.config.listener.try_clone()?,
+            threads: self.config.threads,
+            device: self.config.device,
+            failure_detection: self.failure_detection,
+        })
+    }
+
+    fn with(&self, fence: &Fence, act: impl FnOnce(&Remote)) {
+        match (&self.state, fence::admit_held(self.fence().as_ref(), fence)) {
+            (State::Running(running), Ok(())) => act(&running.remote),
+            (_, Ok(())) => {}
+            (_, Err(stale)) => debug!(%stale, "a directive was refused"),
+        }
+    }
+
+    fn end(&mut self, ended: Result<Result<Outcome, RunError>, oneshot::error::RecvError>) {
+        let State::Running(running) = &mut self.state else { return };
+        let fence = running.fence;
+        // What a job said before it ended is told before its end.
+        running.news(&mut self.last_words);
+        let lost = |_| Err(RunError::own(&"the job's thread ended without a word"));
+        let (job, generation) = (fence.job, fence.generation.0);
+        let report = match ended.unwrap_or_else(lost) {
+            Ok(Outcome { summary }) => {
+                info!(%job, generation, "rank finished");
+                Report::Finished { fence, summary }
+            }
+            Err(error) => {
+                warn!(%job, generation, cause = ?error.cause, %error, "rank failed");
+                Report::Failed { fence, failure: Failure::from(error) }
+            }
+        };
+        self.state = State::Ended { fence, report, told: false };
+        if let Some(prepare) = self.pending.take() {
+            self.start(*prepare);
+        }
+    }
+}
+
+impl Running {
+    /// Adds what the job has said since it was last asked.
+    fn news(&mut self, reports: &mut Vec<Report>) {
+        let fence = self.fence;
+        if self.remote.is_ready() && !self.told_ready {
+            self.told_ready = true;
+            reports.push(Report::JobReady { fence });
+        }
+        let said = self.remote.take_reports();
+        reports.extend(said.progress.into_iter().map(|progress| Report::Progress { fence, progress }));
+        reports.extend(said.saved.into_iter().map(|saved| Report::PiecesSaved { fence, saved }));
+    }
+}
