@@ -12,7 +12,7 @@ pub mod time;
 use serde::{Deserialize, Serialize};
 
 pub use cleaning::{CleaningSpec, Duplicates, OnInvalid};
-pub use columns::{ColumnsSpec, TimeFormat};
+pub use columns::{ColumnsSpec, EventFeature, TimeFormat, split_name};
 pub use inputs::{Format, Inputs, ItemTableSpec, SourceSpec};
 pub use manifest::{
     CleaningReport, Column, ColumnKind, ColumnOf, DatasetManifest, FileEntry, ManifestError, PartitionEntry,
@@ -181,6 +181,8 @@ impl DatasetSpec {
         problems
             .check(!is_series || !columns.numeric.is_empty(), "numeric", || missing("inputs of the series"));
         problems.check(is_series || columns.target.is_none(), "target", || "is for `kind = \"series\"` only");
+        let categorical = columns.features().iter().any(|feature| feature.kind == ColumnKind::Categorical);
+        problems.check(!is_series || !categorical, "categorical", || "a series holds numbers only");
         columns.validate(problems);
     }
 }
@@ -214,6 +216,7 @@ impl Spec for DatasetSpec {
                 || "`series` takes `holdout`, `events` take `leave_one_out`",
             );
         });
+        problems.check(!is_series || self.item_tables.is_empty(), "item_tables", || "a series has no items");
         for (idx, table) in self.item_tables.iter().enumerate() {
             problems.within(&format!("item_tables.{idx}"), |problems| table.validate(problems));
         }
@@ -231,10 +234,12 @@ impl DatasetSpec {
             });
         }
         for (idx, table) in self.item_tables.iter().enumerate() {
-            for name in &table.categorical {
-                problems.check(seen.insert(name.clone()), &format!("item_tables.{idx}.categorical"), || {
-                    format!("two columns are named `{name}`")
-                });
+            for name in table.names() {
+                problems.check(
+                    seen.insert(name.to_owned()),
+                    &format!("item_tables.{idx}.categorical"),
+                    || format!("two columns are named `{name}`"),
+                );
             }
         }
     }

@@ -42,9 +42,9 @@ crate::documented! {
         /// Target of a series; its last value is what the sequence is for.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub target: Option<String>,
-        /// More categorical columns, under their own names.
+        /// More categorical columns, under their own names; `name=column` gives a column another name.
         pub categorical: Vec<String>,
-        /// More numeric columns, under their own names; of a series, its inputs. `x*` takes all columns that start with x.
+        /// More numeric columns, likewise; of a series, its inputs. `x*` takes all columns that start with x.
         pub numeric: Vec<String>,
         /// Numeric columns (by the name they get) that are replaced by ln(1 + value).
         pub log1p: Vec<String>,
@@ -78,6 +78,12 @@ pub struct EventFeature {
     pub kind: ColumnKind,
 }
 
+/// The name in the dataset and the column of the input that `name=column`, or `column` alone, stand for.
+#[must_use]
+pub fn split_name(text: &str) -> (&str, &str) {
+    text.split_once('=').unwrap_or((text, text))
+}
+
 impl ColumnsSpec {
     /// The features of events in their fixed order: roles first, then the further columns as listed.
     #[must_use]
@@ -96,7 +102,10 @@ impl ColumnsSpec {
         let own = |names: &[String], kind| {
             names
                 .iter()
-                .map(move |name| EventFeature { name: name.clone(), input: name.clone(), kind })
+                .map(move |text| {
+                    let (name, input) = split_name(text);
+                    EventFeature { name: name.to_owned(), input: input.to_owned(), kind }
+                })
                 .collect::<Vec<_>>()
         };
         of_roles.chain(own(&self.categorical, Categorical)).chain(own(&self.numeric, Numeric)).collect()

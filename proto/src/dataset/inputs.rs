@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::columns::split_name;
 use crate::config::Problems;
 
 /// How a file is laid out.
@@ -105,15 +106,28 @@ crate::documented! {
         /// The column with the item's key; not for `json_map`.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         pub key: String,
-        /// The columns that become attributes, under their own names; of `json_map`, the one name to give.
+        /// The columns that become attributes, as `column` or `name=column`; of `json_map`, the one name to give.
         pub categorical: Vec<String>,
         /// What separates several values in one field; without it a field is one value.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub separator: Option<String>,
+        /// Whether items go without these attributes where the file is not there; otherwise that is an error.
+        #[serde(default)]
+        pub optional: bool,
     }
 }
 
 impl ItemTableSpec {
+    /// The names of the attributes in the dataset.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.categorical.iter().map(|text| split_name(text).0)
+    }
+
+    /// The columns of the attributes in the input.
+    pub fn inputs(&self) -> impl Iterator<Item = &str> {
+        self.categorical.iter().map(|text| split_name(text).1)
+    }
+
     pub(super) fn validate(&self, problems: &mut Problems) {
         let is_map = self.format == Format::JsonMap;
         problems.check(!self.input.is_empty(), "input", || "names no file");

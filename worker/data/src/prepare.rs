@@ -1,0 +1,149 @@
+//! Logs in, dataset out: read, clean, sort, split, partition.
+//!
+//! The passes:
+//! 1. rows, one by one, are checked and spilled to the file of their log partition (`ingest`),
+//! 2. each partition is sorted into sequences, duplicates go (`sequences`),
+//! 3. the k-core is found, reading the partitions until nothing changes (`kcore`),
+//! 4. the rules on whole sequences apply, and what is left is counted (`filter`),
+//! 5. final ids are given and the partitions written (`write`), the manifest last (`publish`).
+//!
+//! Invariants: the same input and spec give the same bytes, whatever the number of threads; nothing is
+//! visible at the target until all of it is on disk. Memory: the distinct keys of items and categories,
+//! and per thread one log partition (its spill file, its columns and its encoding at a time) and one
+//! counter an item; more `partitions` make a partition smaller. The parse is a single thread's.
+
+mod attributes;
+mod cell;
+mod error;
+mod filter;
+mod ingest;
+mod inputs;
+mod intern;
+mod kcore;
+mod publish;
+mod read;
+mod rules;
+mod sequences;
+mod spill;
+mod stage;
+mod vocabulary;
+mod write;
+
+use std::path::Path;
+
+use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetManifest, DatasetSpec};
+
+pub use error::Error;
+pub use inputs::Variables;
+
+use filter::Counts;
+use ingest::Ingested;
+use kcore::Minimum;
+use publish::Output;
+use stage::Stage;
+
+use crate::store::Shape;
+
+/// What to prepare, and where to.
+#[derive(Clone, Copy)]
+pub struct PrepareArgs<'a> {
+    /// How.
+    pub spec: &'a DatasetSpec,
+    /// The folder that relative paths of the spec start from: the one of its file.
+    pub base: &'a Path,
+    /// The dataset's folder: absent, empty, or a dataset that is replaced.
+    pub out: &'a Path,
+    /// Number of partitions that are worked on at a time.
+    pub threads: usize,
+    /// Looks up environment variables of paths.
+    pub variables: Variables<'a>,
+}
+
+/// Prepares a dataset and gives its manifest, with the cleaning report in it.
+///
+/// # Errors
+/// An input is missing or broken, a value cannot be used, nothing is left, the target is in use, or something
+/// cannot be written. The target is then as it was.
+pub fn prepare(args: &PrepareArgs<'_>) -> Result<DatasetManifest, Error> {
+    let spec = args.spec;
+    let files = inputs::resolve(&spec.input, args.base, &spec.source, args.variables)?;
+    let item_files = attributes::resolve_tables(spec, args.base, args.variables)?;
+    let output = Output::start(args.out)?;
+    let ingested = ingest::ingest(spec, &files, &output.work_dir())?;
+    let stage = make_stage(args, &output, &ingested)?;
+    let mut report = ingested.report.clone();
+    report.drop_rows(rules::DUPLICATE, sort_partitions(spec, &stage, &ingested)?);
+    let (counts, users) = filter_partitions(spec, &stage, &ingested)?;
+    counts.report.dropped.iter().for_each(|(rule, rows)| report.drop_rows(rule, *rows));
+    report.rows_out = counts.report.rows_out;
+    if report.rows_out == 0 {
+        return Err(Error::NothingLeft { report });
+    }
+    write::write(
+        write::Prepared { spec, item_files: &item_files, ingested, stage, counts, users, report },
+        output,
+    )
+}
+
+fn make_stage(args: &PrepareArgs<'_>, output: &Output, ingested: &Ingested) -> Result<Stage, Error> {
+    let threads = args.threads.max(1);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Error::Threads { threads, what: error.to_string() })?;
+    let has_target = usize::from(args.spec.kind == DatasetKind::Series);
+    Ok(Stage {
+        dir: output.work_dir(),
+        // A series is staged as plain columns, its target the last.
+        shape: Shape {
+            categorical: ingested.categories.len(),
+            numeric: ingested.numeric.len() + has_target,
+            is_series: false,
+        },
+        partitions: args.spec.partitions as usize,
+        pool,
+    })
+}
+
+/// Stages all partitions as sequences; gives the number of duplicates.
+fn sort_partitions(spec: &DatasetSpec, stage: &Stage, ingested: &Ingested) -> Result<u64, Error> {
+    let duplicates = stage.map(|index| {
+        let bytes = ingested.spills.take(index)?;
+        let (partition, duplicates) = sequences::build(spec, index, &bytes, stage.shape)?;
+        stage.save(index, partition)?;
+        Ok(duplicates)
+    })?;
+    Ok(duplicates.into_iter().sum())
+}
+
+/// Stages what the rules on sequences leave; gives counts of it, and the users of each partition.
+fn filter_partitions(
+    spec: &DatasetSpec,
+    stage: &Stage,
+    ingested: &Ingested,
+) -> Result<(Counts, Vec<u32>), Error> {
+    let cleaning = &spec.cleaning;
+    let is_series = spec.kind == DatasetKind::Series;
+    let minimum = Minimum { user_events: cleaning.min_user_events, item_events: cleaning.min_item_events };
+    // All rows of a series carry the same provisional item, which no rule is about.
+    let items = if is_series { 1 } else { ingested.items.len() };
+    let alive = if is_series { vec![true] } else { kcore::alive_items(stage, items, minimum)? };
+    let mut users = vec![0; stage.partitions];
+    let (counts, found) = stage.sum(
+        || (Counts::zero(items, &ingested.categories), Vec::new()),
+        |(counts, users), index| {
+            let mut report = CleaningReport::default();
+            let partition = filter::filter(spec, &stage.load(index)?, &alive, &mut report);
+            counts.add(&partition);
+            counts.merge(Counts { report, ..Counts::default() });
+            users.push((index, partition.users()));
+            stage.save(index, partition)
+        },
+        |(total, all), (part, users)| {
+            total.merge(part);
+            all.extend(users);
+        },
+    )?;
+    found.into_iter().for_each(|(index, n_users)| users[index] = n_users);
+    Ok((counts, users))
+}

@@ -1,0 +1,176 @@
+//! Why logs cannot be prepared: names the file, the line and the column, and what to change.
+
+use std::path::PathBuf;
+
+use muster_proto::dataset::{CleaningReport, SourceSpec};
+
+/// Why logs cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A path names an environment variable that is not set.
+    #[error(
+        "input {path} needs the environment variable {name}, which is not set: \
+         set it, or name the file with --set input=FILE{}",
+        describe(source_spec)
+    )]
+    Variable {
+        /// The variable.
+        name: String,
+        /// The path as it is written.
+        path: String,
+        /// Where the file comes from.
+        source_spec: Box<SourceSpec>,
+    },
+    /// A path has a `${` without its `}`.
+    #[error("input {path} has `${{` without `}}`")]
+    Unclosed {
+        /// The path as it is written.
+        path: String,
+    },
+    /// An input file is not there.
+    #[error("input {} does not exist: name another with --set input=FILE{}", path.display(), describe(source_spec))]
+    NotFound {
+        /// The file.
+        path: PathBuf,
+        /// Where the file comes from.
+        source_spec: Box<SourceSpec>,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A column that the spec names is not in the file.
+    #[error("{}: there is no column `{column}`, the file has: {known}", path.display())]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The columns there are.
+        known: String,
+    },
+    /// A column name occurs twice in the file.
+    #[error("{}: column `{column}` occurs twice", path.display())]
+    ColumnTwice {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+    },
+    /// A row cannot be taken apart.
+    #[error("{}:{line}: {what}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The line, of Parquet the row, from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A value cannot be used.
+    #[error(
+        "{}:{line}: column `{column}`: {what}; `cleaning.on_invalid = \"drop\"` drops such rows",
+        path.display()
+    )]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The line, of Parquet the row, from 1.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What is wrong with the value.
+        what: String,
+    },
+    /// The file is not what its format says.
+    #[error("{} is not a whole {format} file: {what}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
+        /// What its reader found.
+        what: String,
+    },
+    /// There are no rows at all.
+    #[error("{files} holds no rows")]
+    Empty {
+        /// The input files.
+        files: String,
+    },
+    /// Cleaning left nothing.
+    #[error("no event is left of {} rows, dropped were: {}; loosen [cleaning]", report.rows_in, dropped(report))]
+    NothingLeft {
+        /// What cleaning did.
+        report: CleaningReport,
+    },
+    /// There are more distinct values than ids.
+    #[error("column `{column}` has more than {limit} distinct values; {hint}")]
+    TooManyValues {
+        /// The column.
+        column: String,
+        /// How many there may be.
+        limit: u32,
+        /// What to change.
+        hint: &'static str,
+    },
+    /// A log partition is over what a partition can hold.
+    #[error("log partition {partition} has {events} events, over 2^32; raise `partitions`")]
+    PartitionTooLarge {
+        /// The partition.
+        partition: usize,
+        /// Its events.
+        events: u64,
+    },
+    /// The output folder is in use for something else.
+    #[error("{} exists and is not a dataset: name another folder, or remove it", path.display())]
+    OutputOccupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something cannot be written.
+    #[error("cannot write {}: {source}; nothing was left behind", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Arrow or JSON refused what was to be written: a defect of this program.
+    #[error("cannot encode {file}: {what}")]
+    Encode {
+        /// The file.
+        file: String,
+        /// What the encoder said.
+        what: String,
+    },
+    /// The threads could not be started.
+    #[error("cannot start {threads} threads: {what}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the pool said.
+        what: String,
+    },
+}
+
+fn describe(source: &SourceSpec) -> String {
+    let mut text = String::new();
+    for (label, value) in
+        [("what it is", &source.about), ("where to get it", &source.get), ("licence", &source.licence)]
+    {
+        if !value.is_empty() {
+            text.push_str(&format!("\n  {label}: {value}"));
+        }
+    }
+    text
+}
+
+fn dropped(report: &CleaningReport) -> String {
+    let rules: Vec<String> = report.dropped.iter().map(|(rule, rows)| format!("{rule} {rows}")).collect();
+    rules.join(", ")
+}

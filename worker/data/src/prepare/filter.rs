@@ -1,0 +1,110 @@
+//! Applies the rules on whole sequences to a partition, and counts what is left.
+
+use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetSpec};
+
+use super::rules;
+use super::sequences::pick;
+use crate::store::{Keys, Partition};
+
+/// What is left of all partitions together.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) items: Vec<u64>,
+    pub(super) train_items: Vec<u64>,
+    pub(super) categories: Vec<Vec<u64>>,
+    pub(super) report: CleaningReport,
+    pub(super) time_range: Option<(i64, i64)>,
+}
+
+impl Counts {
+    pub(super) fn zero(items: usize, categories: &[Keys]) -> Self {
+        Self {
+            items: vec![0; items],
+            train_items: vec![0; items],
+            categories: categories.iter().map(|keys| vec![0; keys.len()]).collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn merge(&mut self, part: Self) {
+        let add = |total: &mut [u64], part: &[u64]| {
+            total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+        };
+        add(&mut self.items, &part.items);
+        add(&mut self.train_items, &part.train_items);
+        self.categories.iter_mut().zip(&part.categories).for_each(|(total, part)| add(total, part));
+        part.report.dropped.iter().for_each(|(rule, rows)| self.report.drop_rows(rule, *rows));
+        self.report.rows_out += part.report.rows_out;
+        self.time_range = match (self.time_range, part.time_range) {
+            (Some((min, max)), Some((other_min, other_max))) => {
+                Some((min.min(other_min), max.max(other_max)))
+            }
+            (known, other) => known.or(other),
+        };
+    }
+
+    /// Counts what is in a partition.
+    pub(super) fn add(&mut self, partition: &Partition) {
+        for item in &partition.items {
+            self.items[*item as usize] += 1;
+        }
+        for user in 0..partition.users() {
+            for item in &partition.items[partition.train(user)] {
+                self.train_items[*item as usize] += 1;
+            }
+        }
+        for (counts, ids) in self.categories.iter_mut().zip(&partition.categorical) {
+            ids.iter().for_each(|id| counts[*id as usize] += 1);
+        }
+        self.report.rows_out += partition.times.len() as u64;
+        let range = partition.times.iter().min().copied().zip(partition.times.iter().max().copied());
+        self.merge(Self { time_range: range, ..Self::default() });
+    }
+}
+
+/// Keeps what the rules keep; drops are counted in `report`. Users without events are gone.
+pub(super) fn filter(
+    spec: &DatasetSpec,
+    partition: &Partition,
+    alive: &[bool],
+    report: &mut CleaningReport,
+) -> Partition {
+    let rules_of = &spec.cleaning;
+    let min_user_events =
+        if spec.kind == DatasetKind::Events { rules_of.min_user_events as usize } else { 1 };
+    let mut order: Vec<u32> = Vec::with_capacity(partition.items.len());
+    let mut offsets = vec![0_u32];
+    let mut keys = Keys::new();
+    for user in 0..partition.users() {
+        let range = partition.range(user);
+        let (start, all) = (order.len(), range.len());
+        order.extend(range.filter(|event| alive[partition.items[*event] as usize]).map(|event| event as u32));
+        let kept = order.len() - start;
+        report.drop_rows(rules::RARE_ITEM, (all - kept) as u64);
+        if kept < min_user_events {
+            report.drop_rows(rules::RARE_USER, kept as u64);
+            order.truncate(start);
+            continue;
+        }
+        let over = kept - kept.min(rules_of.max_user_events.map_or(usize::MAX, |most| most as usize));
+        report.drop_rows(rules::OVER_MAX_USER_EVENTS, over as u64);
+        order.drain(start..start + over);
+        let left = order.len() - start;
+        if left < spec.sequences.min_events as usize {
+            report.drop_rows(rules::SHORT_SEQUENCE, left as u64);
+            order.truncate(start);
+        }
+        if order.len() > start {
+            offsets.push(order.len() as u32);
+            keys.push(partition.user_key(user));
+        }
+    }
+    Partition {
+        offsets,
+        items: pick(&partition.items, &order),
+        times: pick(&partition.times, &order),
+        categorical: partition.categorical.iter().map(|column| pick(column, &order)).collect(),
+        numeric: partition.numeric.iter().map(|column| pick(column, &order)).collect(),
+        ..Partition::with_keys(keys)
+    }
+}

@@ -1,0 +1,103 @@
+//! Makes a dataset appear whole or not at all.
+//!
+//! Everything is written to a hidden folder beside the target, flushed to disk, the manifest last, and then
+//! renamed. Whatever fails before the rename leaves the target as it was.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use muster_proto::dataset::{DatasetManifest, FileEntry};
+use tempfile::TempDir;
+
+use super::error::Error;
+
+/// A dataset in the making.
+#[derive(Debug)]
+pub(super) struct Output {
+    target: PathBuf,
+    staging: TempDir,
+}
+
+impl Output {
+    /// Starts a dataset that will appear at `target`.
+    pub(super) fn start(target: &Path) -> Result<Self, Error> {
+        check_free(target)?;
+        let parent = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Write { path, source }
+        };
+        std::fs::create_dir_all(parent).map_err(failed(parent))?;
+        let staging =
+            tempfile::Builder::new().prefix(".preparing-").tempdir_in(parent).map_err(failed(parent))?;
+        let output = Self { target: target.to_owned(), staging };
+        for dir in [output.work_dir(), output.files_dir()] {
+            std::fs::create_dir(&dir).map_err(failed(&dir))?;
+        }
+        Ok(output)
+    }
+
+    /// A folder for files that do not outlive the preparation.
+    pub(super) fn work_dir(&self) -> PathBuf {
+        self.staging.path().join("work")
+    }
+
+    fn files_dir(&self) -> PathBuf {
+        self.staging.path().join("dataset")
+    }
+
+    /// Writes a file of the dataset.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<FileEntry, Error> {
+        let path = self.files_dir().join(name);
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create_new(&path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        };
+        write().map_err(|source| Error::Write { path: self.target.join(name), source })?;
+        Ok(FileEntry {
+            file: name.to_owned(),
+            bytes: bytes.len() as u64,
+            digest: blake3::hash(bytes).to_hex().to_string(),
+        })
+    }
+
+    /// Writes the manifest and puts the dataset in place.
+    pub(super) fn publish(self, manifest: &DatasetManifest) -> Result<(), Error> {
+        let json = manifest.to_json().map_err(|error| Error::Encode {
+            file: DatasetManifest::FILE.to_owned(),
+            what: error.to_string(),
+        })?;
+        self.write(DatasetManifest::FILE, json.as_bytes())?;
+        let put_in_place = || -> std::io::Result<()> {
+            File::open(self.files_dir())?.sync_all()?;
+            if self.target.exists() {
+                std::fs::rename(&self.target, self.staging.path().join("replaced"))?;
+            }
+            std::fs::rename(self.files_dir(), &self.target)?;
+            match self.target.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+                _ => Ok(()),
+            }
+        };
+        put_in_place().map_err(|source| Error::Write { path: self.target.clone(), source })
+    }
+}
+
+/// The target may be absent, an empty folder, or a dataset that is to be replaced.
+fn check_free(target: &Path) -> Result<(), Error> {
+    let occupied = || Error::OutputOccupied { path: target.to_owned() };
+    match std::fs::read_dir(target) {
+        Ok(mut entries) => {
+            let is_free = entries.next().is_none() || target.join(DatasetManifest::FILE).is_file();
+            if is_free { Ok(()) } else { Err(occupied()) }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(occupied()),
+        Err(source) => Err(Error::Read { path: target.to_owned(), source }),
+    }
+}

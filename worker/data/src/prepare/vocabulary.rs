@@ -1,0 +1,40 @@
+//! Final ids: by falling count, then by key; values that do not occur get none.
+
+use crate::store::Keys;
+
+/// Final ids of what had provisional ones.
+#[derive(Debug)]
+pub(super) struct Renaming {
+    /// The keys by final id.
+    pub(super) keys: Keys,
+    /// Provisional ids by final id.
+    pub(super) provisional: Vec<u32>,
+    /// Final ids by provisional id; [`Renaming::NONE`] where there is none.
+    pub(super) ids: Vec<u32>,
+}
+
+impl Renaming {
+    pub(super) const NONE: u32 = u32::MAX;
+
+    /// Orders what occurs. The first `fixed` provisional ids keep their place, whether they occur or not.
+    pub(super) fn new(keys: &Keys, counts: &[u64], fixed: u32) -> Self {
+        let mut provisional: Vec<u32> =
+            (0..keys.len() as u32).filter(|id| *id < fixed || counts[*id as usize] > 0).collect();
+        let free = (fixed as usize).min(provisional.len());
+        provisional[free..].sort_unstable_by(|a, b| {
+            let (a, b) = (*a as usize, *b as usize);
+            counts[b].cmp(&counts[a]).then_with(|| keys.get(a).cmp(keys.get(b)))
+        });
+        let mut ids = vec![Self::NONE; keys.len()];
+        for (id, old) in provisional.iter().enumerate() {
+            ids[*old as usize] = id as u32;
+        }
+        let keys = provisional.iter().map(|old| keys.get(*old as usize)).collect();
+        Self { keys, provisional, ids }
+    }
+
+    /// Replaces provisional ids by final ones.
+    pub(super) fn apply(&self, ids: &mut [u32]) {
+        ids.iter_mut().for_each(|id| *id = self.ids[*id as usize]);
+    }
+}

@@ -1,0 +1,209 @@
+//! Last pass: final ids, the files of the dataset, and its manifest.
+
+use std::path::PathBuf;
+
+use muster_proto::dataset::{
+    CleaningReport, Column, ColumnKind, ColumnOf, DatasetKind, DatasetManifest, DatasetSpec, FileEntry,
+    PartitionEntry, SplitCounts,
+};
+
+use super::attributes::{Attribute, read_attributes};
+use super::error::Error;
+use super::filter::Counts;
+use super::ingest::Ingested;
+use super::publish::Output;
+use super::stage::{Stage, encode_error};
+use super::vocabulary::Renaming;
+use crate::store::{
+    AttributeLists, Keys, Partition, Series, Split, encode_items, encode_partition, encode_vocabulary,
+};
+
+/// What the earlier passes found.
+pub(super) struct Prepared<'p> {
+    pub(super) spec: &'p DatasetSpec,
+    pub(super) item_files: &'p [Vec<PathBuf>],
+    pub(super) ingested: Ingested,
+    pub(super) stage: Stage,
+    pub(super) counts: Counts,
+    pub(super) users: Vec<u32>,
+    pub(super) report: CleaningReport,
+}
+
+/// Writes the dataset and puts it in place.
+pub(super) fn write(prepared: Prepared<'_>, output: Output) -> Result<DatasetManifest, Error> {
+    let Prepared { spec, ingested, stage, counts, users, .. } = &prepared;
+    let is_series = spec.kind == DatasetKind::Series;
+    let items = Renaming::new(&ingested.items, &counts.items, 0);
+    let categories: Vec<Renaming> = ingested
+        .categories
+        .iter()
+        .zip(&counts.categories)
+        .map(|(keys, counts)| Renaming::new(keys, counts, 1))
+        .collect();
+    let attributes = read_attributes(spec, prepared.item_files, &items.keys)?;
+    let first_users = first_users(users)?;
+    let written = stage.map(|index| {
+        let mut partition = Partition { split: spec.split.clone(), ..stage.load(index)? };
+        let splits = count_splits(&partition, is_series);
+        if is_series {
+            to_series(&mut partition);
+        } else {
+            items.apply(&mut partition.items);
+            categories.iter().zip(&mut partition.categorical).for_each(|(names, ids)| names.apply(ids));
+            for attribute in &attributes {
+                let of_events = partition.items.iter().map(|item| attribute.lists.first(*item)).collect();
+                partition.categorical.push(of_events);
+            }
+        }
+        let (n_users, events) = (partition.users(), u64::from(*partition.offsets.last().unwrap_or(&0)));
+        let name = format!("partition-{index:05}.arrow");
+        let bytes = encode_partition(partition).map_err(|error| encode_error(name.as_ref(), &error))?;
+        let file = output.write(&name, &bytes)?;
+        let entry = PartitionEntry {
+            file: file.file,
+            bytes: file.bytes,
+            digest: file.digest,
+            users: n_users,
+            first_user: first_users[index],
+            events,
+        };
+        Ok((entry, splits))
+    })?;
+    let (partitions, splits): (Vec<_>, Vec<_>) = written.into_iter().unzip();
+    let vocabularies: Vec<&Keys> = categories
+        .iter()
+        .map(|names| &names.keys)
+        .chain(attributes.iter().map(|attribute| &attribute.keys))
+        .collect();
+    let manifest = DatasetManifest {
+        schema_version: DatasetManifest::SCHEMA_VERSION,
+        name: spec.name.clone(),
+        kind: spec.kind,
+        source: spec.source.clone(),
+        columns: columns(spec, &ingested.numeric, &vocabularies),
+        users: partitions.iter().map(|partition| partition.users).sum(),
+        items: items.keys.len() as u32,
+        events: prepared.report.rows_out,
+        split: spec.split.clone(),
+        splits: splits.into_iter().fold(SplitCounts::default(), add_splits),
+        time_range: counts.time_range.filter(|_| spec.columns.time.is_some()),
+        cleaning: prepared.report.clone(),
+        partitions,
+        items_file: if is_series { None } else { Some(write_items(&output, &items, counts, &attributes)?) },
+        vocabularies: write_vocabularies(&output, &vocabularies)?,
+        digest: String::new(),
+    };
+    seal(manifest, output)
+}
+
+fn seal(mut manifest: DatasetManifest, output: Output) -> Result<DatasetManifest, Error> {
+    manifest.seal().map_err(|error| encode_error(DatasetManifest::FILE.as_ref(), &error))?;
+    output.publish(&manifest)?;
+    Ok(manifest)
+}
+
+fn first_users(users: &[u32]) -> Result<Vec<u32>, Error> {
+    let mut next = 0_u32;
+    users
+        .iter()
+        .map(|count| {
+            let first = next;
+            next = next.checked_add(*count).ok_or_else(|| Error::TooManyValues {
+                column: "user".to_owned(),
+                limit: u32::MAX,
+                hint: "raise `cleaning.min_user_events`, or prepare a part of the log",
+            })?;
+            Ok(first)
+        })
+        .collect()
+}
+
+fn columns(spec: &DatasetSpec, numeric: &[String], vocabularies: &[&Keys]) -> Vec<Column> {
+    let of_events = spec
+        .columns
+        .features()
+        .into_iter()
+        .filter(|feature| feature.kind == ColumnKind::Categorical)
+        .map(|feature| (feature.name, ColumnOf::Event));
+    let of_items =
+        spec.item_tables.iter().flat_map(|table| table.names().map(|name| (name.to_owned(), ColumnOf::Item)));
+    let categorical = of_events.chain(of_items).zip(vocabularies).map(|((name, of), keys)| Column {
+        name,
+        kind: ColumnKind::Categorical,
+        of,
+        vocabulary: keys.len() as u32,
+    });
+    let numeric = numeric.iter().map(|name| Column {
+        name: name.clone(),
+        kind: ColumnKind::Numeric,
+        of: ColumnOf::Event,
+        vocabulary: 0,
+    });
+    categorical.chain(numeric).collect()
+}
+
+fn count_splits(partition: &Partition, is_series: bool) -> SplitCounts {
+    let mut counts = SplitCounts::default();
+    for user in 0..partition.users() {
+        if is_series {
+            match partition.role(user) {
+                Split::Train => counts.train += 1,
+                Split::Valid => counts.valid += 1,
+                Split::Test => counts.test += 1,
+            }
+            continue;
+        }
+        counts.train += partition.train(user).len() as u64;
+        counts.valid += u64::from(partition.held_out(user, Split::Valid).is_some());
+        counts.test += u64::from(partition.held_out(user, Split::Test).is_some());
+    }
+    counts
+}
+
+fn add_splits(total: SplitCounts, part: SplitCounts) -> SplitCounts {
+    SplitCounts {
+        train: total.train + part.train,
+        valid: total.valid + part.valid,
+        test: total.test + part.test,
+    }
+}
+
+/// Turns plain columns into rows of numbers and their targets.
+fn to_series(partition: &mut Partition) {
+    let mut columns = std::mem::take(&mut partition.numeric);
+    let targets = columns.pop().unwrap_or_default();
+    let mut features = Vec::with_capacity(columns.len() * targets.len());
+    for row in 0..targets.len() {
+        features.extend(columns.iter().map(|column| column[row]));
+    }
+    partition.items = vec![];
+    partition.times = vec![];
+    partition.categorical = vec![];
+    partition.series = Some(Series { width: columns.len() as u32, features, targets });
+}
+
+fn write_items(
+    output: &Output,
+    items: &Renaming,
+    counts: &Counts,
+    attributes: &[Attribute],
+) -> Result<FileEntry, Error> {
+    let train = items.provisional.iter().map(|old| counts.train_items[*old as usize]).collect();
+    let lists: Vec<&AttributeLists> = attributes.iter().map(|attribute| &attribute.lists).collect();
+    let name = "items.arrow";
+    let bytes =
+        encode_items(&items.keys, train, &lists).map_err(|error| encode_error(name.as_ref(), &error))?;
+    output.write(name, &bytes)
+}
+
+fn write_vocabularies(output: &Output, vocabularies: &[&Keys]) -> Result<Vec<FileEntry>, Error> {
+    vocabularies
+        .iter()
+        .enumerate()
+        .map(|(idx, keys)| {
+            let name = format!("vocabulary-{idx:03}.arrow");
+            let bytes = encode_vocabulary(keys).map_err(|error| encode_error(name.as_ref(), &error))?;
+            output.write(&name, &bytes)
+        })
+        .collect()
+}
