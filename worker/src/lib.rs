@@ -1,3 +1,26 @@
 //! The doer: trains, evaluates and saves its share of a job.
+//!
+//! # Layout
+//! * [`agent`] talks to the coordinator and runs jobs it is told to run.
+//! * [`batch`] draws and packs samples; [`embedding`] holds table shards; [`model`] the dense network; [`loss`] heads.
+//! * [`train`] is the step and the epochs around it; [`checkpoint`] keeps the result; [`evaluate`] judges it.
+//! * [`recommend`] serves one user from a finished model.
+//!
+//! Nothing here knows how many workers there are but through the plan and the collective.
 
 pub mod agent;
+pub mod batch;
+pub mod checkpoint;
+pub mod embedding;
+pub mod evaluate;
+pub mod loss;
+pub mod model;
+mod random;
+pub mod recommend;
+pub mod runner;
+pub mod train;
+pub mod tree;
+
+/// The numeric contract of results: kernels' k-ordered chains with blocks of 256, 16 virtual lanes, own exp and tanh,
+/// sums along canonical trees. Workers of one job must have the same.
+pub const NUMERICS: &str = "muster-1";

@@ -2,35 +2,39 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The network and its loss.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ModelSpec {
-    /// Columns of the item table.
-    pub embedding_dim: u32,
-    /// Hidden units of each LSTM layer.
-    pub hidden_size: u32,
-    /// LSTM layers.
-    pub layers: u32,
-    /// Units of a linear projection between the LSTM and the head; absent: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub projection: Option<u32>,
-    /// Input features besides the item.
-    pub features: Vec<FeatureSpec>,
-    /// How the inputs of one event become one vector.
-    pub combine: Combine,
-    /// Standard deviation of the tables' initial values.
-    pub init_std: f32,
-    /// Dropout on the combined input of the first layer.
-    pub dropout_embedding: f32,
-    /// Dropout between LSTM layers.
-    pub dropout_layers: f32,
-    /// Dropout on what the head gets.
-    pub dropout_output: f32,
-    /// What is predicted, and the loss.
-    pub head: Head,
-    /// What the summed loss of a step is divided by.
-    pub normalize: Normalize,
+use crate::config::reference::Field;
+
+crate::documented! {
+    /// The network and its loss.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct ModelSpec {
+        /// Columns of the item table.
+        pub embedding_dim: u32,
+        /// Hidden units of each LSTM layer.
+        pub hidden_size: u32,
+        /// LSTM layers.
+        pub layers: u32,
+        /// Units of a linear projection between the LSTM and the head; absent: none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub projection: Option<u32>,
+        /// Input features besides the item.
+        pub features: Vec<FeatureSpec>,
+        /// How the inputs of one event become one vector.
+        pub combine: Combine,
+        /// Standard deviation of the tables' initial values.
+        pub init_std: f32,
+        /// Dropout on the combined input of the first layer.
+        pub dropout_embedding: f32,
+        /// Dropout between LSTM layers.
+        pub dropout_layers: f32,
+        /// Dropout on what the head gets.
+        pub dropout_output: f32,
+        /// What is predicted, and the loss.
+        pub head: Head,
+        /// What the summed loss of a step is divided by.
+        pub normalize: Normalize,
+    }
 }
 
 impl Default for ModelSpec {
@@ -60,15 +64,17 @@ impl ModelSpec {
     }
 }
 
-/// An input feature besides the item: a column of the dataset.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FeatureSpec {
-    /// Name of the column.
-    pub column: String,
-    /// Columns of its embedding table (categorical); absent for a numeric column, which enters as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dim: Option<u32>,
+crate::documented! {
+    /// An input feature besides the item: a column of the dataset.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct FeatureSpec {
+        /// Name of the column.
+        pub column: String,
+        /// Columns of its embedding table (categorical); absent for a numeric column, which enters as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub dim: Option<u32>,
+    }
 }
 
 /// How the inputs of one event become one vector.
@@ -83,7 +89,7 @@ pub enum Combine {
 
 /// What is predicted, and the loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Head {
     /// The next item: cross-entropy over all rows of the item table.
     Softmax {
@@ -198,3 +204,44 @@ fn default_negatives() -> u32 {
 fn default_alpha() -> f32 {
     0.75
 }
+
+// An enum's variants are not fields of a struct, so the reference page takes them from here.
+
+const fn field(key: &'static str, kind: &'static str, docs: &'static [&'static str]) -> Field {
+    Field { key, kind, docs }
+}
+
+const TIED: Field =
+    field("tied", "bool", &["Whether the output table is the input's item table (default true)."]);
+const BIAS: Field = field("bias", "bool", &["Whether each item has a bias (default true)."]);
+
+pub(super) const HEAD_DOCS: &[&str] = &["What is predicted, and the loss: exactly one of these tables."];
+pub(super) const HEAD_FIELDS: &[Field] = &[
+    field("softmax", "table", &["The next item: cross-entropy over all rows of the item table."]),
+    field(
+        "sampled_softmax",
+        "table",
+        &["The next item against sampled negatives, with the logQ correction."],
+    ),
+    field("bce", "table", &["Whether the next event is positive: binary cross-entropy."]),
+    field("mse", "table", &["The value of the next event, a rating for instance: squared error."]),
+    field("regression", "table", &["A vector for a dense numeric series: squared error; has no keys."]),
+];
+pub(super) const SOFTMAX_DOCS: &[&str] = HEAD_FIELDS[0].docs;
+pub(super) const SOFTMAX_FIELDS: &[Field] = &[TIED, BIAS];
+pub(super) const SAMPLED_DOCS: &[&str] = HEAD_FIELDS[1].docs;
+pub(super) const SAMPLED_FIELDS: &[Field] = &[
+    TIED,
+    BIAS,
+    field("negatives", "u32", &["Negatives, shared by all positions of a micro-batch (default 1024)."]),
+    field("alpha", "f32", &["Negatives are drawn in proportion to popularity to this power (default 0.75)."]),
+    field(
+        "log_q",
+        "bool",
+        &["Whether logits are corrected by the log of the expected count (default true)."],
+    ),
+];
+pub(super) const BCE_DOCS: &[&str] = HEAD_FIELDS[2].docs;
+pub(super) const MSE_DOCS: &[&str] = HEAD_FIELDS[3].docs;
+pub(super) const POINTWISE_FIELDS: &[Field] =
+    &[field("label", "String", &["The numeric column with the label of an event."]), TIED];

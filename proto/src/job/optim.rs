@@ -2,24 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An optimizer with its hyper-parameters; PyTorch's formulas and names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OptimizerSpec {
-    /// Which rule.
-    pub kind: Kind,
-    /// Learning rate after warm-up.
-    pub lr: f32,
-    /// Adam: decay of the first moment.
-    pub beta1: f32,
-    /// Adam: decay of the second moment.
-    pub beta2: f32,
-    /// Added to the denominator.
-    pub eps: f32,
-    /// SGD: momentum.
-    pub momentum: f32,
-    /// Weight decay: decoupled for AdamW, an L2 gradient elsewhere.
-    pub weight_decay: f32,
+crate::documented! {
+    /// An optimizer with its hyper-parameters; PyTorch's formulas and names.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct OptimizerSpec {
+        /// Which rule.
+        pub kind: Kind,
+        /// Learning rate after warm-up.
+        pub lr: f64,
+        /// Adam: decay of the first moment.
+        pub beta1: f64,
+        /// Adam: decay of the second moment.
+        pub beta2: f64,
+        /// Added to the denominator.
+        pub eps: f64,
+        /// SGD: momentum.
+        pub momentum: f64,
+        /// Weight decay: decoupled for AdamW, an L2 gradient elsewhere.
+        pub weight_decay: f64,
+    }
 }
 
 impl Default for OptimizerSpec {
@@ -56,16 +58,18 @@ impl Kind {
     }
 }
 
-/// Learning rate over steps: linear warm-up, then a decay to `final_ratio` of the peak at the last step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScheduleSpec {
-    /// Steps of linear warm-up from 0.
-    pub warmup_steps: u64,
-    /// Shape of the decay over the planned epochs.
-    pub decay: Decay,
-    /// Share of the peak that is left at the end.
-    pub final_ratio: f32,
+crate::documented! {
+    /// Learning rate over steps: linear warm-up, then a decay to `final_ratio` of the peak at the last step.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct ScheduleSpec {
+        /// Steps of linear warm-up from 0.
+        pub warmup_steps: u64,
+        /// Shape of the decay over the planned epochs.
+        pub decay: Decay,
+        /// Share of the peak that is left at the end.
+        pub final_ratio: f64,
+    }
 }
 
 impl Default for ScheduleSpec {

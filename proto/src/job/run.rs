@@ -6,20 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::sharding::Placement;
 
-/// What a step is made of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BatchSpec {
-    /// Sequences of the global batch (of all workers together).
-    pub sequences: u32,
-    /// Micro-batches of a step, M: the unit of work and of the order of sums.
-    pub micro_batches: u32,
-    /// Events of a sequence that are used at most.
-    pub max_len: u32,
-    /// Which part of a longer history is used.
-    pub window: Window,
-    /// Positions that are scored at once against a table shard; bounds the memory of the softmax.
-    pub score_block: u32,
+crate::documented! {
+    /// What a step is made of.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct BatchSpec {
+        /// Sequences of the global batch (of all workers together).
+        pub sequences: u32,
+        /// Micro-batches of a step, M: the unit of work and of the order of sums.
+        pub micro_batches: u32,
+        /// Events of a sequence that are used at most.
+        pub max_len: u32,
+        /// Which part of a longer history is used.
+        pub window: Window,
+        /// Positions that are scored at once against a table shard; bounds the memory of the softmax.
+        pub score_block: u32,
+    }
 }
 
 impl Default for BatchSpec {
@@ -38,25 +40,27 @@ pub enum Window {
     All,
 }
 
-/// Epochs, clipping, early stopping.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainingSpec {
-    /// Passes over the data at most.
-    pub epochs: u32,
-    /// Steps at most; absent: as many as the epochs have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_steps: Option<u64>,
-    /// Global norm that gradients are clipped to; absent: no clipping.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip_norm: Option<f32>,
-    /// Stops when validation no longer improves; absent: all epochs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub early_stopping: Option<EarlyStoppingSpec>,
-    /// Epochs between validations.
-    pub validate_every: u32,
-    /// Steps between progress records.
-    pub log_every: u32,
+crate::documented! {
+    /// Epochs, clipping, early stopping.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct TrainingSpec {
+        /// Passes over the data at most.
+        pub epochs: u32,
+        /// Steps at most; absent: as many as the epochs have.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub max_steps: Option<u64>,
+        /// Global norm that gradients are clipped to; absent: no clipping.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub clip_norm: Option<f32>,
+        /// Stops when validation no longer improves; absent: all epochs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub early_stopping: Option<EarlyStoppingSpec>,
+        /// Epochs between validations.
+        pub validate_every: u32,
+        /// Steps between progress records.
+        pub log_every: u32,
+    }
 }
 
 impl Default for TrainingSpec {
@@ -72,25 +76,29 @@ impl Default for TrainingSpec {
     }
 }
 
-/// When validation no longer improves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EarlyStoppingSpec {
-    /// The metric, `NDCG@10` for instance; `loss`, `log_loss` and `mse` are better when lower.
-    pub metric: String,
-    /// Validations without a new best before training stops.
-    #[serde(default = "default_patience")]
-    pub patience: u32,
+crate::documented! {
+    /// When validation no longer improves.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct EarlyStoppingSpec {
+        /// The metric, `NDCG@10` for instance; `loss`, `log_loss` and `mse` are better when lower.
+        pub metric: String,
+        /// Validations without a new best before training stops.
+        #[serde(default = "default_patience")]
+        pub patience: u32,
+    }
 }
 
-/// What evaluation reports.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EvaluationSpec {
-    /// Lengths of the lists.
-    pub ks: Vec<u32>,
-    /// Whether items of the user's history are left out of the ranking (the target itself never is).
-    pub filter_seen: bool,
+crate::documented! {
+    /// What evaluation reports.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct EvaluationSpec {
+        /// Lengths of the lists.
+        pub ks: Vec<u32>,
+        /// Whether items of the user's history are left out of the ranking (the target itself never is).
+        pub filter_seen: bool,
+    }
 }
 
 impl Default for EvaluationSpec {
@@ -99,14 +107,16 @@ impl Default for EvaluationSpec {
     }
 }
 
-/// How tables are cut and placed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TablesSpec {
-    /// Row blocks of each table, S; fixed for the life of the job.
-    pub row_blocks: u32,
-    /// Placement of each table that the job forces, by table name.
-    pub placement: BTreeMap<String, Placement>,
+crate::documented! {
+    /// How tables are cut and placed.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct TablesSpec {
+        /// Row blocks of each table, S; fixed for the life of the job.
+        pub row_blocks: u32,
+        /// Placement of each table that the job forces, by table name.
+        pub placement: BTreeMap<String, Placement>,
+    }
 }
 
 impl Default for TablesSpec {
@@ -115,17 +125,19 @@ impl Default for TablesSpec {
     }
 }
 
-/// When checkpoints are taken and how many are kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CheckpointSpec {
-    /// Steps between checkpoints; absent: only at the end of epochs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub every_steps: Option<u64>,
-    /// Epochs between checkpoints.
-    pub every_epochs: u32,
-    /// Checkpoints that are kept besides the best and the last.
-    pub keep: u32,
+crate::documented! {
+    /// When checkpoints are taken and how many are kept.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct CheckpointSpec {
+        /// Steps between checkpoints; absent: only at the end of epochs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub every_steps: Option<u64>,
+        /// Epochs between checkpoints.
+        pub every_epochs: u32,
+        /// Checkpoints that are kept besides the best and the last.
+        pub keep: u32,
+    }
 }
 
 impl Default for CheckpointSpec {

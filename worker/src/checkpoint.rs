@@ -1,0 +1,73 @@
+//! Checkpoints: logical pieces in safetensors, one file a piece, and a manifest that is written last.
+//!
+//! Every rank writes the table shards it answers for, rank 0 the dense parameters; files are written beside their
+//! place, flushed to the disk and renamed. Nothing in a file depends on who wrote it.
+
+mod pieces;
+mod reader;
+mod retention;
+mod verify;
+mod writer;
+
+pub use pieces::{decode_dense, decode_shard, dense_piece, shard_piece};
+pub use reader::{Reader, find};
+pub use retention::retain;
+pub use verify::{Verdict, verify};
+pub use writer::{Pending, Snapshot, commit, folder_of};
+
+use std::path::PathBuf;
+
+/// Why a checkpoint cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// There is no checkpoint where one was asked for.
+    #[error("{} has no checkpoint: no folder in it holds a {}", path.display(), muster_proto::checkpoint::MANIFEST_FILE)]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A manifest is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A piece is missing or damaged.
+    #[error("{}: piece {piece} is damaged: {problem}; restore the file or use another checkpoint", path.display())]
+    Piece {
+        /// The file.
+        path: PathBuf,
+        /// The piece.
+        piece: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The checkpoint is of another model than the job declares.
+    #[error("the checkpoint does not fit the job: {what} is {found} there and {expected} in the job")]
+    Mismatch {
+        /// What differs.
+        what: String,
+        /// In the checkpoint.
+        found: String,
+        /// In the job.
+        expected: String,
+    },
+    /// The thread that wrote the pieces ended without a result.
+    #[error("the checkpoint writer of step {step} panicked")]
+    Panicked {
+        /// The step.
+        step: u64,
+    },
+}

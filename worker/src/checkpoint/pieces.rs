@@ -1,0 +1,125 @@
+//! Pieces as safetensors: a table shard with its optimizer state, or all dense parameters with theirs.
+
+use std::collections::BTreeMap;
+
+use muster_kernels::optimizer::state_slots;
+use muster_proto::job::OptimizerKind;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::embedding::{Shard, kernel_kind};
+use crate::model::Dense;
+
+/// Name of the piece of dense parameters.
+pub const DENSE: &str = "dense";
+
+/// Name of the piece of a table shard.
+#[must_use]
+pub fn shard_piece(table: &str, block: u32) -> String {
+    format!("table/{table}/{block:04}")
+}
+
+/// Name of the piece of the dense parameters.
+#[must_use]
+pub fn dense_piece() -> String {
+    DENSE.to_owned()
+}
+
+/// File name of a piece.
+pub(super) fn file_of(piece: &str) -> String {
+    format!("{}.safetensors", piece.replace('/', "-"))
+}
+
+/// A shard as a file: `weight` `[rows, dim]`, `bias` `[rows]`, and `weight.exp_avg` and so on.
+pub(super) fn encode_shard(shard: &Shard, kind: OptimizerKind) -> Vec<u8> {
+    let mut tensors = vec![("weight".to_owned(), vec![shard.rows, shard.dim], &shard.weight[..])];
+    if !shard.bias.is_empty() {
+        tensors.push(("bias".into(), vec![shard.rows], &shard.bias[..]));
+    }
+    for (place, slot) in state_slots(kernel_kind(kind)).iter().enumerate() {
+        let values = &shard.state.weight[place][..];
+        let shape = if values.len() == shard.rows && shard.dim != 1 {
+            vec![shard.rows]
+        } else {
+            vec![shard.rows, shard.dim]
+        };
+        tensors.push((format!("weight.{}", slot.name), shape, values));
+        if let Some(values) = shard.state.bias.get(place) {
+            tensors.push((format!("bias.{}", slot.name), vec![shard.rows], &values[..]));
+        }
+    }
+    encode(tensors)
+}
+
+/// The dense parameters as a file, under PyTorch's names, with `NAME.exp_avg` and so on beside them.
+pub(super) fn encode_dense(dense: &Dense, kind: OptimizerKind) -> Vec<u8> {
+    let mut tensors = Vec::new();
+    for tensor in &dense.layout.tensors {
+        let values = &dense.values[tensor.range.clone()];
+        tensors.push((tensor.name.clone(), tensor.shape.clone(), values));
+        for (slot, state) in state_slots(kernel_kind(kind)).iter().zip(&dense.state) {
+            let values = &state[tensor.range.clone()];
+            tensors.push((format!("{}.{}", tensor.name, slot.name), tensor.shape.clone(), values));
+        }
+    }
+    encode(tensors)
+}
+
+fn encode(tensors: Vec<(String, Vec<usize>, &[f32])>) -> Vec<u8> {
+    let views: BTreeMap<String, TensorView<'_>> = tensors
+        .into_iter()
+        .map(|(name, shape, values)| {
+            let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values));
+            (name, view.expect("a tensor's shape covers its values"))
+        })
+        .collect();
+    safetensors::serialize(&views, None).expect("tensors that were just viewed serialize")
+}
+
+/// Fills a shard from a file's bytes.
+///
+/// # Errors
+/// What does not fit, in words.
+pub fn decode_shard(bytes: &[u8], shard: &mut Shard, kind: OptimizerKind) -> Result<(), String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+    fill(&file, "weight", &mut shard.weight)?;
+    if !shard.bias.is_empty() {
+        fill(&file, "bias", &mut shard.bias)?;
+    }
+    for (place, slot) in state_slots(kernel_kind(kind)).iter().enumerate() {
+        fill(&file, &format!("weight.{}", slot.name), &mut shard.state.weight[place])?;
+        if let Some(values) = shard.state.bias.get_mut(place) {
+            fill(&file, &format!("bias.{}", slot.name), values)?;
+        }
+    }
+    Ok(())
+}
+
+/// Fills the dense parameters from a file's bytes.
+///
+/// # Errors
+/// What does not fit, in words.
+pub fn decode_dense(bytes: &[u8], dense: &mut Dense, kind: OptimizerKind) -> Result<(), String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+    for tensor in &dense.layout.tensors {
+        fill(&file, &tensor.name, &mut dense.values[tensor.range.clone()])?;
+        for (slot, state) in state_slots(kernel_kind(kind)).iter().zip(&mut dense.state) {
+            fill(&file, &format!("{}.{}", tensor.name, slot.name), &mut state[tensor.range.clone()])?;
+        }
+    }
+    Ok(())
+}
+
+fn fill(file: &SafeTensors<'_>, name: &str, values: &mut [f32]) -> Result<(), String> {
+    let tensor = file.tensor(name).map_err(|_| format!("tensor {name} is missing"))?;
+    if tensor.dtype() != Dtype::F32 || tensor.data().len() != values.len() * 4 {
+        let (dtype, found) = (tensor.dtype(), tensor.data().len() / 4);
+        return Err(format!(
+            "tensor {name} has {found} values of type {dtype:?}, expected {} of F32",
+            values.len()
+        ));
+    }
+    for (value, bytes) in values.iter_mut().zip(tensor.data().chunks_exact(4)) {
+        *value = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The dense part of the network: LSTM layers, projection, linear head. Holds weights and calls kernels; the
+//! arithmetic is in the kernels.
+
+mod dense;
+mod input;
+mod network;
+
+pub use dense::{Dense, Layout, Tensor};
+pub use input::{InputPart, Inputs};
+pub use network::{MicroState, Network, Packed};
+pub(crate) use network::{isa, last_rows, with_scratch};

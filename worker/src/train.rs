@@ -1,0 +1,68 @@
+//! Training: one step in the order a paper would give it, epochs around it, progress out of it.
+
+mod clip;
+mod epochs;
+mod heads;
+mod parameters;
+mod schedule;
+mod setup;
+mod step;
+mod stopping;
+
+pub use epochs::{Finished, Hooks, Place, Progress, train};
+pub use schedule::learning_rate;
+pub use setup::{Setup, SetupError, declare};
+pub use step::{StepReport, Trainer};
+
+/// Why training stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A collective failed.
+    #[error(transparent)]
+    Collective(#[from] muster_collective::Error),
+    /// Rows or gradients could not be exchanged.
+    #[error(transparent)]
+    Exchange(#[from] crate::embedding::Error),
+    /// A head could not compute its loss.
+    #[error(transparent)]
+    Head(#[from] crate::loss::Error),
+    /// A kernel refused its arguments.
+    #[error(transparent)]
+    Kernel(#[from] muster_kernels::Error),
+    /// A checkpoint could not be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] crate::checkpoint::Error),
+    /// Evaluation failed.
+    #[error(transparent)]
+    Evaluation(#[from] crate::evaluate::Error),
+    /// The loss is no longer a number.
+    #[error(
+        "the loss of step {step} is {loss}; lower optimizer.lr, set training.clip_norm, or look for extreme values in the data"
+    )]
+    NotFinite {
+        /// The step, from 1.
+        step: u64,
+        /// What it was.
+        loss: f64,
+    },
+    /// The metric for early stopping is not one that validation gives.
+    #[error("training.early_stopping.metric is {metric:?}, but validation gives {known}")]
+    UnknownMetric {
+        /// The metric.
+        metric: String,
+        /// What there is.
+        known: String,
+    },
+    /// Another rank could not write its pieces of a checkpoint.
+    #[error("rank {rank} could not write its part of the checkpoint; see that worker's log")]
+    PeerDisk {
+        /// The rank.
+        rank: usize,
+    },
+    /// The coordinator asked for an end.
+    #[error("aborted: {reason}")]
+    Aborted {
+        /// Why.
+        reason: String,
+    },
+}

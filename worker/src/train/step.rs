@@ -1,0 +1,387 @@
+//! One training step.
+//!
+//! In order: the batch; rows from their owners; the network forward per micro-batch; the head; the network backward;
+//! dense gradients summed along the canonical tree; row gradients back to their owners; clipping; the optimizers.
+
+use muster_collective::{Collective, RootSums};
+use muster_data::Dataset;
+use muster_proto::checkpoint::{Counted, Validation};
+use muster_proto::job::{JobSpec, OptimizerKind};
+use muster_proto::sharding::ShardingPlan;
+use rayon::prelude::*;
+
+use super::clip::clip;
+use super::heads::{Totals, count};
+use super::{Error, learning_rate};
+use crate::batch::{Corpus, Group, MicroBatch, Sampler, pack_samples};
+use crate::checkpoint::{self, Reader, Snapshot};
+use crate::embedding::{
+    LookupRequest, RowGradient, Rows, TableSet, look_up, push_gradients, update_dense, update_shard,
+};
+use crate::loss::{NegativeSampler, Occurrences, SoftmaxWorkspace};
+use crate::model::{Dense, Inputs, MicroState, Network, Packed};
+
+/// What a step did, the same on every rank.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// The normalized loss of the global batch, before the update.
+    pub loss: f64,
+    /// Real targets of the global batch.
+    pub targets: u64,
+    /// Sequences of the global batch.
+    pub samples: u64,
+    /// The learning rate of the dense optimizer.
+    pub learning_rate: f64,
+    /// Status bits that every rank had, and that some rank had.
+    pub status: (u64, u64),
+}
+
+impl StepReport {
+    /// Whether every rank had the status bit.
+    #[must_use]
+    pub fn all_have(&self, bit: u64) -> bool {
+        self.status.0 & bit != 0
+    }
+
+    /// Whether some rank had the status bit.
+    #[must_use]
+    pub fn any_has(&self, bit: u64) -> bool {
+        self.status.1 & bit != 0
+    }
+}
+
+/// What a trainer is made of.
+pub(super) struct Parts {
+    pub(super) job: JobSpec,
+    pub(super) dataset: Dataset,
+    pub(super) plan: ShardingPlan,
+    pub(super) corpus: Corpus,
+    pub(super) groups: Vec<Group>,
+    pub(super) sampler: Sampler,
+    pub(super) set: TableSet,
+    pub(super) dense: Dense,
+    pub(super) inputs: Inputs,
+    pub(super) network: Network,
+    pub(super) negatives: Option<NegativeSampler>,
+    pub(super) output_table: Option<usize>,
+    pub(super) pool: rayon::ThreadPool,
+}
+
+/// A rank's share of a training job.
+pub struct Trainer {
+    /// The job.
+    pub job: JobSpec,
+    /// The dataset.
+    pub dataset: Dataset,
+    /// Who owns what.
+    pub plan: ShardingPlan,
+    /// How events become samples.
+    pub corpus: Corpus,
+    /// This rank's log partitions, by micro-batch.
+    pub groups: Vec<Group>,
+    /// The order of samples.
+    pub sampler: Sampler,
+    /// This rank's table shards.
+    pub set: TableSet,
+    /// The dense parameters.
+    pub dense: Dense,
+    /// Steps done.
+    pub step: u64,
+    /// How events become vectors.
+    pub inputs: Inputs,
+    /// The network.
+    pub network: Network,
+    /// The index of the table that items are scored against.
+    pub output_table: Option<usize>,
+    /// Compute threads.
+    pub pool: rayon::ThreadPool,
+    pub(super) negatives: Option<NegativeSampler>,
+    pub(crate) packed: Option<Packed>,
+    pub(super) states: Vec<MicroState>,
+    pub(super) softmax: SoftmaxWorkspace,
+    /// What this rank trained since it started, by epoch of the job.
+    pub(super) counted: Vec<Counted>,
+    /// What the checkpoint that was resumed from had counted, over all ranks.
+    pub(super) resumed_ledger: Vec<Counted>,
+    /// The state of validation of the checkpoint that was resumed from.
+    pub(super) resumed_validation: Validation,
+    dense_gradient: Vec<f32>,
+}
+
+impl Trainer {
+    pub(super) fn new(parts: Parts) -> Self {
+        let states = vec![MicroState::default(); parts.groups.len()];
+        Self {
+            job: parts.job,
+            dataset: parts.dataset,
+            plan: parts.plan,
+            corpus: parts.corpus,
+            groups: parts.groups,
+            sampler: parts.sampler,
+            set: parts.set,
+            dense: parts.dense,
+            step: 0,
+            inputs: parts.inputs,
+            network: parts.network,
+            output_table: parts.output_table,
+            pool: parts.pool,
+            negatives: parts.negatives,
+            packed: None,
+            states,
+            softmax: SoftmaxWorkspace::default(),
+            counted: Vec::new(),
+            resumed_ledger: Vec::new(),
+            resumed_validation: Validation::default(),
+            dense_gradient: Vec::new(),
+        }
+    }
+
+    /// Steps of an epoch.
+    #[must_use]
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.sampler.plan().steps()
+    }
+
+    /// Steps that the job plans in all.
+    #[must_use]
+    pub fn planned_steps(&self) -> u64 {
+        let all = u64::from(self.job.training.epochs) * self.steps_per_epoch();
+        self.job.training.max_steps.map_or(all, |most| most.min(all))
+    }
+
+    /// The micro-batches of this rank for the next step.
+    #[must_use]
+    pub fn next_batches(&self) -> Vec<MicroBatch> {
+        let pack = |group: &Group| {
+            let chosen = self.sampler.samples(group.index as usize, self.step);
+            pack_samples(&self.corpus, group, &chosen)
+        };
+        self.pool.install(|| self.groups.par_iter().map(pack).collect())
+    }
+
+    /// Continues from a checkpoint: parameters, optimizer state, step and what was counted.
+    ///
+    /// # Errors
+    /// A checkpoint of another model or dataset, or a damaged one.
+    pub fn resume(&mut self, reader: &Reader) -> Result<(), checkpoint::Error> {
+        let manifest = &reader.manifest;
+        let dataset = &self.dataset.manifest().digest;
+        if manifest.dataset != *dataset {
+            return Err(checkpoint::Error::Mismatch {
+                what: "the dataset's digest".into(),
+                found: manifest.dataset.clone(),
+                expected: dataset.clone(),
+            });
+        }
+        self.load(reader)?;
+        self.step = manifest.step;
+        self.counted.clear();
+        self.resumed_ledger.clone_from(&manifest.ledger.epochs);
+        self.resumed_validation = manifest.validation.clone();
+        Ok(())
+    }
+
+    /// Takes only the parameters of a checkpoint.
+    ///
+    /// # Errors
+    /// A checkpoint of another model, or a damaged one.
+    pub fn load(&mut self, reader: &Reader) -> Result<(), checkpoint::Error> {
+        let kinds = self.kinds();
+        reader.load(&mut self.set, &mut self.dense, kinds)
+    }
+
+    /// A copy of the pieces that this rank writes.
+    #[must_use]
+    pub fn snapshot(&self, rank: u32) -> Snapshot {
+        Snapshot::of(self.step, rank, &self.set, &self.dense, self.kinds())
+    }
+
+    /// The job as TOML.
+    #[must_use]
+    pub fn job_text(&self) -> String {
+        toml::to_string(&self.job).expect("a job that was read from TOML can be written as TOML")
+    }
+
+    fn kinds(&self) -> (OptimizerKind, OptimizerKind) {
+        (self.job.table_optimizer().kind, self.job.optimizer.kind)
+    }
+
+    /// Counts the samples of the step at hand.
+    fn count_samples(&mut self, batches: &[MicroBatch]) {
+        let epoch = (self.step / self.steps_per_epoch().max(1)) as usize;
+        if self.counted.len() <= epoch {
+            self.counted.resize(epoch + 1, Counted::default());
+        }
+        for sample in batches.iter().flat_map(|b| &b.samples) {
+            self.counted[epoch].add(*sample);
+        }
+    }
+
+    /// Trains one step; `status` are this rank's status bits. Collective.
+    ///
+    /// # Errors
+    /// The collective's, or a loss that is no longer a number.
+    pub fn step(&mut self, status: u64, collective: &mut dyn Collective) -> Result<StepReport, Error> {
+        let batches = self.next_batches();
+        let negatives = self.draw_negatives(&batches);
+        let rows = look_up(&self.set, self.requests(&batches, &negatives), collective)?;
+        self.network.pack(&self.dense, &mut self.packed)?;
+        self.forward(&batches, &rows)?;
+        let totals = count(&batches, status, collective)?;
+        let head = self.head(&batches, &rows, &negatives, totals, collective)?;
+        let step = self.step + 1;
+        if !head.loss.is_finite() {
+            return Err(Error::NotFinite { step, loss: head.loss });
+        }
+        self.backward(&batches)?;
+        self.sum_dense_gradients(&batches, collective)?;
+        let (tables, gradients) = self.row_gradients(&batches, &head.occurrences)?;
+        push_gradients(&mut self.set, &tables, &gradients, collective)?;
+        if let Some(limit) = self.job.training.clip_norm {
+            clip(&mut self.set, &mut self.dense_gradient, f64::from(limit), collective)?;
+        }
+        let learning_rate = self.update(step)?;
+        self.count_samples(&batches);
+        self.step = step;
+        let Totals { targets, samples, status } = totals;
+        Ok(StepReport { loss: head.loss, targets, samples, learning_rate, status })
+    }
+
+    fn draw_negatives(&self, batches: &[MicroBatch]) -> Vec<Vec<u32>> {
+        let Some(sampler) = &self.negatives else { return vec![Vec::new(); batches.len()] };
+        self.groups.iter().map(|group| sampler.sample(self.step, group.index)).collect()
+    }
+
+    /// One request a table: inputs, and what the head scores if it does not score all rows.
+    fn requests(&self, batches: &[MicroBatch], negatives: &[Vec<u32>]) -> Vec<LookupRequest> {
+        let mut requests = self.inputs.requests(batches);
+        let Some(output) = self.output_table else { return requests };
+        if output == requests.len() {
+            requests.push(LookupRequest { table: output, ids: Vec::new() });
+        }
+        if !self.scores_all_rows() {
+            let targets = batches.iter().flat_map(|b| b.targets.iter());
+            let scored = targets.chain(negatives.iter().flatten()).copied();
+            let inputs = std::mem::take(&mut requests[output].ids);
+            requests[output] = LookupRequest::of(output, inputs.into_iter().chain(scored));
+        }
+        requests
+    }
+
+    fn forward(&mut self, batches: &[MicroBatch], rows: &[Rows]) -> Result<(), Error> {
+        let (network, inputs, step) = (&self.network, &self.inputs, self.step);
+        let Some(packed) = &self.packed else { return Ok(()) };
+        let states = &mut self.states;
+        self.pool.install(|| {
+            batches.par_iter().zip(states).with_max_len(1).try_for_each(|(batch, state)| {
+                inputs.assemble(batch, rows, network.input(batch.tokens(), state));
+                network.forward(batch, packed, Some(step), state)
+            })
+        })?;
+        Ok(())
+    }
+
+    fn backward(&mut self, batches: &[MicroBatch]) -> Result<(), Error> {
+        let (network, step) = (&self.network, self.step);
+        let Some(packed) = &self.packed else { return Ok(()) };
+        let states = &mut self.states;
+        self.pool.install(|| {
+            batches
+                .par_iter()
+                .zip(states)
+                .with_max_len(1)
+                .try_for_each(|(batch, state)| network.backward(batch, packed, step, state))
+        })?;
+        Ok(())
+    }
+
+    /// Sums the dense gradients of all micro-batches of all ranks into `dense_gradient`.
+    fn sum_dense_gradients(
+        &mut self,
+        batches: &[MicroBatch],
+        collective: &mut dyn Collective,
+    ) -> Result<(), Error> {
+        let leaves = self.job.batch.micro_batches as usize;
+        let mut sums = RootSums::new(leaves);
+        for ((group, state), batch) in self.groups.iter().zip(&mut self.states).zip(batches) {
+            if batch.tokens() == 0 {
+                state.gradient.clear();
+                state.gradient.resize(self.dense.values.len(), 0.0);
+            }
+            let gradient = std::mem::take(&mut state.gradient);
+            if let Some(spare) = sums.push(group.index as usize, gradient)? {
+                state.gradient = spare;
+            }
+        }
+        let total = &mut self.dense_gradient;
+        total.resize(self.dense.values.len(), 0.0);
+        if self.job.reproducible || collective.world_size() == 1 {
+            collective.all_reduce_tree(&sums.roots(), leaves, total)?;
+        } else {
+            total.fill(0.0);
+            for root in sums.roots() {
+                total.iter_mut().zip(root.values).for_each(|(sum, value)| *sum += value);
+            }
+            collective.all_reduce(total)?;
+        }
+        let mut buffers = Vec::new();
+        sums.clear(&mut buffers);
+        for (state, buffer) in self.states.iter_mut().filter(|s| s.gradient.is_empty()).zip(buffers) {
+            state.gradient = buffer;
+        }
+        Ok(())
+    }
+
+    /// Row gradients of each table with lookups: per micro-batch, inputs first, then what the head scored.
+    fn row_gradients(
+        &self,
+        batches: &[MicroBatch],
+        scored: &[Occurrences],
+    ) -> Result<(Vec<usize>, Vec<RowGradient>), Error> {
+        let mut tables: Vec<usize> = self
+            .inputs
+            .tables(&MicroBatch::with_features(self.set.tables.len()))
+            .iter()
+            .map(|t| t.0)
+            .collect();
+        let output = self.output_table.filter(|_| !self.scores_all_rows());
+        tables.extend(output.filter(|o| !tables.contains(o)));
+        let per_batch = |(place, (batch, state)): (usize, (&MicroBatch, &MicroState))| -> Result<Vec<RowGradient>, muster_kernels::Error> {
+            let mut occurrences = vec![Occurrences::default(); self.set.tables.len()];
+            for ((table, rows), (_, ids)) in
+                self.inputs.table_gradients(&state.d_x).into_iter().zip(self.inputs.tables(batch))
+            {
+                occurrences[table] = Occurrences { ids: ids.to_vec(), rows, bias: Vec::new() };
+            }
+            if let (Some(output), Some(scored)) = (output, scored.get(place)) {
+                occurrences[output].append(scored);
+            }
+            tables.iter().map(|t| occurrences[*t].sum(*t, self.set.tables[*t].dim())).collect()
+        };
+        let gradients: Result<Vec<Vec<RowGradient>>, muster_kernels::Error> =
+            self.pool.install(|| batches.par_iter().zip(&self.states).enumerate().map(per_batch).collect());
+        Ok((tables, gradients?.into_iter().flatten().collect()))
+    }
+
+    /// Applies both optimizers; returns the dense learning rate.
+    fn update(&mut self, step: u64) -> Result<f64, Error> {
+        let planned = self.planned_steps();
+        let (dense_spec, table_spec) = (&self.job.optimizer, self.job.table_optimizer());
+        let table_lr = learning_rate(&self.job.schedule, table_spec, step, planned);
+        let lr = learning_rate(&self.job.schedule, dense_spec, step, planned);
+        let shards: Vec<_> = self.set.tables.iter_mut().flat_map(|t| t.shards.values_mut()).collect();
+        let (dense, gradient) = (&mut self.dense, &self.dense_gradient);
+        let (tables, dense) = self.pool.install(|| {
+            rayon::join(
+                || {
+                    shards
+                        .into_par_iter()
+                        .try_for_each(|shard| update_shard(shard, table_spec, table_lr, step))
+                },
+                || update_dense(dense, gradient, dense_spec, lr, step),
+            )
+        });
+        tables.and(dense)?;
+        Ok(lr)
+    }
+}
