@@ -16,7 +16,8 @@ use muster_kernels::matrix::{MatrixMut, MatrixRef};
 use muster_kernels::rng::Stream;
 use muster_kernels::scratch::Scratch;
 
-const ROUNDS: usize = 7;
+/// Rounds are short, so that some of them fall between two slices of other processes.
+const ROUNDS: usize = 100;
 
 fn main() {
     let isa = Isa::detect();
@@ -70,7 +71,7 @@ fn rates(isa: Isa, flops: f64, mut work: impl FnMut()) -> (f64, f64) {
     work();
     let start = Instant::now();
     work();
-    let repeats = (0.02 / start.elapsed().as_secs_f64()).ceil().clamp(1.0, 1e6) as usize;
+    let repeats = (0.002 / start.elapsed().as_secs_f64()).ceil().clamp(1.0, 1e6) as usize;
     let (mut best, mut peak) = (0.0f64, 0.0f64);
     for _ in 0..ROUNDS {
         let start = Instant::now();

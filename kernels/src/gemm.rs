@@ -19,7 +19,7 @@ use crate::matrix::{MatrixMut, MatrixRef};
 use crate::scratch::Scratch;
 use blocks::{Block, multiply_block};
 pub use pack::PackedB;
-use pack::{pack_panel, tile_cols};
+use pack::{Side, pack_panels};
 
 /// Steps in k that one accumulator covers; part of the numeric contract, not a tuning knob.
 pub const KC: usize = 256;
@@ -78,16 +78,14 @@ pub fn gemm(args: Gemm<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         return Ok(());
     }
     let isa = scratch.isa();
-    let nr = tile_cols(isa);
+    let nr = Side::Right.width(isa);
     for step in (0..a.cols()).step_by(KC) {
         let kc = KC.min(a.cols() - step);
         for first_col in (0..b.cols()).step_by(NC) {
             let cols = NC.min(b.cols() - first_col);
             let panels = scratch.packed_b.resize(kc * cols.next_multiple_of(nr));
-            for (panel, first) in panels.chunks_exact_mut(kc * nr).zip((0..cols).step_by(nr)) {
-                let panel_cols = first_col + first..first_col + cols.min(first + nr);
-                pack_panel(panel, b.transposed(), panel_cols, step..step + kc);
-            }
+            let lanes = first_col..first_col + cols;
+            pack_panels(isa, Side::Right, panels, b.transposed(), [lanes, step..step + kc]);
             let block = Block { panels, step, first_col, cols };
             multiply_block(isa, a, &block, &mut c, beta, &mut scratch.packed_a);
         }

@@ -63,6 +63,12 @@ pub trait Simd: Copy {
 
     /// Returns `a + b`.
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// Returns the square with rows and columns swapped.
+    #[inline(always)]
+    fn transpose(self, square: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        std::array::from_fn(|i| std::array::from_fn(|j| square[j][i]))
+    }
 }
 
 impl Isa {

@@ -1,14 +1,19 @@
 //! The loops around the tile kernel: rows of A in blocks that fit the L2 cache, panels of B one by one.
 
-use super::pack::{pack_panel, tile_rows};
-use super::tile::{Target, Tile};
+use std::ops::Range;
+
+use super::pack::{Side, pack_panels};
+use super::tile::{PackedRows, PlainRows, Target, Tile};
 use super::{Beta, KC};
-use crate::isa::{Isa, Kernel, Simd};
+use crate::isa::Isa;
 use crate::matrix::{MatrixMut, MatrixRef};
 use crate::scratch::AlignedBuffer;
 
-/// Rows of A that are packed at a time; a multiple of every tile's rows.
+/// Rows of A that are worked on at a time; a multiple of every tile's rows.
 const MC: usize = 84;
+
+/// Contiguous rows further apart than this (in elements) are packed: as they are, each would cost a page.
+const FAR: usize = 1024;
 
 /// Where a block of B starts: step in k, first column of C, and how many columns.
 pub(super) struct Block<'a> {
@@ -28,91 +33,153 @@ pub(super) fn multiply_block(
     packed_a: &mut AlignedBuffer,
 ) {
     let kc = KC.min(a.cols() - block.step);
-    let mr = tile_rows(isa);
-    let accumulate = beta == Beta::Accumulate || block.step > 0;
+    let steps = block.step..block.step + kc;
     let stride = c.row_stride();
+    let direct = a.col_stride() == 1 && a.row_stride() <= FAR;
     for first_row in (0..a.rows()).step_by(MC) {
-        let rows = MC.min(a.rows() - first_row);
-        let packed = packed_a.resize(rows.next_multiple_of(mr) * kc);
-        for (panel, first) in packed.chunks_exact_mut(mr * kc).zip((0..rows).step_by(mr)) {
-            let panel_rows = first_row + first..first_row + rows.min(first + mr);
-            pack_panel(panel, a, panel_rows, block.step..block.step + kc);
-        }
+        let rows = first_row..a.rows().min(first_row + MC);
+        let left = if direct {
+            Rows::Plain { data: &a.data()[first_row * a.row_stride() + block.step..], stride: a.row_stride() }
+        } else {
+            let packed = packed_a.resize(row_tiles(isa, rows.len()).count() * kc * Side::Left.width(isa));
+            let panels = packed.chunks_exact_mut(kc * Side::Left.width(isa));
+            for (panel, tile) in panels.zip(row_tiles(isa, rows.len())) {
+                let lanes = first_row + tile.start..first_row + tile.end;
+                pack_panels(isa, Side::Left, panel, a, [lanes, steps.clone()]);
+            }
+            Rows::Packed(packed)
+        };
         let start = first_row * stride + block.first_col;
-        isa.dispatch(Panels {
-            a: packed,
-            b: block.panels,
-            c: &mut c.data()[start..],
-            shape: [rows, block.cols, kc],
+        let target = Target {
+            c: c.data().get_mut(start..).unwrap_or_default(),
             stride,
-            accumulate,
-        });
+            cols: block.cols,
+            accumulate: beta == Beta::Accumulate || block.step > 0,
+        };
+        let mut panels = Panels { isa, left, b: block.panels, rows: rows.len(), steps: kc, target };
+        if isa.lanes() == 16 { panels.multiply::<14, 32>() } else { panels.multiply::<6, 16>() }
     }
 }
 
-/// All tiles of some packed rows of A with some packed columns of B.
+/// Cuts `0..rows` into tiles of at most the level's rows, the last two of about equal size.
+///
+/// A tile of few rows keeps the multiply-adds waiting for one another, so 7 rows are 4 + 3, not 6 + 1.
+pub(super) fn row_tiles(isa: Isa, rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let most = Side::Left.width(isa);
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let left = rows - start;
+        let size = if left > most && left < 2 * most { left.div_ceil(2) } else { left.min(most) };
+        start += size;
+        (size > 0).then(|| start - size..start)
+    })
+}
+
+/// The rows of A, packed by [`row_tiles`] or as they lie.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    Packed(&'a [f32]),
+    Plain { data: &'a [f32], stride: usize },
+}
+
+/// Some rows of A and some packed columns of B.
 struct Panels<'a> {
-    a: &'a [f32],
+    isa: Isa,
+    left: Rows<'a>,
     b: &'a [f32],
-    c: &'a mut [f32],
-    shape: [usize; 3],
-    stride: usize,
-    accumulate: bool,
-}
-
-impl Kernel for Panels<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        if S::LANES == 16 { self.tiles::<S, 14, 32>(simd) } else { self.tiles::<S, 6, 16>(simd) }
-    }
+    rows: usize,
+    steps: usize,
+    target: Target<'a>,
 }
 
 impl Panels<'_> {
-    #[inline(always)]
-    fn tiles<S: Simd, const MR: usize, const NR: usize>(self, simd: S) {
-        let [rows, cols, kc] = self.shape;
-        for first_col in (0..cols).step_by(NR) {
-            let b = self.b[first_col * kc..][..kc * NR].as_chunks::<NR>().0;
-            for first_row in (0..rows).step_by(MR) {
-                let a = self.a[first_row * kc..][..kc * MR].as_chunks::<MR>().0;
-                let tile = Tile { a, b: [b] };
-                let target = Target {
-                    c: &mut self.c[first_row * self.stride + first_col..],
-                    stride: self.stride,
-                    cols: NR.min(cols - first_col),
-                    accumulate: self.accumulate,
-                };
-                run_rows(simd, &tile, target, MR.min(rows - first_row));
+    /// Computes all tiles; each panel of B stays in the L1 cache while the rows pass.
+    fn multiply<const MR: usize, const NR: usize>(&mut self) {
+        let panels = self.target.cols.div_ceil(NR);
+        for first in 0..panels {
+            for (index, rows) in row_tiles(self.isa, self.rows).enumerate() {
+                if rows.len() > 3 {
+                    self.tall_tile::<MR, NR>(index, rows, first);
+                }
+            }
+        }
+        for (index, rows) in row_tiles(self.isa, self.rows).enumerate().filter(|(_, rows)| rows.len() < 4) {
+            let mut first = 0;
+            while first < panels {
+                first += self.flat_tile::<MR, NR>(index, rows.clone(), first, panels - first);
             }
         }
     }
-}
 
-/// Calls the tile kernel compiled for that number of rows.
-#[inline(always)]
-fn run_rows<S: Simd, const MR: usize, const NR: usize, const P: usize>(
-    simd: S,
-    tile: &Tile<'_, MR, NR, P>,
-    target: Target<'_>,
-    rows: usize,
-) {
-    match rows {
-        1 => tile.run::<S, 1>(simd, target),
-        2 => tile.run::<S, 2>(simd, target),
-        3 => tile.run::<S, 3>(simd, target),
-        4 => tile.run::<S, 4>(simd, target),
-        5 => tile.run::<S, 5>(simd, target),
-        6 => tile.run::<S, 6>(simd, target),
-        7 if MR > 6 => tile.run::<S, 7>(simd, target),
-        8 if MR > 6 => tile.run::<S, 8>(simd, target),
-        9 if MR > 6 => tile.run::<S, 9>(simd, target),
-        10 if MR > 6 => tile.run::<S, 10>(simd, target),
-        11 if MR > 6 => tile.run::<S, 11>(simd, target),
-        12 if MR > 6 => tile.run::<S, 12>(simd, target),
-        13 if MR > 6 => tile.run::<S, 13>(simd, target),
-        14 if MR > 6 => tile.run::<S, 14>(simd, target),
-        _ => unreachable!("a tile has at most {MR} rows, not {rows}"),
+    /// Computes a tile of four rows or more, which keep the multiply-adds busy with one panel.
+    fn tall_tile<const MR: usize, const NR: usize>(
+        &mut self,
+        index: usize,
+        rows: Range<usize>,
+        first: usize,
+    ) {
+        match rows.len() {
+            4 => self.tile::<MR, NR, 4, 1>(index, rows, first),
+            5 => self.tile::<MR, NR, 5, 1>(index, rows, first),
+            6 => self.tile::<MR, NR, 6, 1>(index, rows, first),
+            7 => self.tile::<MR, NR, 7, 1>(index, rows, first),
+            8 => self.tile::<MR, NR, 8, 1>(index, rows, first),
+            9 => self.tile::<MR, NR, 9, 1>(index, rows, first),
+            10 => self.tile::<MR, NR, 10, 1>(index, rows, first),
+            11 => self.tile::<MR, NR, 11, 1>(index, rows, first),
+            12 => self.tile::<MR, NR, 12, 1>(index, rows, first),
+            13 => self.tile::<MR, NR, 13, 1>(index, rows, first),
+            14 => self.tile::<MR, NR, 14, 1>(index, rows, first),
+            rows => unreachable!("a tile has at most {MR} rows, not {rows}"),
+        }
+    }
+
+    /// Computes a tile of one to three rows with as many panels as keep the multiply-adds busy; returns how many.
+    fn flat_tile<const MR: usize, const NR: usize>(
+        &mut self,
+        index: usize,
+        rows: Range<usize>,
+        first: usize,
+        panels: usize,
+    ) -> usize {
+        let count = rows.len();
+        match (count, panels) {
+            (1, 4..) => self.tile::<MR, NR, 1, 4>(index, rows, first),
+            (1, _) => self.tile::<MR, NR, 1, 1>(index, rows, first),
+            (2, 2..) => self.tile::<MR, NR, 2, 2>(index, rows, first),
+            (2, _) => self.tile::<MR, NR, 2, 1>(index, rows, first),
+            _ => self.tile::<MR, NR, 3, 1>(index, rows, first),
+        }
+        match (count, panels) {
+            (1, 4..) => 4,
+            (2, 2..) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Computes tile `index`, rows `rows`, with the `P` panels from `first` on.
+    fn tile<const MR: usize, const NR: usize, const R: usize, const P: usize>(
+        &mut self,
+        index: usize,
+        rows: Range<usize>,
+        first: usize,
+    ) {
+        let steps = self.steps;
+        let b = std::array::from_fn(|p| self.b[(first + p) * steps * NR..][..steps * NR].as_chunks().0);
+        let target = Target {
+            c: &mut self.target.c[rows.start * self.target.stride + first * NR..],
+            cols: (P * NR).min(self.target.cols - first * NR),
+            ..self.target
+        };
+        match self.left {
+            Rows::Packed(panels) => {
+                let a = PackedRows::<MR>(panels[index * steps * MR..][..steps * MR].as_chunks().0);
+                self.isa.dispatch(Tile::<_, R, P, NR> { a, b, target });
+            }
+            Rows::Plain { data, stride } => {
+                let a = PlainRows(std::array::from_fn(|r| &data[(rows.start + r) * stride..][..steps]));
+                self.isa.dispatch(Tile::<PlainRows<'_, R>, R, P, NR> { a, b, target });
+            }
+        }
     }
 }

@@ -3,8 +3,10 @@
 //! B is cut into blocks of [`KC`] rows and panels of `nr` columns; a panel holds `nr` consecutive elements per
 //! k, zeros past the last column. A block of A is cut into panels of `mr` rows in the same way.
 
+use std::ops::Range;
+
 use super::KC;
-use crate::isa::Isa;
+use crate::isa::{Isa, Kernel, Simd};
 use crate::matrix::MatrixRef;
 use crate::scratch::AlignedBuffer;
 
@@ -28,16 +30,14 @@ impl PackedB {
 
     /// Replaces the contents by `b [k, n]`; memory is kept from call to call.
     pub fn pack(&mut self, b: MatrixRef<'_>) {
-        let nr = tile_cols(self.isa);
+        let nr = Side::Right.width(self.isa);
         let padded = b.cols().next_multiple_of(nr);
         (self.rows, self.cols) = (b.rows(), b.cols());
         let panels = self.panels.resize(b.rows() * padded);
         for start in (0..b.rows()).step_by(KC) {
             let kc = KC.min(b.rows() - start);
             let block = &mut panels[start * padded..(start + kc) * padded];
-            for (panel, first) in block.chunks_exact_mut(kc * nr).zip((0..b.cols()).step_by(nr)) {
-                pack_panel(panel, b.transposed(), first..b.cols().min(first + nr), start..start + kc);
-            }
+            pack_panels(self.isa, Side::Right, block, b.transposed(), [0..b.cols(), start..start + kc]);
         }
     }
 
@@ -58,35 +58,123 @@ impl PackedB {
 
     /// Returns the panels of the block that starts at row `start`, from column `first_col` on.
     pub(super) fn block(&self, start: usize, first_col: usize) -> &[f32] {
-        let padded = self.cols.next_multiple_of(tile_cols(self.isa));
+        let padded = self.cols.next_multiple_of(Side::Right.width(self.isa));
         let kc = KC.min(self.rows - start);
         &self.panels.as_slice()[start * padded + first_col * kc..(start + kc) * padded]
     }
 }
 
-/// Returns the rows of a tile at that level.
-pub(super) const fn tile_rows(isa: Isa) -> usize {
-    if isa.lanes() == 16 { 14 } else { 6 }
+/// The factor that panels are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// A, whose rows are the lanes of a panel.
+    Left,
+    /// B, whose columns are the lanes of a panel.
+    Right,
 }
 
-/// Returns the columns of a tile at that level.
-pub(super) const fn tile_cols(isa: Isa) -> usize {
-    2 * isa.lanes()
+impl Side {
+    /// Returns the lanes of a panel at that level.
+    pub(super) const fn width(self, isa: Isa) -> usize {
+        match (self, isa.lanes()) {
+            (Self::Left, 16) => 14,
+            (Self::Left, _) => 6,
+            (Self::Right, lanes) => 2 * lanes,
+        }
+    }
 }
 
-/// Packs rows `rows` of `from` for the steps `steps` (its columns) into one panel, zeros past the last row.
-///
-/// The panel's width is `panel.len() / steps.len()`.
-pub(super) fn pack_panel(
-    panel: &mut [f32],
+/// Packs the lanes and steps `[lanes, steps]` (rows and columns of `from`) into panels, zeros past the last lane.
+pub(super) fn pack_panels(
+    isa: Isa,
+    side: Side,
+    panels: &mut [f32],
     from: MatrixRef<'_>,
-    rows: std::ops::Range<usize>,
-    steps: std::ops::Range<usize>,
+    [lanes, steps]: [Range<usize>; 2],
 ) {
-    let width = panel.len() / steps.len();
-    for (line, step) in panel.chunks_exact_mut(width).zip(steps) {
+    match side.width(isa) {
+        6 => isa.dispatch(Pack::<6> { panels, from, lanes, steps }),
+        14 => isa.dispatch(Pack::<14> { panels, from, lanes, steps }),
+        16 => isa.dispatch(Pack::<16> { panels, from, lanes, steps }),
+        _ => isa.dispatch(Pack::<32> { panels, from, lanes, steps }),
+    }
+}
+
+/// Panels of `W` lanes.
+struct Pack<'a, const W: usize> {
+    panels: &'a mut [f32],
+    from: MatrixRef<'a>,
+    lanes: Range<usize>,
+    steps: Range<usize>,
+}
+
+impl<const W: usize> Kernel for Pack<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let length = self.steps.len();
+        let panels = self.panels.as_chunks_mut::<W>().0.chunks_exact_mut(length);
+        for (panel, first) in panels.zip(self.lanes.clone().step_by(W)) {
+            let lanes = first..self.lanes.end.min(first + W);
+            if self.from.row_stride() == 1 {
+                copy_lines(panel, self.from, lanes, self.steps.start);
+            } else {
+                transpose(simd, panel, self.from, lanes, self.steps.start);
+            }
+        }
+    }
+}
+
+/// Packs one panel where the lanes of a step are contiguous.
+#[inline(always)]
+fn copy_lines<const W: usize>(
+    panel: &mut [[f32; W]],
+    from: MatrixRef<'_>,
+    lanes: Range<usize>,
+    first: usize,
+) {
+    for (step, line) in panel.iter_mut().enumerate() {
+        let source = &from.data()[(first + step) * from.col_stride() + lanes.start..];
+        if lanes.len() == W {
+            line.copy_from_slice(&source[..W]);
+        } else {
+            line.fill(0.0);
+            line[..lanes.len()].copy_from_slice(&source[..lanes.len()]);
+        }
+    }
+}
+
+/// Packs one panel where the steps of a lane are contiguous, or nothing is.
+#[inline(always)]
+fn transpose<S: Simd, const W: usize>(
+    simd: S,
+    panel: &mut [[f32; W]],
+    from: MatrixRef<'_>,
+    lanes: Range<usize>,
+    first: usize,
+) {
+    let whole = if from.col_stride() == 1 { panel.len() / 8 * 8 } else { 0 };
+    let (blocks, rest) = panel.split_at_mut(whole);
+    for (block, lines) in blocks.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        for group in (0..W).step_by(8) {
+            let row = |lane: usize| {
+                let start = (lanes.start + group + lane) * from.row_stride() + first + block * 8;
+                from.data()[start..].first_chunk().copied()
+            };
+            let square = std::array::from_fn(|lane| {
+                if group + lane < lanes.len() { row(lane).unwrap_or([0.0; 8]) } else { [0.0; 8] }
+            });
+            let kept = (W - group).min(8);
+            for (line, values) in lines.iter_mut().zip(simd.transpose(square)) {
+                line[group..group + kept].copy_from_slice(&values[..kept]);
+            }
+        }
+    }
+    for (step, line) in rest.iter_mut().enumerate() {
         for (lane, value) in line.iter_mut().enumerate() {
-            *value = if lane < rows.len() { from.at(rows.start + lane, step) } else { 0.0 };
+            let at = (lanes.start + lane, first + whole + step);
+            *value = if lane < lanes.len() { from.at(at.0, at.1) } else { 0.0 };
         }
     }
 }

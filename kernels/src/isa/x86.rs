@@ -2,8 +2,9 @@
 #![allow(unsafe_code, reason = "vector intrinsics and raw loads; each block states what makes it sound")]
 
 use std::arch::x86_64::{
-    __m256, __m512, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps,
-    _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    __m256, __m512, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_set1_ps,
+    _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
 };
 
 use super::{Kernel, Simd};
@@ -24,6 +25,37 @@ pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx512f,avx2,fma")]
 pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
+}
+
+/// Swaps rows and columns: pairs, then quadruples, then halves of rows change places.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose_avx2(square: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+    // SAFETY: each row of the square holds exactly the eight f32 that are read.
+    let rows = square.each_ref().map(|row| unsafe { _mm256_loadu_ps(row.as_ptr()) });
+    let mut pairs = rows;
+    for i in (0..8).step_by(2) {
+        pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    let mut fours = pairs;
+    for i in (0..8).step_by(4) {
+        fours[i] = _mm256_shuffle_ps::<0x44>(pairs[i], pairs[i + 2]);
+        fours[i + 1] = _mm256_shuffle_ps::<0xee>(pairs[i], pairs[i + 2]);
+        fours[i + 2] = _mm256_shuffle_ps::<0x44>(pairs[i + 1], pairs[i + 3]);
+        fours[i + 3] = _mm256_shuffle_ps::<0xee>(pairs[i + 1], pairs[i + 3]);
+    }
+    let mut result = [[0.0; 8]; 8];
+    for i in 0..4 {
+        let low = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+        let high = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+        // SAFETY: each row of the result holds exactly the eight f32 that are written.
+        unsafe {
+            _mm256_storeu_ps(result[i].as_mut_ptr(), low);
+            _mm256_storeu_ps(result[i + 4].as_mut_ptr(), high);
+        }
+    }
+    result
 }
 
 impl Simd for Avx2 {
@@ -61,6 +93,12 @@ impl Simd for Avx2 {
         // SAFETY: `self` exists only inside of `run_avx2`, whose caller had to prove AVX2.
         unsafe { _mm256_add_ps(a, b) }
     }
+
+    #[inline(always)]
+    fn transpose(self, square: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        // SAFETY: `self` exists only inside of `run_avx2`, whose caller had to prove AVX2.
+        unsafe { transpose_avx2(square) }
+    }
 }
 
 impl Simd for Avx512 {
@@ -97,5 +135,11 @@ impl Simd for Avx512 {
     fn add(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: `self` exists only inside of `run_avx512`, whose caller had to prove AVX-512F.
         unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn transpose(self, square: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        // SAFETY: `self` exists only inside of `run_avx512`, whose caller had to prove AVX2 too.
+        unsafe { transpose_avx2(square) }
     }
 }
