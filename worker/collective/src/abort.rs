@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::error::Error;
 
 /// Ends every pending and later collective of one rank.
+///
+/// An abort is for good: the next generation's group gets a handle of its own.
 #[derive(Debug, Clone)]
 pub struct AbortHandle {
     shared: Arc<Shared>,

@@ -84,6 +84,12 @@ impl Config<'_> {
 pub fn connect(config: Config<'_>) -> Result<Box<dyn Collective>, Error> {
     config.check()?;
     config.abort.check()?;
+    let abort = config.abort.clone();
+    // Until a group owns the links, only this closes what the handle holds of them.
+    establish(config).inspect_err(|_| abort.release())
+}
+
+fn establish(config: Config<'_>) -> Result<Box<dyn Collective>, Error> {
     let Config { rank, timeout, max_message, transport, abort, .. } = config;
     if config.world_size == 1 {
         return Ok(Box::new(Group::new(Solo, transport, abort)));

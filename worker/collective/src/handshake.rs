@@ -1,6 +1,7 @@
 //! The first bytes on a link: who dials, for which group, and whether the listener takes it.
 //!
-//! Both messages have a fixed size, so a reader knows what to expect before it trusts a byte.
+//! Both messages have a fixed size, so a reader knows what to expect before it trusts a byte. The secret travels
+//! as it is: it keeps groups and stray callers apart, and does not protect against who can read the network.
 
 use crate::host::HostIdentity;
 

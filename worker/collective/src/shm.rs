@@ -45,6 +45,20 @@ struct Peer {
     is_heard: bool,
 }
 
+impl Peer {
+    /// Looks whether a peer that was not heard yet disagrees.
+    ///
+    /// A rank that left over a disagreement did so after the other one had published its signature.
+    fn hear(&self, watch: &Watch<'_>) -> Result<(), Error> {
+        if !self.is_heard
+            && let Some(slot) = self.inbox.slot_if_there()
+        {
+            Opening::read(slot, self.inbox.peer(), watch)?;
+        }
+        Ok(())
+    }
+}
+
 impl Shm {
     fn new(tcp: Tcp, region: &Arc<Region>) -> Self {
         let (rank, world_size) = (tcp.rank, tcp.links.len());
@@ -67,13 +81,17 @@ impl Shm {
         }
         let watch = Watch { signature, tcp: &self.tcp, spins: self.spins };
         let outcome = body((&mut self.outbox, &mut self.inboxes), &watch);
-        if let Err(Error::PeerLost { .. }) = outcome {
-            for peer in self.inboxes.iter().filter(|peer| !peer.is_heard) {
-                // A rank that left over a disagreement did so after the other one had published its signature.
-                if let Some(slot) = peer.inbox.slot_if_there() {
-                    Opening::read(slot, peer.inbox.peer(), &watch)?;
-                }
+        match outcome {
+            Err(Error::PeerLost { .. }) => self.inboxes.iter().try_for_each(|peer| peer.hear(&watch))?,
+            Err(Error::Timeout { op, seq, mut waiting_for }) => {
+                let silent =
+                    self.inboxes.iter().filter(|peer| !peer.is_heard && peer.inbox.slot_if_there().is_none());
+                waiting_for.extend(silent.map(|peer| peer.inbox.peer()));
+                waiting_for.sort_unstable();
+                waiting_for.dedup();
+                return Err(Error::Timeout { op, seq, waiting_for });
             }
+            _ => {}
         }
         outcome
     }

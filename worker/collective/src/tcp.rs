@@ -91,6 +91,7 @@ impl Tcp {
         let mut deadline = Deadline::after(self.timeout);
         let mut loss: Option<(Error, Deadline)> = None;
         loop {
+            self.abort.check()?;
             let mut progress = false;
             for transfer in &mut *transfers {
                 progress |= transfer.outbound.advance(transfer.link);

@@ -178,3 +178,43 @@ impl Drop for Region {
         debug_assert!(unmapped.is_ok(), "a mapping of ours can be unmapped");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAIR: Layout = Layout { world_size: 2 };
+
+    #[test]
+    fn a_region_takes_two_mebibytes_a_rank_and_its_counters() {
+        let bytes = |world_size| Layout { world_size }.bytes();
+        assert_eq!(bytes(2), (4 << 20) + 4096);
+        assert_eq!(bytes(4), (8 << 20) + 4096);
+        assert_eq!(bytes(8), (16 << 20) + 3 * 4096);
+    }
+
+    #[test]
+    fn what_one_mapping_writes_another_reads() {
+        let file = Region::create(PAIR).unwrap();
+        let copy = Region::open(std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file) as u32).unwrap();
+        let (one, other) = (Region::map(PAIR, file).unwrap(), Region::map(PAIR, copy).unwrap());
+        one.released(1, 0).set(7);
+        assert_eq!(other.released(1, 0).get(), 7);
+        assert_eq!(other.published(0).get(), 0);
+        assert_ne!(one.base, other.base);
+    }
+
+    #[test]
+    fn a_file_that_could_shrink_or_has_another_size_is_not_mapped() {
+        let file =
+            rustix::fs::memfd_create("unsealed", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        rustix::fs::ftruncate(&file, PAIR.bytes() as u64).unwrap();
+        assert!(Region::map(PAIR, file).is_err());
+        assert!(Region::map(Layout { world_size: 3 }, Region::create(PAIR).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_process_that_has_no_such_file_is_an_error() {
+        assert!(Region::open(std::process::id(), 1_000_000).is_err());
+    }
+}

@@ -110,3 +110,15 @@ impl Inbox {
         self.region.released(self.rank, self.peer).set(self.next);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_compared_across_their_wrap() {
+        assert!(reached(5, 5) && reached(6, 5) && !reached(4, 5));
+        assert!(reached(2, u32::MAX - 1) && !reached(u32::MAX - 1, 2));
+        assert!(reached(0, 0u32.wrapping_sub(7)), "the first slots are free from the start");
+    }
+}

@@ -39,6 +39,7 @@ impl Watch<'_> {
         counter: &Counter,
         is_there: impl Fn(u32) -> bool,
     ) -> Result<(), Error> {
+        self.tcp.abort.check()?;
         for _ in 0..self.spins {
             if is_there(counter.get()) {
                 return Ok(());

@@ -86,6 +86,21 @@ pub(crate) fn a_rank_that_does_not_come_is_a_timeout_that_names_it(world: World)
     });
 }
 
+pub(crate) fn all_ranks_that_do_not_come_are_named(world: World) {
+    let world = World { timeout: Duration::from_millis(50), ..world };
+    let gate = std::sync::Barrier::new(world.size);
+    world.run(|group| {
+        if group.rank() == 0 {
+            let outcome = group.barrier();
+            let everyone: Vec<_> = (1..world.size).collect();
+            let named =
+                matches!(&outcome, Err(Error::Timeout { waiting_for, .. }) if *waiting_for == everyone);
+            assert!(named, "{outcome:?}");
+        }
+        gate.wait();
+    });
+}
+
 pub(crate) fn a_message_over_the_bound_is_refused_by_its_sender(world: World) {
     let world = World { max_message: 1000, ..world };
     let outcomes = world.run(|group| {

@@ -25,4 +25,10 @@ proptest! {
     fn the_bits_of_a_tree_sum_do_not_depend_on_how_leaves_are_spread_over_tcp((leaves, cuts) in spreads(), len in 0usize..6_000) {
         assert_tree_sum(World::new(Transport::Tcp, cuts.len() + 1), leaves, &cuts, len);
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_bits_of_a_tree_sum_do_not_depend_on_how_leaves_are_spread_in_shared_memory((leaves, cuts) in spreads(), len in 0usize..30_000) {
+        assert_tree_sum(World::new(Transport::Shm, cuts.len() + 1), leaves, &cuts, len);
+    }
 }

@@ -7,6 +7,8 @@ mod failures;
 mod joining;
 mod laws;
 mod messages;
+#[cfg(target_os = "linux")]
+mod processes;
 mod sums;
 mod world;
 
@@ -42,6 +44,7 @@ macro_rules! results {
                 reduce_scatter_gives_each_rank_its_segment
                 a_tree_sum_has_the_bits_of_one_process
                 ranks_without_leaves_get_the_sum
+                any_number_of_roots_is_taken
                 a_tree_without_leaves_sums_to_zero
                 missing_and_repeated_leaves_are_an_error_on_all_ranks;
             failures:
@@ -65,6 +68,7 @@ macro_rules! faults {
                 a_lost_rank_is_noticed_by_all_others
                 ranks_that_finish_early_are_not_lost
                 a_rank_that_does_not_come_is_a_timeout_that_names_it
+                all_ranks_that_do_not_come_are_named
                 a_message_over_the_bound_is_refused_by_its_sender
                 a_message_that_is_no_whole_number_of_elements_is_refused;
         }
@@ -74,5 +78,7 @@ macro_rules! faults {
 results!(solo, muster_collective::Transport::Auto, [1]);
 results!(tcp, muster_collective::Transport::Tcp, [2, 3, 4]);
 faults!(tcp_faults, muster_collective::Transport::Tcp, [2, 3, 4]);
+#[cfg(target_os = "linux")]
 results!(shm, muster_collective::Transport::Shm, [2, 3, 4]);
+#[cfg(target_os = "linux")]
 faults!(shm_faults, muster_collective::Transport::Shm, [2, 3, 4]);

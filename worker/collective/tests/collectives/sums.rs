@@ -105,3 +105,20 @@ pub(crate) fn missing_and_repeated_leaves_are_an_error_on_all_ranks(world: World
     });
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::Roots { .. }))), "{outcomes:?}");
 }
+
+pub(crate) fn any_number_of_roots_is_taken(world: World) {
+    let (leaves, len) = (10_000, 20);
+    let outcomes = world.run(|group| {
+        let (rank, size) = (group.rank(), group.world_size());
+        let values: Vec<Vec<f32>> = (rank..leaves).step_by(size).map(|leaf| values(leaf, len)).collect();
+        let leaf = |(index, values)| {
+            let lo = rank + index * size;
+            Root { lo, hi: lo + 1, values }
+        };
+        let roots: Vec<_> = values.iter().map(Vec::as_slice).enumerate().map(leaf).collect();
+        let mut out = vec![f32::NAN; len];
+        group.all_reduce_tree(&roots, leaves, &mut out).map(|()| bits(&out))
+    });
+    let expected = bits(local_sums(leaves, 0..leaves, len).roots()[0].values);
+    assert!(outcomes.iter().all(|outcome| *outcome.as_ref().unwrap() == expected));
+}
