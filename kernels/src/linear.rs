@@ -7,6 +7,7 @@ use crate::error::{Error, check_shape};
 use crate::gemm::{Beta, Gemm, GemmPacked, PackedB, gemm, gemm_packed};
 use crate::isa::{Isa, Kernel, Simd};
 use crate::matrix::{MatrixMut, MatrixRef};
+use crate::reduce::column_sums;
 use crate::scratch::Scratch;
 
 /// A layer's weights, packed for forward and backward.
@@ -123,7 +124,7 @@ pub fn backward(args: Backward<'_>, scratch: &mut Scratch) -> Result<(), Error> 
     gemm(Gemm { a: d_y_rows.transposed(), b, c, beta }, scratch)?;
     if let Some(d_b) = d_b {
         check_shape(op, "length of d_b", output_size, d_b.len())?;
-        column_sums(d_y, d_b, beta, scratch)?;
+        column_sums(scratch.isa(), d_y, d_b, beta)?;
     }
     Ok(())
 }
@@ -145,17 +146,4 @@ impl Kernel for AddRow<'_> {
             }
         }
     }
-}
-
-/// Sums the rows of `rows [_, sums.len()]` in the order of a [`gemm`](fn@gemm) with a row of ones on the left.
-///
-/// # Errors
-/// [`Error::Shape`] where `rows` is not a whole number of rows.
-pub fn column_sums(rows: &[f32], sums: &mut [f32], beta: Beta, scratch: &mut Scratch) -> Result<(), Error> {
-    let width = sums.len();
-    let count = rows.len().checked_div(width).unwrap_or(0);
-    let ones = [1.0];
-    let a = MatrixRef::strided(&ones, [1, count], [0, 0])?;
-    let b = MatrixRef::row_major(rows, count, width)?;
-    gemm(Gemm { a, b, c: MatrixMut::row_major(sums, 1, width)?, beta }, scratch)
 }

@@ -1,6 +1,9 @@
 //! Sums whose order is fixed: over a slice by virtual lanes, over micro-batches by one binary tree.
 
+mod columns;
 pub mod tree;
+
+pub use columns::column_sums;
 
 use crate::error::{Error, check_shape};
 use crate::isa::{Isa, Kernel, Simd};

@@ -41,12 +41,9 @@ pub(super) fn multiply_block(
         let left = if direct {
             Rows::Plain { data: &a.data()[first_row * a.row_stride() + block.step..], stride: a.row_stride() }
         } else {
-            let packed = packed_a.resize(row_tiles(isa, rows.len()).count() * kc * Side::Left.width(isa));
-            let panels = packed.chunks_exact_mut(kc * Side::Left.width(isa));
-            for (panel, tile) in panels.zip(row_tiles(isa, rows.len())) {
-                let lanes = first_row + tile.start..first_row + tile.end;
-                pack_panels(isa, Side::Left, panel, a, [lanes, steps.clone()]);
-            }
+            let panels = row_tiles(isa, rows.len()).count();
+            let packed = packed_a.resize(panels * kc * Side::Left.width(isa));
+            pack_panels(isa, Side::Left, packed, a, [rows.clone(), steps.clone()]);
             Rows::Packed(packed)
         };
         let start = first_row * stride + block.first_col;
@@ -61,18 +58,9 @@ pub(super) fn multiply_block(
     }
 }
 
-/// Cuts `0..rows` into tiles of at most the level's rows, the last two of about equal size.
-///
-/// A tile of few rows keeps the multiply-adds waiting for one another, so 7 rows are 4 + 3, not 6 + 1.
-pub(super) fn row_tiles(isa: Isa, rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let most = Side::Left.width(isa);
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let left = rows - start;
-        let size = if left > most && left < 2 * most { left.div_ceil(2) } else { left.min(most) };
-        start += size;
-        (size > 0).then(|| start - size..start)
-    })
+/// Returns the rows of each tile, which are the rows of each panel.
+fn row_tiles(isa: Isa, rows: usize) -> impl Iterator<Item = Range<usize>> {
+    Side::Left.cut(Side::Left.width(isa), rows)
 }
 
 /// The rows of A, packed by [`row_tiles`] or as they lie.

@@ -84,6 +84,23 @@ impl Side {
     }
 }
 
+impl Side {
+    /// Cuts `count` lanes into panels: B's are as wide as they can be, of A's the last two are about equal.
+    ///
+    /// A tile of few rows keeps the multiply-adds waiting for one another, so 7 rows are 4 + 3, not 6 + 1.
+    #[inline]
+    pub(super) fn cut(self, width: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let left = count - start;
+            let halve = self == Self::Left && left > width && left < 2 * width;
+            let size = if halve { left.div_ceil(2) } else { left.min(width) };
+            start += size;
+            (size > 0).then(|| start - size..start)
+        })
+    }
+}
+
 /// Packs the lanes and steps `[lanes, steps]` (rows and columns of `from`) into panels, zeros past the last lane.
 pub(super) fn pack_panels(
     isa: Isa,
@@ -93,48 +110,57 @@ pub(super) fn pack_panels(
     [lanes, steps]: [Range<usize>; 2],
 ) {
     match side.width(isa) {
-        6 => isa.dispatch(Pack::<6> { panels, from, lanes, steps }),
-        14 => isa.dispatch(Pack::<14> { panels, from, lanes, steps }),
-        16 => isa.dispatch(Pack::<16> { panels, from, lanes, steps }),
-        _ => isa.dispatch(Pack::<32> { panels, from, lanes, steps }),
+        6 => isa.dispatch(Pack::<6> { side, panels, from, lanes, steps }),
+        14 => isa.dispatch(Pack::<14> { side, panels, from, lanes, steps }),
+        16 => isa.dispatch(Pack::<16> { side, panels, from, lanes, steps }),
+        _ => isa.dispatch(Pack::<32> { side, panels, from, lanes, steps }),
     }
 }
 
 /// Panels of `W` lanes.
 struct Pack<'a, const W: usize> {
+    side: Side,
     panels: &'a mut [f32],
     from: MatrixRef<'a>,
     lanes: Range<usize>,
     steps: Range<usize>,
 }
 
+/// Steps that are copied for all panels before the next ones, so that a cache line is read once.
+const STEPS: usize = 8;
+
 impl<const W: usize> Kernel for Pack<'_, W> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let length = self.steps.len();
-        let panels = self.panels.as_chunks_mut::<W>().0.chunks_exact_mut(length);
-        for (panel, first) in panels.zip(self.lanes.clone().step_by(W)) {
-            let lanes = first..self.lanes.end.min(first + W);
-            if self.from.row_stride() == 1 {
-                copy_lines(panel, self.from, lanes, self.steps.start);
-            } else {
-                transpose(simd, panel, self.from, lanes, self.steps.start);
+        let Self { side, panels, from, lanes, steps } = self;
+        let panels = panels.as_chunks_mut::<W>().0;
+        let cut = || side.cut(W, lanes.len()).map(|cut| lanes.start + cut.start..lanes.start + cut.end);
+        if from.row_stride() == 1 {
+            for first in (0..steps.len()).step_by(STEPS) {
+                let some = first..steps.len().min(first + STEPS);
+                for (panel, lanes) in panels.chunks_exact_mut(steps.len()).zip(cut()) {
+                    copy_lines(&mut panel[some.clone()], from, lanes, steps.start + first);
+                }
+            }
+        } else {
+            for (panel, lanes) in panels.chunks_exact_mut(steps.len()).zip(cut()) {
+                transpose(simd, panel, from, lanes, steps.start);
             }
         }
     }
 }
 
-/// Packs one panel where the lanes of a step are contiguous.
+/// Packs some lines of one panel where the lanes of a step are contiguous.
 #[inline(always)]
 fn copy_lines<const W: usize>(
-    panel: &mut [[f32; W]],
+    lines: &mut [[f32; W]],
     from: MatrixRef<'_>,
     lanes: Range<usize>,
     first: usize,
 ) {
-    for (step, line) in panel.iter_mut().enumerate() {
+    for (step, line) in lines.iter_mut().enumerate() {
         let source = &from.data()[(first + step) * from.col_stride() + lanes.start..];
         if lanes.len() == W {
             line.copy_from_slice(&source[..W]);

@@ -1,4 +1,8 @@
 //! The tile kernel: `R` rows times `P` panels of B, all of one block of k, kept in registers.
+#![allow(
+    clippy::needless_range_loop,
+    reason = "one index walks several arrays, which must not become iterator chains"
+)]
 
 use crate::isa::{Kernel, Simd};
 

@@ -1,11 +1,13 @@
 //! The backward pass over all time steps, last to first.
 
+use std::ops::Range;
+
 use super::cell::CellBackward;
 use super::{Layout, Weights, check_state};
 use crate::error::{Error, check_shape};
 use crate::gemm::{Beta, Gemm, GemmPacked, gemm, gemm_packed};
-use crate::linear::column_sums;
 use crate::matrix::{MatrixMut, MatrixRef};
+use crate::reduce::{add_assign, column_sums};
 use crate::scratch::{AlignedBuffer, Scratch};
 
 /// Arguments of [`backward`]; `H` is the hidden size.
@@ -60,19 +62,14 @@ pub fn backward(args: Backward<'_>, scratch: &mut Scratch) -> Result<(), Error> 
     let (size, tokens) = (weights.hidden_size, layout.tokens());
     let mut buffers = std::mem::take(&mut scratch.lstm);
     let steps = Steps { layout, weights, c0, c, d_h };
-    let through_time = steps.run(gates, &mut buffers, scratch);
+    let through_time = steps.run(gates, d_x, &mut buffers, scratch);
     let gathered = buffers.h_prev.resize(tokens * size);
     gather_previous(layout, size, h0, h, gathered);
     let result = through_time.and_then(|()| {
-        let d_gates = MatrixRef::row_major(gates, tokens, 4 * size)?;
-        if let Some(d_x) = d_x {
-            let c = MatrixMut::row_major(d_x, tokens, weights.input_size)?;
-            let (b, columns) = (&weights.input_backward, 0..weights.input_size);
-            gemm_packed(GemmPacked { a: d_gates, b, columns, c, beta: Beta::Overwrite }, scratch)?;
-        }
         // Without an initial state the first step's predecessors are zeros and add nothing.
         let first = if h0.is_some() { 0 } else { layout.sequences() };
-        parameter_gradients(Operands { gates, x, h_prev: gathered, first, weights }, d_parameters, scratch)
+        let operands = Operands { gates, x, h_prev: gathered, tokens, first, weights };
+        parameter_gradients(operands, d_parameters, buffers.d_bias.resize(4 * size), scratch)
     });
     scratch.lstm = buffers;
     result
@@ -104,6 +101,7 @@ pub(crate) struct Buffers {
     d_c: AlignedBuffer,
     d_h_next: AlignedBuffer,
     h_prev: AlignedBuffer,
+    d_bias: AlignedBuffer,
 }
 
 /// What the recurrence reads.
@@ -116,13 +114,22 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// Replaces the activated gates by the gradients of their products, last step first.
-    fn run(&self, gates: &mut [f32], buffers: &mut Buffers, scratch: &mut Scratch) -> Result<(), Error> {
+    /// Replaces the activated gates by the gradients of their products and writes the gradient of the input, last
+    /// step first.
+    fn run(
+        &self,
+        gates: &mut [f32],
+        mut d_x: Option<&mut [f32]>,
+        buffers: &mut Buffers,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
         let Self { layout, weights, c0, c, d_h } = *self;
         let size = weights.hidden_size;
         if size == 0 {
+            d_x.into_iter().for_each(|d_x| d_x.fill(0.0));
             return Ok(());
         }
+        let mut group_end = layout.steps();
         let d_c = buffers.d_c.resize(layout.sequences() * size);
         let d_h_next = buffers.d_h_next.resize(layout.sequences() * size);
         d_c.fill(0.0);
@@ -149,8 +156,33 @@ impl Steps<'_> {
                 d_h_next: &d_h_next[..next_rows * size],
                 d_c: &mut d_c[..rows * size],
             });
+            if let Some(d_x) = d_x.as_deref_mut()
+                && layout.is_group(t..group_end)
+            {
+                self.input_gradient(gates, d_x, layout.offset(t)..layout.offset(group_end), scratch)?;
+                group_end = t;
+            }
         }
         Ok(())
+    }
+
+    /// Writes the gradient of the input of tokens `tokens`.
+    fn input_gradient(
+        &self,
+        gates: &[f32],
+        d_x: &mut [f32],
+        tokens: Range<usize>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        let (input_size, width) = (self.weights.input_size, 4 * self.weights.hidden_size);
+        let product = GemmPacked {
+            a: MatrixRef::row_major(&gates[tokens.start * width..], tokens.len(), width)?,
+            b: &self.weights.input_backward,
+            columns: 0..input_size,
+            c: MatrixMut::row_major(&mut d_x[tokens.start * input_size..], tokens.len(), input_size)?,
+            beta: Beta::Overwrite,
+        };
+        gemm_packed(product, scratch)
     }
 }
 
@@ -175,20 +207,33 @@ struct Operands<'a> {
     gates: &'a [f32],
     x: &'a [f32],
     h_prev: &'a [f32],
+    tokens: usize,
     first: usize,
     weights: &'a Weights,
 }
 
-fn parameter_gradients(from: Operands<'_>, to: Gradients<'_>, scratch: &mut Scratch) -> Result<(), Error> {
+fn parameter_gradients(
+    from: Operands<'_>,
+    to: Gradients<'_>,
+    d_bias: &mut [f32],
+    scratch: &mut Scratch,
+) -> Result<(), Error> {
     let (size, input_size) = (from.weights.hidden_size, from.weights.input_size);
     let Gradients { w_ih, w_hh, b_ih, b_hh, beta } = to;
     let products = [(w_ih, from.x, input_size, 0), (w_hh, from.h_prev, size, from.first)];
     for (gradient, right, width, first) in products {
-        let tokens = from.gates.len().checked_div(4 * size).unwrap_or(0);
-        let a = MatrixRef::row_major(&from.gates[first * 4 * size..], tokens - first, 4 * size)?.transposed();
-        let b = MatrixRef::row_major(&right[first * width..], tokens - first, width)?;
+        let a = MatrixRef::row_major(&from.gates[first * 4 * size..], from.tokens - first, 4 * size)?
+            .transposed();
+        let b = MatrixRef::row_major(&right[first * width..], from.tokens - first, width)?;
         gemm(Gemm { a, b, c: MatrixMut::row_major(gradient, 4 * size, width)?, beta }, scratch)?;
     }
-    column_sums(from.gates, b_ih, beta, scratch)?;
-    column_sums(from.gates, b_hh, beta, scratch)
+    // Both biases have one gradient, so the sums are formed once.
+    column_sums(scratch.isa(), from.gates, d_bias, Beta::Overwrite)?;
+    for gradient in [b_ih, b_hh] {
+        match beta {
+            Beta::Overwrite => gradient.copy_from_slice(d_bias),
+            Beta::Accumulate => add_assign(scratch.isa(), gradient, d_bias)?,
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! The forward pass over all time steps.
 
+use std::ops::Range;
+
 use super::cell::CellForward;
 use super::{Layout, Weights, check_state};
 use crate::error::{Error, check_shape};
@@ -44,15 +46,12 @@ pub fn forward(args: Forward<'_>, scratch: &mut Scratch) -> Result<(), Error> {
     if size == 0 || tokens == 0 {
         return Ok(());
     }
-    let input = GemmPacked {
-        a: MatrixRef::row_major(x, tokens, weights.input_size)?,
-        b: &weights.input_forward,
-        columns: 0..4 * size,
-        c: MatrixMut::row_major(gates, tokens, 4 * size)?,
-        beta: Beta::Overwrite,
-    };
-    gemm_packed(input, scratch)?;
+    let mut ready = 0;
     for t in 0..layout.steps() {
+        if t == ready {
+            ready = layout.group_end(t);
+            input_product(weights, x, gates, layout.offset(t)..layout.offset(ready), scratch)?;
+        }
         let (rows, span) = (layout.batch_size(t), layout.span(t, size));
         let (c_before, c) = c.split_at_mut(span.start);
         let (h_before, h) = h.split_at_mut(span.start);
@@ -77,4 +76,23 @@ pub fn forward(args: Forward<'_>, scratch: &mut Scratch) -> Result<(), Error> {
         scratch.isa().dispatch(CellForward { hidden_size: size, bias: &weights.bias, gates, c_prev, c, h });
     }
     Ok(())
+}
+
+/// Writes the input's part of the gates of tokens `tokens`.
+fn input_product(
+    weights: &Weights,
+    x: &[f32],
+    gates: &mut [f32],
+    tokens: Range<usize>,
+    scratch: &mut Scratch,
+) -> Result<(), Error> {
+    let (input_size, width) = (weights.input_size, 4 * weights.hidden_size);
+    let product = GemmPacked {
+        a: MatrixRef::row_major(&x[tokens.start * input_size..], tokens.len(), input_size)?,
+        b: &weights.input_forward,
+        columns: 0..width,
+        c: MatrixMut::row_major(&mut gates[tokens.start * width..], tokens.len(), width)?,
+        beta: Beta::Overwrite,
+    };
+    gemm_packed(product, scratch)
 }

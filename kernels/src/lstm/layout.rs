@@ -86,6 +86,23 @@ impl Layout {
     }
 }
 
+/// Tokens that a product over several steps covers at least: enough rows for its speed, few enough that its result
+/// is still in the L2 cache when the steps read it.
+const GROUP: usize = 96;
+
+impl Layout {
+    /// Returns where a group of whole steps from `start` on ends, which a product treats as one.
+    pub(super) fn group_end(&self, start: usize) -> usize {
+        let enough = self.offsets[start] + GROUP;
+        (start + 1..self.steps()).find(|&end| self.offsets[end] >= enough).unwrap_or(self.steps())
+    }
+
+    /// Whether steps `start..end`, seen from their end, are such a group.
+    pub(super) fn is_group(&self, steps: Range<usize>) -> bool {
+        steps.start == 0 || self.offsets[steps.end] - self.offsets[steps.start] >= GROUP
+    }
+}
+
 fn check_order(what: &'static str, values: &[u32]) -> Result<(), Error> {
     match values.windows(2).find(|pair| pair[0] < pair[1]) {
         None => Ok(()),
