@@ -80,7 +80,7 @@ pub fn prepare(args: &PrepareArgs<'_>) -> Result<DatasetManifest, Error> {
         return Err(Error::NothingLeft { report });
     }
     write::write(
-        write::Prepared { spec, item_files: &item_files, ingested, stage, counts, users, report },
+        &write::Prepared { spec, item_files: &item_files, ingested, stage, counts, users, report },
         output,
     )
 }
@@ -135,12 +135,12 @@ fn filter_partitions(
             let mut report = CleaningReport::default();
             let partition = filter::filter(spec, &stage.load(index)?, &alive, &mut report);
             counts.add(&partition);
-            counts.merge(Counts { report, ..Counts::default() });
+            counts.merge(&Counts { report, ..Counts::default() });
             users.push((index, partition.users()));
             stage.save(index, partition)
         },
         |(total, all), (part, users)| {
-            total.merge(part);
+            total.merge(&part);
             all.extend(users);
         },
     )?;

@@ -26,7 +26,7 @@ impl Counts {
         }
     }
 
-    pub(super) fn merge(&mut self, part: Self) {
+    pub(super) fn merge(&mut self, part: &Self) {
         let add = |total: &mut [u64], part: &[u64]| {
             total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
         };
@@ -58,7 +58,7 @@ impl Counts {
         }
         self.report.rows_out += partition.times.len() as u64;
         let range = partition.times.iter().min().copied().zip(partition.times.iter().max().copied());
-        self.merge(Self { time_range: range, ..Self::default() });
+        self.merge(&Self { time_range: range, ..Self::default() });
     }
 }
 

@@ -97,7 +97,14 @@ fn check_free(target: &Path) -> Result<(), Error> {
             if is_free { Ok(()) } else { Err(occupied()) }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(occupied()),
+        // Where a folder on the way is a file, creating it will say so.
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            if target.exists() {
+                Err(occupied())
+            } else {
+                Ok(())
+            }
+        }
         Err(source) => Err(Error::Read { path: target.to_owned(), source }),
     }
 }

@@ -30,8 +30,8 @@ pub(super) struct Prepared<'p> {
 }
 
 /// Writes the dataset and puts it in place.
-pub(super) fn write(prepared: Prepared<'_>, output: Output) -> Result<DatasetManifest, Error> {
-    let Prepared { spec, ingested, stage, counts, users, .. } = &prepared;
+pub(super) fn write(prepared: &Prepared<'_>, output: Output) -> Result<DatasetManifest, Error> {
+    let Prepared { spec, ingested, stage, counts, users, .. } = prepared;
     let is_series = spec.kind == DatasetKind::Series;
     let items = Renaming::new(&ingested.items, &counts.items, 0);
     let categories: Vec<Renaming> = ingested

@@ -67,7 +67,7 @@ impl Keys {
             let middle = low.midpoint(high);
             if self.get(middle) < key { low = middle + 1 } else { high = middle }
         }
-        (low < self.len() && self.get(low) == key).then(|| low as u32)
+        (low < self.len() && self.get(low) == key).then_some(low as u32)
     }
 }
 

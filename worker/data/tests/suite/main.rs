@@ -1,0 +1,16 @@
+//! Drives the data room from outside: files in, datasets out, and everything that can be wrong with either.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, one that cannot start says so"
+)]
+
+mod bad_input;
+mod cleaning;
+mod damage;
+mod fixture;
+mod formats;
+mod generated;
+mod laws;
+mod real;

@@ -1,0 +1,94 @@
+//! The example datasets on the real files, where `MUSTER_DATA` says where they are.
+
+use std::path::{Path, PathBuf};
+
+use muster_data::{Dataset, PrepareArgs, prepare};
+use muster_proto::config;
+use muster_proto::dataset::{DatasetManifest, DatasetSpec};
+
+use crate::fixture::Folder;
+
+/// The folder of real files; none, loudly, where it is unset or lacks `file`.
+fn real_data(file: &str) -> Option<PathBuf> {
+    let must = std::env::var_os("MUSTER_REQUIRE_ALL").is_some();
+    match std::env::var_os("MUSTER_DATA").map(PathBuf::from) {
+        Some(dir) if dir.join(file).exists() => Some(dir),
+        Some(dir) => {
+            assert!(!must, "{file} is not in {}", dir.display());
+            println!("skipped: {file} is not in MUSTER_DATA");
+            None
+        }
+        None => {
+            assert!(!must, "MUSTER_DATA is not set");
+            println!("skipped: MUSTER_DATA is not set");
+            None
+        }
+    }
+}
+
+fn prepare_example(name: &str, data: &Path, out: &Path) -> DatasetManifest {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples").join(name).join("dataset.toml");
+    let spec: DatasetSpec = config::load(&path, &[]).unwrap();
+    let value = data.display().to_string();
+    let variables = move |_: &str| Some(value.clone());
+    let base = path.parent().unwrap();
+    prepare(&PrepareArgs { spec: &spec, base, out, threads: 2, variables: &variables }).unwrap()
+}
+
+fn counts(name: &str, file: &str) -> Option<(u32, u32, u64, Folder)> {
+    let data = real_data(file)?;
+    let folder = Folder::new();
+    let manifest = prepare_example(name, &data, &folder.out());
+    Some((manifest.users, manifest.items, manifest.events, folder))
+}
+
+#[test]
+fn beauty_has_the_published_counts() {
+    let Some((users, items, events, folder)) = counts("beauty", "amazon/Beauty.txt") else { return };
+    assert_eq!((users, items, events), (22_363, 12_101, 198_502));
+    let dataset = Dataset::open(&folder.out()).unwrap();
+    let (partition, user) = dataset.find_user("1").unwrap().unwrap();
+    let items = dataset.load_items().unwrap();
+    let keys: Vec<&str> =
+        partition.items[partition.range(user)].iter().map(|item| items.key(*item)).collect();
+    assert_eq!(keys, ["1", "2", "3", "4", "5"]);
+    let attributes = items.attributes("attribute").unwrap();
+    let of_4: Vec<&str> =
+        attributes.of(items.id("4").unwrap()).iter().map(|value| attributes.name(*value)).collect();
+    assert_eq!(of_4, ["1", "2", "3"]);
+}
+
+#[test]
+fn sports_has_the_published_counts() {
+    let Some((users, items, events, _)) = counts("sports", "amazon/Sports_and_Outdoors.txt") else { return };
+    assert_eq!((users, items, events), (35_598, 18_357, 296_337));
+}
+
+#[test]
+fn movielens_has_the_published_counts() {
+    let Some((users, items, events, _)) = counts("movielens-100k", "movielens-100k/ml-100k.inter") else {
+        return;
+    };
+    assert_eq!((users, items, events), (943, 1_682, 100_000));
+}
+
+#[test]
+fn yoochoose_sessions_are_prepared() {
+    let Some((users, items, events, _)) = counts("yoochoose", "yoochoose-100k/train_full.txt") else {
+        return;
+    };
+    assert_eq!((users, items, events), (21_091, 2_808, 83_290));
+}
+
+#[test]
+fn complete_journey_is_prepared() {
+    let Some((users, items, events, folder)) =
+        counts("completejourney", "completejourney/transactions.parquet")
+    else {
+        return;
+    };
+    assert_eq!((users, items, events), (2_443, 19_896, 1_122_446));
+    let manifest = Dataset::open(&folder.out()).unwrap().manifest().clone();
+    assert_eq!(manifest.cleaning.rows_in, 1_469_307);
+}
