@@ -31,7 +31,7 @@ impl Counters {
         let generation = event.generation.0;
         match &event.kind {
             EventKind::PhaseChanged { phase, reason } => {
-                info!(%job, generation, %phase, reason, "phase changed")
+                info!(%job, generation, %phase, reason, "phase changed");
             }
             EventKind::WorkerLost { worker, rank, reason } => {
                 self.workers_lost.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! One suite for every kind of store.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 use muster_coordinator::store::{EmbeddedStore, Error, Guard, MemoryStore, Revision, Store};
 use muster_core::Write;
 

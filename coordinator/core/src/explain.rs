@@ -35,6 +35,8 @@ pub enum NotReady {
         have: usize,
         /// Ranks of the job.
         want: usize,
+        /// Workers that are at work or not connected.
+        others: usize,
     },
     /// There are workers, but none that this job can use.
     NoneFits {
@@ -58,8 +60,9 @@ impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Behind { job } => write!(f, "{job} came earlier and waits too"),
-            Self::TooFewWorkers { have, want } => {
-                write!(f, "{have} of {want} workers are there and without work")
+            Self::TooFewWorkers { have, want, others } => {
+                write!(f, "needs {want} idle workers, {have} are there")?;
+                if *others > 0 { write!(f, " ({others} more are at work or not connected)") } else { Ok(()) }
             }
             Self::NoneFits { idle, device, numerics } => {
                 write!(f, "none of the {idle} idle workers fits: the job asks for")?;

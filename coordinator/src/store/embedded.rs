@@ -1,9 +1,14 @@
 //! A store in one file, by the embedded database redb. Commits are on disk when they return.
 
+use std::fs::{File, OpenOptions};
+use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use muster_core::Write;
+use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{Entry, Error, Guard, Revision, Store};
@@ -31,7 +36,8 @@ impl EmbeddedStore {
     pub async fn open(path: &Path) -> Result<Self, Error> {
         let path = path.to_path_buf();
         let open = move |path: &Path| {
-            let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+            let backend = FileBackend::new(private_file(path)?)?;
+            let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend)?;
             let transaction = database.begin_write()?;
             transaction.open_table(ENTRIES)?;
             transaction.open_table(REVISION)?;
@@ -99,6 +105,15 @@ impl Store for EmbeddedStore {
             found,
         })
     }
+}
+
+/// Opens the file for its owner alone: it holds the secrets that workers show to each other.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    options.mode(0o600);
+    options.open(path)
 }
 
 /// A guard that does not hold.

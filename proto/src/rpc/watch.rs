@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use tonic::Streaming;
 
 use super::{Authorized, Error, Target};
@@ -33,7 +34,7 @@ impl Watch {
         if self.done {
             return None;
         }
-        let deadline = tokio::time::Instant::now() + self.target.deadline;
+        let mut broken_until = None;
         let mut pause = Duration::from_millis(20);
         loop {
             let problem = match self.try_next().await {
@@ -45,11 +46,13 @@ impl Watch {
                 Err(problem) => problem,
             };
             self.stream = None;
-            if !problem.is_retryable() || tokio::time::Instant::now() + pause > deadline {
+            let now = Instant::now();
+            let deadline = *broken_until.get_or_insert(now + self.target.deadline);
+            if !problem.is_retryable() || now + pause > deadline {
                 self.done = true;
                 return Some(Err(problem));
             }
-            tokio::time::sleep(pause).await;
+            sleep(pause).await;
             pause = (pause * 2).min(self.target.deadline);
         }
     }

@@ -1,6 +1,6 @@
 //! What a worker is told before it starts, and why it may stop.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use muster_proto::auth::Token;
@@ -38,7 +38,13 @@ impl AgentConfig {
     pub(super) fn capabilities(&self) -> Result<Capabilities, Error> {
         let address = match &self.advertise {
             Some(address) => address.clone(),
-            None => self.listener.local_addr().map_err(Error::Listener)?.to_string(),
+            None => {
+                let address = self.listener.local_addr().map_err(Error::Listener)?;
+                if address.ip().is_unspecified() {
+                    return Err(Error::Advertise { address });
+                }
+                address.to_string()
+            }
         };
         Ok(Capabilities {
             name: self.name.clone(),
@@ -59,6 +65,14 @@ pub enum Error {
     /// The listener for collectives is of no use.
     #[error("the data plane's listener failed")]
     Listener(#[source] std::io::Error),
+    /// Others cannot dial the address that is listened on.
+    #[error(
+        "collectives listen on {address}, which other workers cannot dial: say which HOST:PORT to advertise"
+    )]
+    Advertise {
+        /// The listener's address.
+        address: SocketAddr,
+    },
     /// No coordinator took this worker in time.
     #[error("no coordinator took this worker within {waited:?}")]
     Register {

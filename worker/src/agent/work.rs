@@ -265,3 +265,6 @@ impl Running {
         reports.extend(said.saved.into_iter().map(|saved| Report::PiecesSaved { fence, saved }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ impl Core {
         out.write(record::put_counters(&self.counters));
         out.write(record::put_submission(id, &job));
         let mut job = Job::new(job);
-        let reason = format!("{} workers are asked for", job.submission.world_size);
+        let reason = format!("asks for {} workers", job.submission.world_size);
         let event = job.record(EventKind::PhaseChanged { phase: JobPhase::Gathering, reason });
         self.jobs.insert(id, job);
         out.changed(id);
@@ -180,7 +180,12 @@ impl Core {
             })
             .collect();
         let job = &self.jobs[&id];
-        phase::choose(&job.submission, job.state.numerics.as_deref(), &idle)
+        phase::choose(&job.submission, job.state.numerics.as_deref(), &idle).map_err(|reason| match reason {
+            NotReady::TooFewWorkers { have, want, .. } => {
+                NotReady::TooFewWorkers { have, want, others: self.members.len() - have }
+            }
+            reason => reason,
+        })
     }
 
     /// Says why a job waits, if that is news.
@@ -223,7 +228,7 @@ impl Core {
         let event = job.record(EventKind::PhaseChanged { phase: JobPhase::Planning, reason: summary });
         out.publish(id, event);
         self.hold_ranks(id, generation, workers);
-        let reason = format!("{} ranks connect and load", workers.len());
+        let reason = "ranks connect to each other and load".to_owned();
         let loading = Loading::new(assignment, self.context(now));
         self.enter(id, Phase::Loading(loading), reason, out);
     }

@@ -109,9 +109,8 @@ impl Core {
             self.members.extend_deadlines(now + self.config.reconnect_grace());
             return;
         }
-        let silence = format!("not heard of for {:?}", self.config.failure_detection);
         for worker in self.members.expired(now) {
-            self.lose(now, worker, &silence, out);
+            self.lose(now, worker, out);
         }
         let due = |(id, job): (&JobId, &Job)| (job.state.phase.deadline()? <= now).then_some(*id);
         let due: Vec<JobId> = self.jobs.iter().filter_map(due).collect();

@@ -41,7 +41,7 @@ impl Core {
         let Some(worker) = self.members.get_mut(id) else { return };
         let (session, held) = (worker.session, worker.fence());
         if let Some(other) = running.filter(|running| Some(*running) != held) {
-            let reason = "the coordinator gave this worker something else to do".to_owned();
+            let reason = "the coordinator does not count on this rank".to_owned();
             out.send(session, Directive::Abort { fence: other, reason });
         }
         match (worker.hold, running) {
@@ -86,7 +86,10 @@ impl Core {
                 return match self.admit(worker, &fence) {
                     Ok(Some((job, rank))) => self.on_progress(job, rank, progress, out),
                     Ok(None) => {}
-                    Err(stale) => self.refuse(worker, fence, stale, out),
+                    Err(stale) => {
+                        out.push(Action::Refused { worker, stale });
+                        self.stop_stray(worker, fence, &stale, out);
+                    }
                 };
             }
             Report::JobReady { fence } => (fence, Signal::Ready),
@@ -104,7 +107,12 @@ impl Core {
                     self.on_rank(now, job, rank, signal, out);
                 }
             }
-            Err(stale) => self.refuse(worker, fence, stale, out),
+            Err(stale) => {
+                out.push(Action::Refused { worker, stale });
+                if !is_end {
+                    self.stop_stray(worker, fence, &stale, out);
+                }
+            }
         }
         if is_end {
             // After what it changed: the worker may forget its end only when the store has it.
@@ -129,7 +137,7 @@ impl Core {
             }
             (Hold::Idle, Some(state)) => {
                 worker.hold = Hold::Stopping { fence: state.fence };
-                let reason = "the coordinator does not know of this rank".to_owned();
+                let reason = "the coordinator does not count on this rank".to_owned();
                 out.send(worker.session, Directive::Abort { fence: state.fence, reason });
             }
             _ => {}
@@ -163,8 +171,8 @@ impl Core {
         self.members.get(id).map_or(Ok(()), |worker| fence::admit_incarnation(worker.incarnation, claimed))
     }
 
-    fn refuse(&self, worker: WorkerId, fence: Fence, stale: Stale, out: &mut Outbox) {
-        out.push(Action::Refused { worker, stale });
+    /// A rank that nobody counts on is told to stop.
+    fn stop_stray(&self, worker: WorkerId, fence: Fence, stale: &Stale, out: &mut Outbox) {
         let session = self.members.get(worker).and_then(|worker| worker.session);
         out.send(session, Directive::Abort { fence, reason: stale.to_string() });
     }

@@ -50,9 +50,18 @@ impl Core {
         out.reply(request, Ok(Answer::Registered(Registration { worker, incarnation, failure_detection })));
     }
 
-    /// A worker was silent for too long.
-    pub(super) fn lose(&mut self, now: Time, worker: WorkerId, reason: &str, out: &mut Outbox) {
-        self.remove(now, worker, reason, SessionEnd::Unknown { worker }, out);
+    /// A worker was silent, or away, for too long.
+    pub(super) fn lose(&mut self, now: Time, worker: WorkerId, out: &mut Outbox) {
+        let connected = self.members.get(worker).is_some_and(|worker| worker.session.is_some());
+        let reason = if connected {
+            format!("nothing was heard of it for {:?}", self.config.failure_detection)
+        } else {
+            format!(
+                "its connection broke, and it did not come back within {:?}",
+                self.config.reconnect_grace()
+            )
+        };
+        self.remove(now, worker, &reason, SessionEnd::Unknown { worker }, out);
     }
 
     fn remove(&mut self, now: Time, id: WorkerId, reason: &str, end: SessionEnd, out: &mut Outbox) {

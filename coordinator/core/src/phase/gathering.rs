@@ -57,7 +57,7 @@ pub(crate) fn choose(
 ) -> Result<Vec<WorkerId>, NotReady> {
     let want = job.world_size.0 as usize;
     if idle.len() < want {
-        return Err(NotReady::TooFewWorkers { have: idle.len(), want });
+        return Err(NotReady::TooFewWorkers { have: idle.len(), want, others: 0 });
     }
     let fits = |candidate: &&Candidate<'_>| {
         job.device.is_none_or(|device| device == candidate.device)

@@ -33,7 +33,7 @@ impl Loading {
                 if self.ready.len() < self.assignment.members.len() {
                     return Verdict::Stay;
                 }
-                let reason = format!("all {} ranks are ready", self.ready.len());
+                let reason = "every rank is ready";
                 Verdict::go(Phase::Training(Training::new(self.assignment.clone())), reason)
             }
             Signal::Saved(_) => Verdict::Stay,
@@ -52,12 +52,11 @@ impl Loading {
     }
 
     pub(super) fn on_deadline(&self, context: Context<'_>) -> Verdict {
-        let waiting = self.assignment.members.len() - self.ready.len();
-        let problem = format!(
-            "{waiting} of {} ranks did not load within {:?}",
-            self.assignment.members.len(),
-            context.config.loading_deadline()
-        );
+        let slow = self.assignment.ranks().filter(|(rank, _)| !self.ready.contains(rank));
+        let slow: Vec<String> =
+            slow.map(|(rank, member)| format!("rank {rank} ({})", member.worker)).collect();
+        let deadline = context.config.loading_deadline();
+        let problem = format!("{} did not load within {deadline:?}", slow.join(", "));
         self.drain(Blame::Own(problem), context).begin()
     }
 

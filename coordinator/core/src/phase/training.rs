@@ -91,6 +91,6 @@ impl Training {
             Some(RankEnd::Finished { summary }) => summary,
             other => unreachable!("all ranks finished, yet rank 0 ended with {other:?}"),
         };
-        Verdict::go(Phase::Ended(Ended::Finished { summary }), "all ranks came to the end")
+        Verdict::go(Phase::Ended(Ended::Finished { summary }), "every rank came to the end")
     }
 }

@@ -1,0 +1,343 @@
+//! Random sequences of events: whatever happens, in whatever order, the core's rules hold after every step.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_core::{Action, Answer, Config, Core, Event, RequestId, SessionId, Time, Write};
+use muster_proto::control::{
+    CancelMode, Capabilities, DeviceKind, Directive, Failure, FailureCause, Hello, JobPhase, PiecesSaved,
+    Prepare, Progress, RankStage, RankState, Report, Submission,
+};
+use muster_proto::fence::Fence;
+use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
+use proptest::prelude::*;
+
+/// Worker names that are in play.
+const NAMES: usize = 4;
+
+fn config() -> Config {
+    Config { max_workers: 3, max_jobs: 3, max_ended_jobs: 2, ..Config::default() }
+}
+
+/// One thing that happens. A report's `claim` is added to a part of the true fence; mostly it is zero.
+#[derive(Debug, Clone)]
+enum Op {
+    Register { name: usize },
+    Open { name: usize, older: bool, running: bool },
+    Close { name: usize },
+    Report { name: usize, kind: Kind, claim: [u64; 3] },
+    Submit { world_size: u32 },
+    Cancel { job: u64, drain: bool },
+    Checkpoint { job: u64 },
+    Advance { millis: u64 },
+    Dismiss,
+    Restart,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Beat { running: bool },
+    Ready,
+    Progress { evaluated: bool },
+    Saved { step: u64, manifest: bool },
+    Finish,
+    Fail { cause: FailureCause },
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    let causes = prop_oneof![
+        Just(FailureCause::Own),
+        Just(FailureCause::Peer),
+        Just(FailureCause::Aborted),
+        Just(FailureCause::Panic),
+    ];
+    prop_oneof![
+        4 => any::<bool>().prop_map(|running| Kind::Beat { running }),
+        8 => Just(Kind::Ready),
+        2 => any::<bool>().prop_map(|evaluated| Kind::Progress { evaluated }),
+        3 => (0_u64..8, any::<bool>()).prop_map(|(step, manifest)| Kind::Saved { step, manifest }),
+        3 => Just(Kind::Finish),
+        2 => causes.prop_map(|cause| Kind::Fail { cause }),
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let claim = prop_oneof![
+        6 => Just([0; 3]),
+        1 => (0_usize..3, prop_oneof![Just(1_u64), Just(u64::MAX)]).prop_map(|(part, by)| {
+            let mut claim = [0; 3];
+            claim[part] = by;
+            claim
+        }),
+    ];
+    prop_oneof![
+        4 => (0..NAMES).prop_map(|name| Op::Register { name }),
+        6 => (0..NAMES, prop::bool::weighted(0.1), any::<bool>())
+            .prop_map(|(name, older, running)| Op::Open { name, older, running }),
+        2 => (0..NAMES).prop_map(|name| Op::Close { name }),
+        20 => (0..NAMES, kinds(), claim).prop_map(|(name, kind, claim)| Op::Report { name, kind, claim }),
+        4 => (0_u32..4).prop_map(|world_size| Op::Submit { world_size }),
+        1 => (0_u64..12, any::<bool>()).prop_map(|(job, drain)| Op::Cancel { job, drain }),
+        1 => (0_u64..12).prop_map(|job| Op::Checkpoint { job }),
+        4 => (0_u64..3000).prop_map(|millis| Op::Advance { millis }),
+        1 => Just(Op::Dismiss),
+        1 => Just(Op::Restart),
+    ]
+}
+
+/// A worker as it sees itself.
+#[derive(Debug, Clone, Default)]
+struct Worker {
+    id: WorkerId,
+    incarnation: Incarnation,
+    session: Option<SessionId>,
+    fence: Option<Fence>,
+}
+
+/// The core among its surroundings, and what was ever said.
+struct World {
+    core: Core,
+    now: Time,
+    store: BTreeMap<String, Vec<u8>>,
+    workers: BTreeMap<usize, Worker>,
+    /// Whose session is whose, also of sessions that were refused.
+    sessions: BTreeMap<SessionId, usize>,
+    next_id: u64,
+    /// Who was ever told to take a rank: never two for one generation of one job.
+    writers: BTreeMap<(JobId, Generation, Rank), (WorkerId, Incarnation)>,
+    generations: BTreeMap<JobId, Generation>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            core: Core::restore(Time::default(), config(), [1; 32], []).unwrap(),
+            now: Time::default(),
+            store: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            next_id: 0,
+            writers: BTreeMap::new(),
+            generations: BTreeMap::new(),
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        self.next_id += 1;
+        let request = RequestId(self.next_id);
+        let event = match *op {
+            Op::Register { name } => Event::Register { request, capabilities: capabilities(name) },
+            Op::Open { name, older, running } => {
+                let session = SessionId(self.next_id);
+                let Some(worker) = self.workers.get_mut(&name) else { return };
+                self.sessions.insert(session, name);
+                if !older {
+                    worker.session = Some(session);
+                }
+                let incarnation = Incarnation(worker.incarnation.0 - u64::from(older));
+                let running = worker.fence.filter(|_| running);
+                Event::SessionOpened { session, hello: Hello { worker: worker.id, incarnation, running } }
+            }
+            Op::Close { name } => {
+                let Some(session) = self.workers.get_mut(&name).and_then(|worker| worker.session.take())
+                else {
+                    return;
+                };
+                Event::SessionClosed { session }
+            }
+            Op::Report { name, kind, claim } => return self.report(name, kind, claim),
+            Op::Submit { world_size } => {
+                Event::Submit { request, submission: Box::new(submission(world_size)) }
+            }
+            Op::Cancel { job, drain } => {
+                let mode = if drain { CancelMode::Drain } else { CancelMode::Abort };
+                Event::Cancel { request, job: JobId(job), mode }
+            }
+            Op::Checkpoint { job } => Event::Checkpoint { request, job: JobId(job) },
+            Op::Advance { millis } => return self.advance(Duration::from_millis(millis)),
+            Op::Dismiss => Event::Dismiss { reason: "test".into() },
+            Op::Restart => return self.restart(),
+        };
+        let actions = self.step(event);
+        if let (Op::Register { name }, Some(Action::Reply { answer: Ok(Answer::Registered(known)), .. })) =
+            (op, actions.last())
+        {
+            let worker = Worker { id: known.worker, incarnation: known.incarnation, ..Worker::default() };
+            self.workers.insert(*name, worker);
+        }
+    }
+
+    fn report(&mut self, name: usize, kind: Kind, [job, generation, incarnation]: [u64; 3]) {
+        let Some(Worker { session: Some(session), fence: Some(fence), .. }) = self.workers.get(&name) else {
+            return;
+        };
+        let claimed = Fence {
+            job: JobId(fence.job.0.wrapping_add(job)),
+            generation: Generation(fence.generation.0.wrapping_add(generation)),
+            incarnation: Incarnation(fence.incarnation.0.wrapping_add(incarnation)),
+        };
+        let (session, honest) = (*session, claimed == *fence);
+        let actions = self.step(Event::Reported { session, report: report(kind, claimed) });
+        if !honest && !matches!(kind, Kind::Beat { .. }) {
+            let changed = |action: &&Action| matches!(action, Action::Persist(_) | Action::Publish { .. });
+            assert_eq!(
+                actions.iter().find(changed),
+                None,
+                "{claimed} was taken for {:?}",
+                self.workers[&name]
+            );
+        }
+    }
+
+    fn advance(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(deadline) = self.core.next_deadline().filter(|deadline| *deadline <= end) {
+            self.now = self.now.max(deadline);
+            self.step(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    /// The coordinator dies; what it knew and did not write is gone.
+    fn restart(&mut self) {
+        self.now = Time::default();
+        self.core = self.restored();
+        self.core.check().unwrap();
+        self.workers.values_mut().for_each(|worker| worker.session = None);
+    }
+
+    fn restored(&self) -> Core {
+        Core::restore(self.now, config(), [2; 32], self.store.clone()).unwrap()
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Action> {
+        let actions = self.core.step(self.now, event);
+        self.core.check().unwrap();
+        for action in &actions {
+            match action {
+                Action::Persist(writes) => self.persist(writes),
+                Action::Send { session, directive: Directive::Prepare(prepare) } => {
+                    self.prepared(*session, prepare);
+                }
+                _ => {}
+            }
+        }
+        actions
+    }
+
+    fn persist(&mut self, writes: &[Write]) {
+        for write in writes.iter().cloned() {
+            match write {
+                Write::Put { key, value } => self.store.insert(key, value),
+                Write::Delete { key } => self.store.remove(&key),
+            };
+        }
+    }
+
+    fn prepared(&mut self, session: SessionId, prepare: &Prepare) {
+        let Fence { job, generation, .. } = prepare.fence;
+        let worker = self.workers.get_mut(&self.sessions[&session]).unwrap();
+        worker.fence = Some(prepare.fence);
+        let writer = (worker.id, prepare.fence.incarnation);
+        let before = self.writers.insert((job, generation, prepare.rank), writer);
+        assert!(before.is_none_or(|before| before == writer), "rank {} has two writers", prepare.rank);
+        let last = self.generations.insert(job, generation);
+        assert!(last.is_none_or(|last| last <= generation), "{job} went back from generation {last:?}");
+        // Whoever takes over from the store knows of this generation.
+        let durable = self.restored().job(job).expect("a job that is prepared is durable");
+        assert!(durable.generation >= generation, "{generation} was told before it was durable");
+    }
+}
+
+fn capabilities(name: usize) -> Capabilities {
+    Capabilities {
+        name: format!("worker {name}"),
+        host: String::new(),
+        cpu_threads: 1,
+        memory_bytes: 1,
+        device: DeviceKind::Cpu,
+        data_plane_address: format!("host:{name}"),
+        numerics: if name == 0 { "other".into() } else { "same".into() },
+        muster_version: String::new(),
+    }
+}
+
+fn submission(world_size: u32) -> Submission {
+    Submission {
+        name: "job".into(),
+        spec_toml: "seed = 1".into(),
+        dataset_dir: "data".into(),
+        run_dir: "run".into(),
+        world_size: WorldSize(world_size),
+        micro_batches: 4,
+        tables: Vec::new(),
+        reproducible: world_size != 2,
+        device: None,
+        numerics: None,
+    }
+}
+
+fn report(kind: Kind, fence: Fence) -> Report {
+    match kind {
+        Kind::Beat { running } => {
+            let running = running.then_some(RankState { fence, stage: RankStage::Training, timing: None });
+            Report::Heartbeat { incarnation: fence.incarnation, running }
+        }
+        Kind::Ready => Report::JobReady { fence },
+        Kind::Progress { evaluated } => {
+            let metrics = evaluated.then(|| ("loss".to_owned(), f64::NAN)).into_iter().collect();
+            Report::Progress { fence, progress: Progress { metrics, ..Progress::default() } }
+        }
+        Kind::Saved { step, manifest } => {
+            let manifest = manifest.then(|| "manifest".to_owned());
+            Report::PiecesSaved {
+                fence,
+                saved: PiecesSaved { step: Step(step), pieces: 1, bytes: 1, manifest },
+            }
+        }
+        Kind::Finish => Report::Finished { fence, summary: serde_json::json!({}) },
+        Kind::Fail { cause } => Report::Failed { fence, failure: Failure { cause, message: "test".into() } },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_rules_hold_and_silence_ends_every_job_that_began(
+        ops in prop::collection::vec(ops(), 0..120),
+    ) {
+        let mut world = World::new();
+        ops.iter().for_each(|op| world.apply(op));
+        // Everybody falls silent: no rank is held for ever.
+        world.advance(Duration::from_secs(30));
+        for job in world.core.jobs() {
+            prop_assert!(job.phase.is_ended() || job.phase == JobPhase::Gathering, "{job:?}");
+        }
+        prop_assert!(world.core.workers().is_empty());
+        prop_assert_eq!(world.core.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_coordinator_that_takes_over_knows_the_jobs_that_were_told_of(ops in prop::collection::vec(ops(), 0..120)) {
+        let mut world = World::new();
+        ops.iter().for_each(|op| world.apply(op));
+        let known = |core: &Core| -> Vec<_> {
+            core.jobs().into_iter().map(|job| (job.job, job.phase, job.generation, job.workers)).collect()
+        };
+        prop_assert_eq!(known(&world.restored()), known(&world.core));
+    }
+
+    #[test]
+    fn the_same_events_have_the_same_answers(ops in prop::collection::vec(ops(), 0..60)) {
+        let (mut one, mut other) = (World::new(), World::new());
+        for op in &ops {
+            one.apply(op);
+            other.apply(op);
+            prop_assert_eq!(&one.store, &other.store);
+        }
+        prop_assert_eq!(one.core.jobs(), other.core.jobs());
+    }
+}

@@ -1,0 +1,91 @@
+//! What the core says, a line each.
+
+use muster_core::{Action, Answer, PREFIX, SessionId, Write};
+use muster_proto::control::{Directive, EventKind, JobEvent, JobStatus, Prepare, WorkerStatus};
+
+pub(super) fn action(action: &Action, name: impl Fn(SessionId) -> String) -> String {
+    match action {
+        Action::Persist(writes) => {
+            let keys: Vec<String> = writes.iter().map(write).collect();
+            format!("persist {}", keys.join(", "))
+        }
+        Action::Send { session, directive: sent } => format!("send {}: {}", name(*session), directive(sent)),
+        Action::CloseSession { session, end } => format!("close {}: {end}", name(*session)),
+        Action::Reply { answer, .. } => match answer {
+            Ok(Answer::Registered(registration)) => {
+                format!("reply {} incarnation {}", registration.worker, registration.incarnation)
+            }
+            Ok(Answer::Submitted(job)) => format!("reply {job}"),
+            Ok(Answer::Accepted) => "reply accepted".to_owned(),
+            Err(refusal) => format!("reply refused: {refusal}"),
+        },
+        Action::Publish { job, event: published } => format!("publish {job} {}", event(published)),
+        Action::Refused { worker, stale } => format!("note {worker}: {stale}"),
+    }
+}
+
+fn write(write: &Write) -> String {
+    let short = |key: &str| {
+        let parts: Vec<&str> = key.strip_prefix(PREFIX).unwrap().split('/').collect();
+        let part = |part: &&str| part.trim_start_matches('0').to_owned();
+        parts.iter().map(part).collect::<Vec<_>>().join("/")
+    };
+    match write {
+        Write::Put { key, .. } => short(key),
+        Write::Delete { key } => format!("-{}", short(key)),
+    }
+}
+
+fn directive(directive: &Directive) -> String {
+    match directive {
+        Directive::Welcome { incarnation } => format!("welcome {incarnation}"),
+        Directive::Prepare(prepare) => self::prepare(prepare),
+        Directive::Start { fence } => format!("start {fence}"),
+        Directive::Abort { fence, reason } => format!("abort {fence}: {reason}"),
+        Directive::Checkpoint { fence } => format!("checkpoint {fence}"),
+        Directive::Drain { fence } => format!("drain {fence}"),
+        Directive::Shutdown { reason } => format!("shutdown: {reason}"),
+        Directive::Acknowledged { fence } => format!("acknowledged {fence}"),
+    }
+}
+
+fn prepare(prepare: &Prepare) -> String {
+    let peers: Vec<&str> = prepare.peers.iter().map(|peer| peer.address.as_str()).collect();
+    let tables = prepare.plan.tables.iter().map(|(name, plan)| format!("{name} on {:?}", plan.owners));
+    let tables: Vec<String> = tables.collect();
+    format!("prepare {} rank {} of {}: {}", prepare.fence, prepare.rank, peers.join(" "), tables.join(", "))
+}
+
+pub(super) fn event(event: &JobEvent) -> String {
+    let what = match &event.kind {
+        EventKind::PhaseChanged { phase, reason } => format!("{phase}: {reason}"),
+        EventKind::Progress(progress) if progress.metrics.is_empty() => {
+            format!("progress step {}", progress.step)
+        }
+        EventKind::Progress(progress) => format!("progress step {} {:?}", progress.step, progress.metrics),
+        EventKind::WorkerLost { worker, rank, reason } => format!("lost {worker} rank {rank}: {reason}"),
+        EventKind::CheckpointSaved { step, manifest } => format!("saved step {step} as {manifest}"),
+        EventKind::Finished { summary } => format!("finished {summary}"),
+        EventKind::Failed { error } => format!("failed: {error}"),
+        EventKind::Cancelled => "cancelled".to_owned(),
+        EventKind::Missed { count } => format!("missed {count}"),
+    };
+    format!("#{} generation {} {what}", event.sequence, event.generation)
+}
+
+pub(super) fn job(job: &JobStatus) -> String {
+    let workers: Vec<String> = job.workers.iter().map(ToString::to_string).collect();
+    let (id, name, phase, generation) = (job.job, &job.name, job.phase, job.generation);
+    format!("{id} {name} {phase} generation {generation} [{}] {}", workers.join(" "), job.reason)
+        .trim_end()
+        .to_owned()
+}
+
+pub(super) fn worker(worker: &WorkerStatus) -> String {
+    let assignment = match &worker.assignment {
+        Some((fence, rank)) => format!("rank {rank} of {fence}"),
+        None => "no rank".to_owned(),
+    };
+    let connected = if worker.connected { "connected" } else { "away" };
+    format!("{} {} {connected}, {assignment}", worker.worker, worker.capabilities.name)
+}

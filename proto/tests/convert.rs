@@ -1,0 +1,230 @@
+//! What is written to the wire is what was meant, and what cannot be meant is refused by name.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_proto::control::{
+    Capabilities, DeviceKind, Directive, EventKind, Failure, FailureCause, Hello, JobEvent, JobPhase,
+    JobStatus, Peer, PiecesSaved, Prepare, Progress, RankStage, RankState, Registration, Report, StepTiming,
+    Submission, WorkerStatus,
+};
+use muster_proto::convert::Error;
+use muster_proto::fence::Fence;
+use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
+use muster_proto::sharding::{Placement, ShardingPlan, TableDecl};
+use muster_proto::wire;
+
+fn fence() -> Fence {
+    Fence { job: JobId(3), generation: Generation(5), incarnation: Incarnation(7) }
+}
+
+fn progress() -> Progress {
+    Progress {
+        epoch: 1,
+        epochs: 9,
+        step: Step(40),
+        steps_per_epoch: 30,
+        loss: 0.25,
+        tokens_per_second: 1e4,
+        samples: 5120,
+        metrics: BTreeMap::from([("HR@10".into(), 0.07), ("NDCG@10".into(), f64::INFINITY)]),
+    }
+}
+
+fn tables() -> Vec<TableDecl> {
+    let placements =
+        [None, Some(Placement::RowWise), Some(Placement::TableWise), Some(Placement::DataParallel)];
+    let table = |(index, placement): (usize, Option<Placement>)| TableDecl {
+        name: format!("table {index}"),
+        rows: 10,
+        dim: 4,
+        row_blocks: 8,
+        bias: index == 1,
+        placement,
+    };
+    placements.into_iter().enumerate().map(table).collect()
+}
+
+fn capabilities() -> Capabilities {
+    Capabilities {
+        name: "a".into(),
+        host: "h".into(),
+        cpu_threads: 2,
+        memory_bytes: 1 << 40,
+        device: DeviceKind::Cuda,
+        data_plane_address: "h:1".into(),
+        numerics: "n".into(),
+        muster_version: "v".into(),
+    }
+}
+
+fn state() -> RankState {
+    let timing = StepTiming { step: Step(4), before_collective: Duration::from_micros(1500) };
+    RankState { fence: fence(), stage: RankStage::Ready, timing: Some(timing) }
+}
+
+fn prepare() -> Prepare {
+    let peer =
+        |rank: u32| Peer { rank: Rank(rank), worker: WorkerId(rank.into()), address: format!("h:{rank}") };
+    Prepare {
+        fence: fence(),
+        rank: Rank(1),
+        peers: (0..3).map(peer).collect(),
+        spec_toml: "seed = 1".into(),
+        dataset_dir: "d".into(),
+        run_dir: "r".into(),
+        plan: ShardingPlan::simple(&tables(), 8, 3).unwrap(),
+        collective_token: [9; 32],
+    }
+}
+
+/// Through the bytes that go over the connection.
+fn wired<W: prost::Message + Default>(message: &W) -> W {
+    W::decode(message.encode_to_vec().as_slice()).unwrap()
+}
+
+#[test]
+fn every_report_arrives_as_it_was_sent() {
+    let (fence, incarnation) = (fence(), Incarnation(7));
+    let causes = [FailureCause::Own, FailureCause::Peer, FailureCause::Aborted, FailureCause::Panic];
+    let stages = [RankStage::Loading, RankStage::Ready, RankStage::Training, RankStage::Stopping];
+    let saved = |manifest: Option<&str>| PiecesSaved {
+        step: Step(4),
+        pieces: 3,
+        bytes: 99,
+        manifest: manifest.map(str::to_owned),
+    };
+    let mut reports = vec![
+        Report::Hello(Hello { worker: WorkerId(1), incarnation, running: None }),
+        Report::Hello(Hello { worker: WorkerId(1), incarnation, running: Some(fence) }),
+        Report::Heartbeat { incarnation, running: None },
+        Report::JobReady { fence },
+        Report::Progress { fence, progress: progress() },
+        Report::PiecesSaved { fence, saved: saved(None) },
+        Report::PiecesSaved { fence, saved: saved(Some("m")) },
+        Report::Finished { fence, summary: serde_json::json!({ "steps": [1, null, "x"] }) },
+    ];
+    reports.extend(
+        stages.map(|stage| Report::Heartbeat { incarnation, running: Some(RankState { stage, ..state() }) }),
+    );
+    reports.extend(
+        causes.map(|cause| Report::Failed { fence, failure: Failure { cause, message: "m".into() } }),
+    );
+    for report in reports {
+        let arrived = wired(&wire::SessionRequest::from(report.clone()));
+        assert_eq!(Report::try_from(arrived).unwrap(), report);
+    }
+}
+
+#[test]
+fn every_directive_arrives_as_it_was_sent() {
+    let fence = fence();
+    let directives = [
+        Directive::Welcome { incarnation: Incarnation(7) },
+        Directive::Prepare(Box::new(prepare())),
+        Directive::Start { fence },
+        Directive::Abort { fence, reason: "why".into() },
+        Directive::Checkpoint { fence },
+        Directive::Drain { fence },
+        Directive::Shutdown { reason: "why".into() },
+        Directive::Acknowledged { fence },
+    ];
+    for directive in directives {
+        let arrived = wired(&wire::SessionResponse::from(directive.clone()));
+        assert_eq!(Directive::try_from(arrived).unwrap(), directive);
+    }
+}
+
+#[test]
+fn jobs_workers_and_events_arrive_as_they_were_sent() {
+    let job = Submission {
+        name: "n".into(),
+        spec_toml: "s".into(),
+        dataset_dir: "d".into(),
+        run_dir: "r".into(),
+        world_size: WorldSize(2),
+        micro_batches: 8,
+        tables: tables(),
+        reproducible: true,
+        device: Some(DeviceKind::Cpu),
+        numerics: Some("n".into()),
+    };
+    assert_eq!(Submission::try_from(wired(&wire::SubmitJobRequest::from(&job))).unwrap(), job);
+    let registration = Registration {
+        worker: WorkerId(1),
+        incarnation: Incarnation(2),
+        failure_detection: Duration::from_millis(1500),
+    };
+    assert_eq!(
+        Registration::try_from(wired(&wire::RegisterResponse::from(registration))).unwrap(),
+        registration
+    );
+    let kinds = [
+        EventKind::PhaseChanged { phase: JobPhase::Draining, reason: "r".into() },
+        EventKind::Progress(progress()),
+        EventKind::WorkerLost { worker: WorkerId(1), rank: Rank(2), reason: "r".into() },
+        EventKind::CheckpointSaved { step: Step(1), manifest: "m".into() },
+        EventKind::Finished { summary: serde_json::json!([1.5]) },
+        EventKind::Failed { error: "e".into() },
+        EventKind::Cancelled,
+        EventKind::Missed { count: 4 },
+    ];
+    for kind in kinds {
+        let event = JobEvent { sequence: 9, generation: Generation(2), kind };
+        assert_eq!(JobEvent::try_from(wired(&wire::WatchJobResponse::from(event.clone()))).unwrap(), event);
+    }
+    let worker = WorkerStatus {
+        worker: WorkerId(1),
+        incarnation: Incarnation(2),
+        capabilities: capabilities(),
+        connected: true,
+        assignment: Some((fence(), Rank(3))),
+        running: Some(state()),
+    };
+    assert_eq!(WorkerStatus::try_from(wired(&wire::WorkerStatus::from(worker.clone()))).unwrap(), worker);
+}
+
+#[test]
+fn a_job_in_any_phase_arrives_as_it_was_sent() {
+    use JobPhase::{Cancelled, Draining, Failed, Finished, Gathering, Loading, Planning, Training};
+    for phase in [Gathering, Planning, Loading, Training, Draining, Finished, Failed, Cancelled] {
+        let job = JobStatus {
+            job: JobId(1),
+            name: "n".into(),
+            phase,
+            generation: Generation(2),
+            world_size: WorldSize(3),
+            reason: "r".into(),
+            progress: Some(progress()),
+            workers: vec![WorkerId(4), WorkerId(5)],
+            run_dir: "d".into(),
+        };
+        assert_eq!(JobStatus::try_from(wired(&wire::JobStatus::from(job.clone()))).unwrap(), job);
+    }
+}
+
+#[test]
+fn what_is_missing_or_unknown_is_refused_by_message_and_field() {
+    let empty = Report::try_from(wire::SessionRequest { report: None }).unwrap_err();
+    assert_eq!(empty, Error::Missing { message: "SessionRequest", field: "report" });
+    let capabilities = wire::Capabilities { device: 77, ..capabilities().into() };
+    let unknown = Capabilities::try_from(capabilities).unwrap_err();
+    assert_eq!(unknown, Error::UnknownValue { message: "Capabilities", field: "device", value: 77 });
+    let mut short = wire::Prepare::from(prepare());
+    short.collective_token.pop();
+    assert!(Prepare::try_from(short).unwrap_err().to_string().contains("collective_token"));
+    let mut shuffled = wire::Prepare::from(prepare());
+    shuffled.peers.swap(0, 1);
+    assert!(Prepare::try_from(shuffled).unwrap_err().to_string().contains("peers"));
+    let finished = wire::Finished { fence: Some(fence().into()), summary_json: "{".into() };
+    let report = wire::SessionRequest { report: Some(wire::session_request::Report::Finished(finished)) };
+    assert!(matches!(Report::try_from(report), Err(Error::Json { field: "summary_json", .. })));
+}
+
+#[test]
+fn the_secret_of_a_generation_and_the_spec_stay_out_of_debug_output() {
+    let text = format!("{:?}", prepare());
+    assert!(!text.contains("collective_token") && !text.contains("seed"), "{text}");
+}

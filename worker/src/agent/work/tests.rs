@@ -1,0 +1,162 @@
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use muster_proto::control::{DeviceKind, FailureCause, Peer, Progress, RankStage};
+use muster_proto::ids::{Generation, JobId, Rank, Step, WorkerId};
+use muster_proto::sharding::ShardingPlan;
+use serde_json::json;
+
+use super::*;
+use crate::agent::Control;
+
+/// Ends when it is told to by the test, or aborted.
+struct Told(std::sync::Mutex<mpsc::Receiver<()>>);
+
+impl JobRunner for Told {
+    fn run(&self, assignment: Assignment, control: Control) -> Result<Outcome, RunError> {
+        control.ready_and_wait_start().map_err(|aborted| RunError::aborted(&aborted))?;
+        control.progress(Progress { step: Step(1), ..Progress::default() });
+        self.0.lock().unwrap().recv().map_err(|error| RunError::own(&error))?;
+        Ok(Outcome { summary: json!(assignment.rank) })
+    }
+}
+
+fn work() -> (Work, mpsc::Sender<()>) {
+    let config = AgentConfig {
+        coordinator: String::new(),
+        token: None,
+        name: "a".into(),
+        host: String::new(),
+        listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+        advertise: None,
+        threads: 1,
+        memory_bytes: 1,
+        device: DeviceKind::Cpu,
+        numerics: "n".into(),
+        register_deadline: Duration::from_secs(1),
+    };
+    let registration = Registration {
+        worker: WorkerId(1),
+        incarnation: Incarnation(7),
+        failure_detection: Duration::from_secs(5),
+    };
+    let (end, told) = mpsc::channel();
+    (Work::new(Arc::new(config), Arc::new(Told(told.into())), &registration), end)
+}
+
+fn fence(generation: u64) -> Fence {
+    Fence { job: JobId(1), generation: Generation(generation), incarnation: Incarnation(7) }
+}
+
+fn prepare(fence: Fence) -> Directive {
+    Directive::Prepare(Box::new(Prepare {
+        fence,
+        rank: Rank(0),
+        peers: vec![Peer { rank: Rank(0), worker: WorkerId(1), address: "h:1".into() }],
+        spec_toml: String::new(),
+        dataset_dir: String::new(),
+        run_dir: String::new(),
+        plan: ShardingPlan::simple(&[], 8, 1).unwrap(),
+        collective_token: [0; 32],
+    }))
+}
+
+/// Waits for the job's next reports.
+async fn reports(work: &mut Work) -> Vec<Report> {
+    loop {
+        tokio::time::timeout(Duration::from_secs(60), work.changed()).await.expect("the job says nothing");
+        let reports = work.untold();
+        if !reports.is_empty() {
+            return reports;
+        }
+    }
+}
+
+fn stage(work: &Work) -> Option<RankStage> {
+    match work.heartbeat() {
+        Report::Heartbeat { running, .. } => running.map(|state| state.stage),
+        other => panic!("{other:?} is no heartbeat"),
+    }
+}
+
+#[tokio::test]
+async fn an_end_is_told_on_each_session_until_it_is_acknowledged() {
+    let (mut work, end) = work();
+    work.follow(prepare(fence(1)));
+    assert_eq!(reports(&mut work).await, [Report::JobReady { fence: fence(1) }]);
+    work.renew();
+    assert_eq!(work.untold(), [Report::JobReady { fence: fence(1) }], "a new session is told again");
+    work.follow(Directive::Start { fence: fence(1) });
+    end.send(()).unwrap();
+    let mut last = reports(&mut work).await;
+    while work.is_running() {
+        last.extend(reports(&mut work).await);
+    }
+    let progress = Progress { step: Step(1), ..Progress::default() };
+    let finished = Report::Finished { fence: fence(1), summary: json!(0) };
+    assert_eq!(last, [Report::Progress { fence: fence(1), progress }, finished.clone()]);
+    assert_eq!(work.untold(), []);
+    work.renew();
+    assert_eq!(work.untold(), [finished]);
+    work.follow(Directive::Acknowledged { fence: fence(2) });
+    assert_eq!(work.fence(), Some(fence(1)), "another rank's acknowledgement changes nothing");
+    work.follow(Directive::Acknowledged { fence: fence(1) });
+    assert_eq!(work.fence(), None);
+    work.renew();
+    assert_eq!(work.untold(), []);
+}
+
+#[tokio::test]
+async fn directives_about_another_generation_or_life_change_nothing() {
+    let (mut work, end) = work();
+    let other_life = Fence { incarnation: Incarnation(6), ..fence(1) };
+    work.follow(prepare(other_life));
+    assert_eq!(work.fence(), None);
+    work.follow(prepare(fence(2)));
+    reports(&mut work).await;
+    for stale in [
+        fence(1),
+        fence(3),
+        Fence { job: JobId(2), ..fence(2) },
+        Fence { incarnation: Incarnation(6), ..fence(2) },
+    ] {
+        work.follow(Directive::Start { fence: stale });
+        work.follow(Directive::Abort { fence: stale, reason: "stale".into() });
+        work.follow(Directive::Drain { fence: stale });
+        assert_eq!(stage(&work), Some(RankStage::Ready), "{stale} was taken");
+    }
+    work.follow(prepare(fence(2)));
+    assert_eq!(work.untold(), [], "a repeated order starts nothing");
+    work.follow(Directive::Start { fence: fence(2) });
+    assert_eq!(stage(&work), Some(RankStage::Training));
+    end.send(()).unwrap();
+}
+
+#[tokio::test]
+async fn a_new_rank_waits_until_the_old_one_was_given_up() {
+    let (mut work, _end) = work();
+    work.follow(prepare(fence(1)));
+    reports(&mut work).await;
+    work.follow(prepare(fence(2)));
+    assert_eq!((work.fence(), stage(&work)), (Some(fence(1)), Some(RankStage::Stopping)));
+    while work.fence() == Some(fence(1)) {
+        work.changed().await;
+    }
+    assert_eq!(work.fence(), Some(fence(2)));
+    assert_eq!(reports(&mut work).await, [Report::JobReady { fence: fence(2) }]);
+}
+
+#[tokio::test]
+async fn an_abort_ends_the_job_and_is_told_as_such() {
+    let (mut work, _end) = work();
+    work.follow(prepare(fence(1)));
+    reports(&mut work).await;
+    work.follow(Directive::Abort { fence: fence(1), reason: "worker-2 was lost".into() });
+    let [Report::Failed { fence: told, failure }] = &reports(&mut work).await[..] else {
+        panic!("no failure")
+    };
+    assert_eq!((*told, failure.cause), (fence(1), FailureCause::Aborted));
+    assert_eq!(failure.message, "aborted: worker-2 was lost");
+    assert_eq!(work.follow(Directive::Shutdown { reason: "done".into() }), Next::GoHome("done".into()));
+}
