@@ -48,7 +48,7 @@ fn metrics(records: &[Record]) -> Vec<Series> {
     let mut by_name: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for record in records {
         for (name, value) in &record.metrics {
-            by_name.entry(name).or_default().push((record.epoch as f64, *value));
+            by_name.entry(name).or_default().push((record.epoch as f64 + 1.0, *value));
         }
     }
     let kept = |name: &str| !name.contains('@') || name.starts_with("HR@") || name.starts_with("NDCG@");
@@ -70,10 +70,13 @@ mod tests {
                 "{{\"step\":{step},\"epoch\":1,\"loss\":{loss},\"tokens_per_second\":11800}}\n"
             ));
         }
-        for epoch in 1..=20u32 {
-            let hr = 0.0712 * (1.0 - (-f64::from(epoch) / 5.0).exp());
+        for epoch in 0..20u32 {
+            let hr = 0.0712 * (1.0 - (-f64::from(epoch + 1) / 5.0).exp());
             let metrics = format!("{{\"HR@10\":{hr},\"NDCG@10\":{},\"MRR\":{}}}", hr * 0.58, hr * 0.4);
-            lines.push_str(&format!("{{\"step\":{},\"epoch\":{epoch},\"metrics\":{metrics}}}\n", epoch * 10));
+            lines.push_str(&format!(
+                "{{\"step\":{},\"epoch\":{epoch},\"metrics\":{metrics}}}\n",
+                (epoch + 1) * 10
+            ));
         }
         fs::write(folder.path().join("history.jsonl"), lines).unwrap();
         let svg = fs::read_to_string(draw(folder.path()).unwrap()).unwrap();

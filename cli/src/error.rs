@@ -3,6 +3,8 @@
 //! A message says what happened and what to change; `file` and `field` say where. No source is kept: this is the
 //! end of the line, so the chain of causes is already in the message.
 
+mod sources;
+
 use std::path::{Path, PathBuf};
 
 /// Whose move it is.

@@ -16,7 +16,7 @@ pub struct Record {
     /// The step it was taken at.
     #[serde(default)]
     pub step: u64,
-    /// The epoch, from 1.
+    /// The epoch, from 0.
     #[serde(default)]
     pub epoch: u64,
     /// The mean training loss since the last record.

@@ -1,0 +1,72 @@
+//! Reaching a cluster: the coordinator's URL, the token, the client.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use muster_proto::auth::Token;
+use muster_proto::rpc::{JobClient, Target};
+
+use crate::args::ClusterArgs;
+use crate::error::Error;
+
+/// How long a call to the coordinator may take before the command gives up.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Runs a command's asynchronous part to its end on a runtime of its own.
+///
+/// # Errors
+/// Where the runtime cannot start, or as the future says.
+pub fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed(format!("cannot start the async runtime: {error}")))?;
+    runtime.block_on(future)
+}
+
+/// Reads the token where a file is named.
+///
+/// # Errors
+/// Where the file cannot be read or holds no token.
+pub fn token(file: Option<&Path>) -> Result<Option<Token>, Error> {
+    let Some(file) = file else { return Ok(None) };
+    let token = Token::from_file(file)
+        .map_err(|error| Error::from(error).with_file(file).with_field("--token-file"))?;
+    Ok(Some(token))
+}
+
+/// Connects to the coordinator that the flags name.
+///
+/// # Errors
+/// Where the URL is none, nobody answers, or the token is refused.
+pub async fn connect(args: &ClusterArgs) -> Result<JobClient, Error> {
+    connect_to(&args.coordinator, token(args.token_file.as_deref())?).await
+}
+
+/// Connects to a coordinator.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_to(url: &str, token: Option<Token>) -> Result<JobClient, Error> {
+    let target = Target { url: url.to_owned(), token, deadline: CALL_DEADLINE };
+    JobClient::connect(target).await.map_err(Error::from)
+}
+
+/// Completes when the process is asked to stop, by ctrl-c or by SIGTERM.
+pub async fn stop_requested() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupted = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupted.await;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `muster coordinator`: the process that decides which worker holds which piece.
+
+use std::path::PathBuf;
+
+use muster_coordinator::{Problems, Settings};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::cluster::{self, block_on};
+use crate::context::Context;
+use crate::error::{Error, Kind};
+use crate::output::Report;
+
+const EXAMPLES: &str = "\
+Examples:
+  muster coordinator
+  muster coordinator --listen 0.0.0.0:7400 --token-file token";
+
+/// Serves the control plane until it is stopped: gRPC with health and reflection, and Prometheus metrics at
+/// /metrics of the same port.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Address to listen on; beyond loopback it takes --token-file or --insecure
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7400")]
+    pub listen: String,
+    /// File of the state, made where it is missing; `memory` keeps nothing over a restart
+    #[arg(long, value_name = "FILE", default_value = "memory")]
+    pub store: String,
+    /// File with the token that workers and clients must show, one line
+    #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Listen beyond loopback without a token
+    #[arg(long, conflicts_with = "token_file")]
+    pub insecure: bool,
+    /// Silence after which a worker counts as lost; other deadlines follow from it
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub failure_detection: f64,
+}
+
+/// Serves until ctrl-c or SIGTERM.
+///
+/// # Errors
+/// Where a setting is refused, the port is taken, or the server fails.
+pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
+    let settings = Settings {
+        listen: Some(args.listen.clone()),
+        store: Some(args.store.clone()),
+        failure_detection_seconds: Some(args.failure_detection),
+        token_file: args.token_file.clone(),
+        insecure: Some(args.insecure),
+        ..Settings::default()
+    };
+    let config = settings.check().map_err(refused)?;
+    block_on(async {
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+            let message =
+                format!("cannot listen on {}: {error}; choose another address with --listen", config.listen);
+            Error::failed(message).with_field("--listen")
+        })?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| Error::failed(format!("cannot tell the port that was taken: {error}")))?;
+        context.output.say(&format!("coordinator at http://{address}"))?;
+        muster_coordinator::serve(config, listener, cluster::stop_requested())
+            .await
+            .map_err(|error| Error::from_chain(Kind::Failed, &error))?;
+        context.output.report(&Stopped { address: address.to_string() })
+    })
+}
+
+/// The settings' problems, each under the flag that it came from.
+fn refused(problems: Problems) -> Error {
+    let Problems(problems) = problems;
+    let lines: Vec<String> = problems.iter().map(|p| format!("{}: {}", flag(p.field), p.message)).collect();
+    let error = Error::bad_input(lines.join("\n"));
+    match problems.first() {
+        Some(first) => error.with_field(flag(first.field)),
+        None => error,
+    }
+}
+
+/// The flag that a setting came from.
+fn flag(field: &str) -> String {
+    format!("--{}", field.trim_end_matches("_seconds").replace('_', "-"))
+}
+
+struct Stopped {
+    address: String,
+}
+
+impl Report for Stopped {
+    fn text(&self) -> String {
+        "coordinator stopped".to_owned()
+    }
+
+    fn json(&self) -> Value {
+        json!({"address": self.address})
+    }
+}

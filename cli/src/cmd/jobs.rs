@@ -1,0 +1,205 @@
+//! `muster jobs`: the jobs of a cluster.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use muster_proto::control::{CancelMode, JobStatus};
+use muster_proto::ids::JobId;
+use serde_json::{Value, json};
+
+use crate::args::ClusterArgs;
+use crate::cluster::{block_on, connect};
+use crate::context::Context;
+use crate::error::Error;
+use crate::output::Report;
+use crate::submission::{self, JobFile, Placement};
+use crate::table::Table;
+
+const EXAMPLES: &str = "\
+Examples:
+  muster jobs submit job.toml --dataset /shared/prepared --workers 8 --out /shared/run
+  muster jobs list
+  muster jobs show 3 --output json
+  muster jobs cancel 3";
+
+/// Submits, lists, shows and cancels jobs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Queue a job and return at once
+    #[command(
+        after_help = "Example:\n  muster jobs submit job.toml --dataset /shared/prepared --workers 8 --out /shared/run"
+    )]
+    Submit(SubmitArgs),
+    /// List all jobs
+    #[command(after_help = "Example:\n  muster jobs list --coordinator http://10.0.0.1:7400")]
+    List(ListArgs),
+    /// Show one job
+    #[command(after_help = "Example:\n  muster jobs show 3 --output json")]
+    Show(JobArgs),
+    /// End a job early
+    #[command(after_help = "Example:\n  muster jobs cancel 3")]
+    Cancel(JobArgs),
+}
+
+/// Flags of `jobs submit`.
+#[derive(Debug, clap::Args)]
+pub struct SubmitArgs {
+    /// The job file; see docs/reference/job.md
+    #[arg(value_name = "JOB.toml")]
+    pub job: PathBuf,
+    /// The prepared dataset, as workers see it
+    #[arg(long, value_name = "DIR")]
+    pub dataset: PathBuf,
+    /// Number of workers
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: u32,
+    /// Run directory to write, as workers see it
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Seed, instead of the job file's
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Override a key of the job file
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// How to reach the coordinator
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Flags of `jobs list`.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// How to reach the coordinator
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Flags of a command on one job.
+#[derive(Debug, clap::Args)]
+pub struct JobArgs {
+    /// The job's number
+    #[arg(value_name = "JOB")]
+    pub job: u64,
+    /// How to reach the coordinator
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Does what the flags ask.
+///
+/// # Errors
+/// Where the coordinator cannot be reached, refuses, or does not know the job.
+pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
+    match &args.action {
+        Action::Submit(args) => submit(context, args),
+        Action::List(args) => block_on(async {
+            let jobs = connect(&args.cluster).await?.jobs().await?;
+            context.output.report(&Jobs(&jobs))
+        }),
+        Action::Show(args) => block_on(async {
+            let jobs = connect(&args.cluster).await?.jobs().await?;
+            let job = jobs.iter().find(|status| status.job.0 == args.job).ok_or_else(|| {
+                let message =
+                    format!("the coordinator knows no job {}; `muster jobs list` shows all", args.job);
+                Error::bad_input(message).with_field("JOB")
+            })?;
+            context.output.report(&Job(job))
+        }),
+        Action::Cancel(args) => block_on(async {
+            let client = connect(&args.cluster).await?;
+            client
+                .cancel(JobId(args.job), CancelMode::Abort)
+                .await
+                .map_err(|error| Error::from(error).with_field("JOB"))?;
+            context.output.report(&Told { job: args.job, what: "cancelled" })
+        }),
+    }
+}
+
+fn submit(context: &Context, args: &SubmitArgs) -> Result<(), Error> {
+    let job = JobFile { path: &args.job, sets: &args.sets, seed: args.seed }.load()?;
+    let placement = Placement { dataset: args.dataset.clone(), workers: args.workers, device: None };
+    let mut submission = submission::plan(&job, &args.job, &placement)?;
+    submission.run_dir = submission::absolute(&args.out)?;
+    block_on(async {
+        let job = connect(&args.cluster).await?.submit(&submission).await?;
+        context.output.report(&Told { job: job.0, what: "submitted" })
+    })
+}
+
+struct Told {
+    job: u64,
+    what: &'static str,
+}
+
+impl Report for Told {
+    fn text(&self) -> String {
+        format!("job {} {}", self.job, self.what)
+    }
+
+    fn json(&self) -> Value {
+        json!({"job": self.job, "status": self.what})
+    }
+}
+
+struct Jobs<'a>(&'a [JobStatus]);
+
+impl Report for Jobs<'_> {
+    fn text(&self) -> String {
+        if self.0.is_empty() {
+            return "no jobs".to_owned();
+        }
+        let mut table = Table::new(["job", "name", "phase", "workers", "generation", "step", "why"]);
+        for job in self.0 {
+            table.row([
+                job.job.0.to_string(),
+                job.name.clone(),
+                job.phase.to_string(),
+                job.world_size.0.to_string(),
+                job.generation.0.to_string(),
+                job.progress.as_ref().map_or_else(String::new, |progress| progress.step.0.to_string()),
+                job.reason.clone(),
+            ]);
+        }
+        table.render()
+    }
+
+    fn json(&self) -> Value {
+        json!({"jobs": self.0})
+    }
+}
+
+struct Job<'a>(&'a JobStatus);
+
+impl Report for Job<'_> {
+    fn text(&self) -> String {
+        let job = self.0;
+        let mut lines = vec![
+            format!("job {} ({})", job.job.0, job.name),
+            format!("  phase       {}  {}", job.phase, job.reason).trim_end().to_owned(),
+            format!("  generation  {}", job.generation.0),
+            format!("  workers     {} wanted, {} assigned", job.world_size.0, job.workers.len()),
+            format!("  run         {}", job.run_dir),
+        ];
+        if let Some(progress) = &job.progress {
+            let epochs = format!("epoch {}/{}", progress.epoch + 1, progress.epochs);
+            let rate = format!("loss {:.4}, {:.0} tokens/s", progress.loss, progress.tokens_per_second);
+            lines.push(format!("  progress    {epochs}, step {}, {rate}", progress.step.0));
+        }
+        lines.join("\n")
+    }
+
+    fn json(&self) -> Value {
+        json!(self.0)
+    }
+}

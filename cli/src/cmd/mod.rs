@@ -1,0 +1,14 @@
+//! One command a file: its raw flags, their checks, what it does, what it reports.
+
+pub mod coordinator;
+pub mod data;
+pub mod demo;
+pub mod evaluate;
+pub mod generate;
+pub mod jobs;
+pub mod prepare;
+pub mod recommend;
+pub mod train;
+pub mod verify;
+pub mod worker;
+pub mod workers;

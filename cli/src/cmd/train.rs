@@ -1,0 +1,172 @@
+//! `muster train`: one job to its end, on a cluster or on processes of this machine.
+
+use std::path::{Path, PathBuf};
+
+use muster_proto::control::{DeviceKind, Submission};
+use muster_worker::checkpoint;
+use serde_json::Value;
+
+use crate::cluster::{self, block_on, connect_to};
+use crate::context::Context;
+use crate::curves;
+use crate::error::Error;
+use crate::local::{self, LocalCluster, threads_each};
+use crate::progress::Progress;
+use crate::run_dir;
+use crate::run_record::{RunRecord, open_dataset};
+use crate::submission::{self, JobFile, Placement};
+use crate::summary::Summary;
+use crate::watch;
+
+const EXAMPLES: &str = "\
+Examples:
+  muster train job.toml --dataset prepared --workers 2
+  muster train job.toml --dataset prepared --set training.epochs=3 --set model.hidden=256 --seed 7
+  muster train job.toml --resume runs/first --workers 4
+  muster train job.toml --dataset /shared/prepared --coordinator http://10.0.0.1:7400 --workers 8 --out /shared/run";
+
+/// Trains the job. Without `--coordinator` an embedded coordinator and N worker processes are started on this
+/// machine, the same code and the same sockets as on a cluster, and end with the command.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The job file; see docs/reference/job.md
+    #[arg(value_name = "JOB.toml")]
+    pub job: PathBuf,
+    /// The prepared dataset; with --resume, the resumed run's where absent
+    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
+    pub dataset: Option<PathBuf>,
+    /// Number of workers: processes to start here, or workers of the cluster to use
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: u32,
+    /// Train on this cluster instead of on local processes
+    #[arg(long, value_name = "URL")]
+    pub coordinator: Option<String>,
+    /// File with the cluster's token, one line
+    #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE", requires = "coordinator")]
+    pub token_file: Option<PathBuf>,
+    /// Threads of each worker; the cores of this machine over the workers where absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// What to compute on
+    #[arg(long, value_enum, default_value_t = Device::Auto)]
+    pub device: Device,
+    /// Seed, instead of the job file's
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Go on from the last checkpoint of this run, in its directory, on any number of workers
+    #[arg(long, value_name = "RUN_DIR", conflicts_with = "out")]
+    pub resume: Option<PathBuf>,
+    /// Run directory to write, new or empty; runs/NAME-N where absent
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Override a key of the job file
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// What a worker computes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Device {
+    /// The best that is there
+    Auto,
+    /// The processor
+    Cpu,
+}
+
+impl Device {
+    /// The word of the flag, as a worker process is given it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+        }
+    }
+
+    fn kind(self) -> Option<DeviceKind> {
+        match self {
+            Self::Auto => None,
+            Self::Cpu => Some(DeviceKind::Cpu),
+        }
+    }
+}
+
+/// Trains the job and reports its summary.
+///
+/// # Errors
+/// Where job, dataset or run directory are refused, or the run fails.
+pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
+    let summary = train(context, args)?;
+    context.output.report(&summary)
+}
+
+/// Trains the job: checks everything first, then makes the run directory, then starts processes.
+///
+/// # Errors
+/// As [`run`].
+pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
+    let job = JobFile { path: &args.job, sets: &args.sets, seed: args.seed }.load()?;
+    let placement = Placement { dataset: dataset(args)?, workers: args.workers, device: args.device.kind() };
+    let mut submission = submission::plan(&job, &args.job, &placement)?;
+    let token = cluster::token(args.token_file.as_deref())?;
+    let run_dir = match &args.resume {
+        Some(run_dir) => resumable(run_dir)?,
+        None => run_dir::claim(args.out.as_deref(), &job.name)?,
+    };
+    submission.run_dir = submission::absolute(&run_dir)?;
+    let record = RunRecord {
+        name: job.name.clone(),
+        dataset: PathBuf::from(&submission.dataset_dir),
+        workers: args.workers,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    record.save(&run_dir)?;
+    let mut progress = context.progress();
+    let summary = block_on(async {
+        if let Some(url) = &args.coordinator {
+            let client = connect_to(url, token).await?;
+            let job = client.submit(&submission).await?;
+            return watch::follow(&client, job, progress.as_mut(), None).await;
+        }
+        let plan = local::Plan {
+            workers: args.workers,
+            threads: args.threads.unwrap_or_else(|| threads_each(args.workers)),
+            device: args.device.as_str(),
+            log_level: context.log_level,
+            log_dir: run_dir.join("logs"),
+        };
+        on_local_cluster(plan, &submission, progress.as_mut()).await
+    })?;
+    let curves = curves::draw(&run_dir)?;
+    Ok(Summary::new(summary, &run_dir, &curves))
+}
+
+/// The dataset that is named, or with `--resume` the one of the resumed run.
+fn dataset(args: &Args) -> Result<PathBuf, Error> {
+    match (&args.dataset, &args.resume) {
+        (Some(dataset), _) => Ok(dataset.clone()),
+        (None, Some(run_dir)) => Ok(open_dataset(None, run_dir)?.dir().to_path_buf()),
+        (None, None) => Err(Error::bad_input("name the prepared dataset").with_field("--dataset")),
+    }
+}
+
+/// The directory of a run that has a checkpoint to go on from.
+fn resumable(run_dir: &Path) -> Result<PathBuf, Error> {
+    checkpoint::find(run_dir, false).map_err(|error| Error::from(error).with_field("--resume"))?;
+    Ok(run_dir.to_path_buf())
+}
+
+async fn on_local_cluster(
+    plan: local::Plan,
+    submission: &Submission,
+    progress: &mut dyn Progress,
+) -> Result<Value, Error> {
+    let mut cluster = LocalCluster::start(plan).await?;
+    let client = connect_to(&cluster.url, None).await?;
+    let job = client.submit(submission).await?;
+    let followed = watch::follow(&client, job, progress, Some(&mut cluster)).await;
+    let stopped = cluster.stop().await;
+    let summary = followed?;
+    stopped?;
+    Ok(summary)
+}

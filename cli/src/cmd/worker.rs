@@ -1,0 +1,137 @@
+//! `muster worker`: the process that trains its share.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_collective::Transport;
+use muster_proto::control::DeviceKind;
+use muster_worker::agent::{self, AgentConfig};
+use muster_worker::runner::Runner;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::train::Device;
+use crate::args::ClusterArgs;
+use crate::cluster::{self, block_on};
+use crate::context::Context;
+use crate::error::Error;
+use crate::local::threads_each;
+use crate::output::Report;
+
+const EXAMPLES: &str = "\
+Examples:
+  muster worker --coordinator http://10.0.0.1:7400 --token-file token --listen 0.0.0.0:0
+  muster worker --threads 8";
+
+/// Registers with the coordinator and carries out what it says until it is stopped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// How to reach the coordinator
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Address for other workers; beyond loopback it takes --token-file or --insecure
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Address that other workers reach it under, where that differs
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub advertise: Option<SocketAddr>,
+    /// Listen beyond loopback without a token
+    #[arg(long, conflicts_with = "token_file")]
+    pub insecure: bool,
+    /// Threads to use; all cores where absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// What to compute on
+    #[arg(long, value_enum, default_value_t = Device::Auto)]
+    pub device: Device,
+    /// End when standard input closes, so that a worker does not outlive the process that started it
+    #[arg(long)]
+    pub stop_with_stdin: bool,
+}
+
+/// How long a worker looks for its coordinator at the start.
+const REGISTER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Works until ctrl-c, SIGTERM, or the coordinator's word.
+///
+/// # Errors
+/// Where the address is refused or taken, or the coordinator cannot be reached or refuses.
+pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
+    let token = cluster::token(args.cluster.token_file.as_deref())?;
+    if !args.listen.ip().is_loopback() && token.is_none() && !args.insecure {
+        let message = format!(
+            "refusing to listen on {} without a token; give --token-file, or --insecure",
+            args.listen
+        );
+        return Err(Error::bad_input(message).with_field("--listen"));
+    }
+    let listener = TcpListener::bind(args.listen).map_err(|error| {
+        let message =
+            format!("cannot listen on {}: {error}; choose another address with --listen", args.listen);
+        Error::failed(message).with_field("--listen")
+    })?;
+    let config = AgentConfig {
+        coordinator: args.cluster.coordinator.clone(),
+        token,
+        name: format!("{}-{}", host(), std::process::id()),
+        host: host(),
+        listener,
+        advertise: args.advertise.map(|address| address.to_string()),
+        threads: args.threads.unwrap_or_else(|| threads_each(1)),
+        memory_bytes: memory_bytes(),
+        device: DeviceKind::Cpu,
+        numerics: muster_worker::NUMERICS.to_owned(),
+        register_deadline: REGISTER_DEADLINE,
+    };
+    let stop_with_stdin = args.stop_with_stdin;
+    block_on(async {
+        let stop = async move {
+            tokio::select! {
+                () = cluster::stop_requested() => {}
+                () = stdin_closed(), if stop_with_stdin => {}
+            }
+        };
+        agent::run(config, Arc::new(Runner { transport: Transport::Auto }), stop).await?;
+        context.output.report(&Stopped)
+    })
+}
+
+/// Completes when standard input is at its end: the process that started this one is gone or wants it gone.
+async fn stdin_closed() {
+    let (closed, told) = oneshot::channel::<()>();
+    // A thread of its own: a blocking read of the runtime's pool would keep the process from ending.
+    std::thread::spawn(move || {
+        let mut bytes = [0u8; 64];
+        while matches!(std::io::stdin().lock().read(&mut bytes), Ok(1..)) {}
+        drop(closed);
+    });
+    let _ = told.await;
+}
+
+fn host() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    read.map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+/// Memory of this machine; 0 where it cannot be told.
+fn memory_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|total| total.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+struct Stopped;
+
+impl Report for Stopped {
+    fn text(&self) -> String {
+        "worker stopped".to_owned()
+    }
+
+    fn json(&self) -> Value {
+        json!({"stopped": true})
+    }
+}

@@ -1,0 +1,183 @@
+//! What the errors of each crate mean to the user: whose move it is, in which file, at which field.
+
+use muster_data::{generate, prepare};
+use muster_proto::{auth, config, rpc};
+use muster_worker::train::SetupError;
+use muster_worker::{agent, batch, checkpoint, evaluate};
+
+use super::{Error, Kind, chain};
+
+impl From<config::Error> for Error {
+    fn from(error: config::Error) -> Self {
+        let mut mapped = Self::bad_input(chain(&error)).with_file(error.file());
+        mapped.field = error.field().map(str::to_owned);
+        mapped
+    }
+}
+
+impl From<auth::Error> for Error {
+    fn from(error: auth::Error) -> Self {
+        let file = match &error {
+            auth::Error::Read { path, .. }
+            | auth::Error::Length { path, .. }
+            | auth::Error::Character { path } => path.clone(),
+        };
+        Self::from_chain(Kind::BadInput, &error).with_file(file).with_field("--token-file")
+    }
+}
+
+impl From<rpc::Error> for Error {
+    fn from(error: rpc::Error) -> Self {
+        let kind = match &error {
+            rpc::Error::BadUrl { .. } => Kind::BadInput,
+            rpc::Error::Refused { code, .. } if is_callers_fault(*code) => Kind::BadInput,
+            _ => Kind::Failed,
+        };
+        let mapped = Self::from_chain(kind, &error);
+        match error {
+            rpc::Error::BadUrl { .. } | rpc::Error::Unreachable { .. } => mapped.with_field("--coordinator"),
+            _ => mapped,
+        }
+    }
+}
+
+fn is_callers_fault(code: tonic::Code) -> bool {
+    matches!(code, tonic::Code::InvalidArgument | tonic::Code::NotFound | tonic::Code::Unauthenticated)
+}
+
+impl From<agent::Error> for Error {
+    fn from(error: agent::Error) -> Self {
+        Self::from_chain(Kind::Failed, &error)
+    }
+}
+
+impl From<muster_data::Error> for Error {
+    fn from(error: muster_data::Error) -> Self {
+        use muster_data::Error as Data;
+        let kind = match &error {
+            Data::Read { .. } | Data::Missing { .. } | Data::Digest { .. } | Data::Content { .. } => {
+                Kind::Failed
+            }
+            _ => Kind::BadInput,
+        };
+        let mapped = Self::from_chain(kind, &error);
+        match error {
+            Data::NoManifest { dir } => mapped.with_file(dir.join("manifest.json")),
+            Data::Manifest { path, source } => {
+                let digest = matches!(source, muster_proto::dataset::ManifestError::Digest { .. });
+                let mapped = mapped.with_file(path);
+                if digest { mapped.with_field("digest") } else { mapped }
+            }
+            Data::Digest { path, .. } => mapped.with_file(path).with_field("digest"),
+            Data::Missing { path } | Data::Read { path, .. } | Data::Content { path, .. } => {
+                mapped.with_file(path)
+            }
+            Data::NoColumn { column, .. } => mapped.with_field(column),
+            Data::NoPartition { .. } | Data::NoItems { .. } => mapped,
+        }
+    }
+}
+
+impl From<prepare::Error> for Error {
+    fn from(error: prepare::Error) -> Self {
+        use prepare::Error as Prepare;
+        let kind = match &error {
+            Prepare::Write { .. } | Prepare::Encode { .. } | Prepare::Threads { .. } => Kind::Failed,
+            _ => Kind::BadInput,
+        };
+        let mapped = Self::from_chain(kind, &error);
+        match error {
+            Prepare::Variable { path, .. } | Prepare::Unclosed { path } => {
+                mapped.with_file(path).with_field("input")
+            }
+            Prepare::NotFound { path, .. } => mapped.with_file(path).with_field("input"),
+            Prepare::NoColumn { path, column, .. }
+            | Prepare::ColumnTwice { path, column }
+            | Prepare::Value { path, column, .. } => mapped.with_file(path).with_field(column),
+            Prepare::Row { path, line, .. } => mapped.with_file(path).with_field(format!("line {line}")),
+            Prepare::Empty { files } => mapped.with_file(files).with_field("input"),
+            Prepare::NothingLeft { .. } => mapped.with_field("cleaning"),
+            Prepare::TooManyValues { column, .. } => mapped.with_field(column),
+            Prepare::PartitionTooLarge { .. } => mapped.with_field("partitions"),
+            Prepare::OutputOccupied { path } => mapped.with_file(path).with_field("--out"),
+            Prepare::Read { path, .. } | Prepare::Format { path, .. } | Prepare::Write { path, .. } => {
+                mapped.with_file(path)
+            }
+            Prepare::Encode { file, .. } => mapped.with_file(file),
+            Prepare::Threads { .. } => mapped,
+        }
+    }
+}
+
+impl From<checkpoint::Error> for Error {
+    fn from(error: checkpoint::Error) -> Self {
+        use checkpoint::Error as Checkpoint;
+        let kind = match &error {
+            Checkpoint::NotFound { .. } | Checkpoint::Manifest { .. } | Checkpoint::Mismatch { .. } => {
+                Kind::BadInput
+            }
+            Checkpoint::Io { .. } | Checkpoint::Piece { .. } | Checkpoint::Panicked { .. } => Kind::Failed,
+        };
+        let mapped = Self::from_chain(kind, &error);
+        match error {
+            Checkpoint::Piece { path, piece, .. } => mapped.with_file(path).with_field(piece),
+            Checkpoint::Io { path, .. }
+            | Checkpoint::NotFound { path }
+            | Checkpoint::Manifest { path, .. } => mapped.with_file(path),
+            Checkpoint::Mismatch { what, .. } => mapped.with_field(what),
+            Checkpoint::Panicked { .. } => mapped,
+        }
+    }
+}
+
+impl From<generate::Error> for Error {
+    fn from(error: generate::Error) -> Self {
+        use generate::Error as Generate;
+        let kind = match &error {
+            Generate::Write { .. } | Generate::Parquet { .. } => Kind::Failed,
+            Generate::TooSmall { .. } | Generate::Events { .. } | Generate::EmptySeries => Kind::BadInput,
+        };
+        let mapped = Self::from_chain(kind, &error);
+        match error {
+            Generate::Write { path, .. } | Generate::Parquet { path, .. } => {
+                mapped.with_file(path).with_field("--out")
+            }
+            Generate::TooSmall { items, .. } if items < 20 => mapped.with_field("--items"),
+            Generate::TooSmall { .. } => mapped.with_field("--users"),
+            Generate::Events { .. } => mapped.with_field("--events"),
+            Generate::EmptySeries => mapped,
+        }
+    }
+}
+
+impl From<batch::Error> for Error {
+    fn from(error: batch::Error) -> Self {
+        match error {
+            batch::Error::Data(error) => error.into(),
+            batch::Error::Column(_) => Self::from_chain(Kind::BadInput, &error).with_field("model"),
+            batch::Error::Kind { .. } => Self::from_chain(Kind::BadInput, &error).with_field("model.head"),
+        }
+    }
+}
+
+impl From<SetupError> for Error {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Data(error) => error.into(),
+            SetupError::Popularity(error) => error.into(),
+            SetupError::Empty { .. } => Self::from_chain(Kind::BadInput, &error).with_field("--dataset"),
+            SetupError::Plan(_) | SetupError::Threads { .. } | SetupError::Collective(_) => {
+                Self::from_chain(Kind::Failed, &error)
+            }
+        }
+    }
+}
+
+impl From<evaluate::Error> for Error {
+    fn from(error: evaluate::Error) -> Self {
+        match error {
+            evaluate::Error::Data(error) => error.into(),
+            other => Self::from_chain(Kind::Failed, &other),
+        }
+    }
+}

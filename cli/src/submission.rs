@@ -1,0 +1,87 @@
+//! A job file and a dataset become what a coordinator is asked for.
+//!
+//! Everything that can be wrong with the pair is found here, before a process is started.
+
+use std::path::{Path, PathBuf};
+
+use muster_data::Dataset;
+use muster_proto::config;
+use muster_proto::control::{DeviceKind, Submission};
+use muster_proto::ids::WorldSize;
+use muster_proto::job::JobSpec;
+use muster_worker::batch::Corpus;
+use muster_worker::train::declare;
+
+use crate::error::Error;
+
+/// A job file with its overrides.
+#[derive(Debug, Clone, Copy)]
+pub struct JobFile<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// `--set KEY=VALUE`, in order.
+    pub sets: &'a [String],
+    /// `--seed`.
+    pub seed: Option<u64>,
+}
+
+impl JobFile<'_> {
+    /// Reads and checks the job.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or a value breaks a rule.
+    pub fn load(&self) -> Result<JobSpec, Error> {
+        let mut sets = self.sets.to_vec();
+        sets.extend(self.seed.map(|seed| format!("seed={seed}")));
+        Ok(config::load(self.path, &sets)?)
+    }
+}
+
+/// Where and on how many workers a job runs.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// The prepared dataset.
+    pub dataset: PathBuf,
+    /// Number of workers.
+    pub workers: u32,
+    /// What they must compute on; `None` for any.
+    pub device: Option<DeviceKind>,
+}
+
+/// What the coordinator is asked for, without a run directory yet: that is made once all else is right.
+///
+/// # Errors
+/// Where the dataset cannot be opened, or lacks a column that the job uses.
+pub fn plan(job: &JobSpec, job_path: &Path, placement: &Placement) -> Result<Submission, Error> {
+    let dataset = Dataset::open(&placement.dataset)?;
+    Corpus::new(job, dataset.manifest()).map_err(|error| Error::from(error).with_file(job_path))?;
+    let tables = declare(job, &dataset).map_err(|error| Error::from(error).with_file(job_path))?;
+    let spec_toml = toml::to_string(job)
+        .map_err(|error| Error::failed(format!("cannot write the job as TOML: {error}")))?;
+    Ok(Submission {
+        name: job.name.clone(),
+        spec_toml,
+        dataset_dir: absolute(&placement.dataset)?,
+        run_dir: String::new(),
+        world_size: WorldSize(placement.workers),
+        micro_batches: job.batch.micro_batches,
+        tables,
+        reproducible: job.reproducible,
+        device: placement.device,
+        numerics: None,
+    })
+}
+
+/// The path as a worker process with another working directory sees it.
+///
+/// # Errors
+/// Where the path cannot be made absolute or is not UTF-8.
+pub fn absolute(path: &Path) -> Result<String, Error> {
+    let absolute = std::path::absolute(path).map_err(|error| {
+        Error::bad_input(format!("cannot use the path {}: {error}", path.display())).with_file(path)
+    })?;
+    absolute
+        .into_os_string()
+        .into_string()
+        .map_err(|path| Error::bad_input(format!("the path {} is not UTF-8; rename it", path.display())))
+}

@@ -1,0 +1,79 @@
+//! What a training run came to: the workers' own summary, with the files that belong to it.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::output::Report;
+use crate::table::{Table, grouped};
+
+/// The summary of a run, as rank 0 gave it, with the paths of its files.
+#[derive(Debug, Clone)]
+pub struct Summary(Map<String, Value>);
+
+impl Summary {
+    /// Adds the run directory and the curves to what rank 0 said.
+    pub fn new(summary: Value, run_dir: &Path, curves: &Path) -> Self {
+        let mut fields = match summary {
+            Value::Object(fields) => fields,
+            other => Map::from_iter([("summary".to_owned(), other)]),
+        };
+        fields.insert("run".to_owned(), Value::from(run_dir.display().to_string()));
+        fields.insert("curves".to_owned(), Value::from(curves.display().to_string()));
+        Self(fields)
+    }
+
+    /// A metric of the run on held-out events.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.0.get("metrics")?.get(name)?.as_f64()
+    }
+
+    fn shown(&self, key: &str) -> String {
+        match self.0.get(key) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => match number.as_u64() {
+                Some(count) => grouped(count),
+                None => format!("{:.1}", number.as_f64().unwrap_or_default()),
+            },
+            Some(other) => other.to_string(),
+            None => String::new(),
+        }
+    }
+}
+
+impl Report for Summary {
+    fn text(&self) -> String {
+        let keys = [
+            "run",
+            "world_size",
+            "generation",
+            "steps",
+            "samples",
+            "tokens_per_second",
+            "model_digest",
+            "checkpoint",
+            "curves",
+        ];
+        let present = keys.iter().filter(|key| self.0.contains_key(**key));
+        let mut lines: Vec<String> =
+            present.map(|key| format!("  {:<18} {}", key.replace('_', " "), self.shown(key))).collect();
+        if let Some(Value::Object(metrics)) = self.0.get("metrics")
+            && !metrics.is_empty()
+        {
+            let mut table = Table::new(["metric", "value"]);
+            for (name, value) in metrics {
+                table.row([
+                    name.clone(),
+                    value.as_f64().map_or_else(|| value.to_string(), |value| format!("{value:.4}")),
+                ]);
+            }
+            lines.push(String::new());
+            lines.push(table.render());
+        }
+        lines.join("\n")
+    }
+
+    fn json(&self) -> Value {
+        Value::Object(self.0.clone())
+    }
+}

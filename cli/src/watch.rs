@@ -1,0 +1,142 @@
+//! Follows a job to its end: events of the coordinator become progress, the last one the result.
+
+use std::time::Duration;
+
+use muster_proto::control::{CancelMode, EventKind, JobPhase, Progress as JobProgress};
+use muster_proto::ids::JobId;
+use muster_proto::rpc::JobClient;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::cluster;
+use crate::error::Error;
+use crate::local::LocalCluster;
+use crate::progress::Progress;
+
+/// Follows `job` until it ends and gives its summary. Ctrl-c cancels the job.
+///
+/// With a local cluster, a worker that dies ends the wait with the last lines of its log.
+///
+/// # Errors
+/// Where the job fails, is cancelled, or the coordinator can no longer be reached.
+pub async fn follow(
+    client: &JobClient,
+    job: JobId,
+    progress: &mut dyn Progress,
+    mut local: Option<&mut LocalCluster>,
+) -> Result<Value, Error> {
+    let mut events = client.watch(job, 0);
+    let mut view = View::default();
+    let (mut died, mut deadline) = (None, None);
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            ended = ended_worker(&mut local) => {
+                deadline.get_or_insert(Instant::now() + GRACE);
+                died.get_or_insert(ended);
+                continue;
+            }
+            () = passed(deadline) => return Err(failed("it cannot go on", died.as_ref())),
+            () = cluster::stop_requested() => {
+                progress.say("stopping");
+                client.cancel(job, CancelMode::Abort).await?;
+                return Err(Error::failed("stopped on request; the last checkpoint is kept, go on with --resume"));
+            }
+        };
+        let Some(event) = event else {
+            return Err(Error::failed("the coordinator closed the job's events before its end"));
+        };
+        match event?.kind {
+            EventKind::Finished { summary } => {
+                view.close(progress);
+                return Ok(summary);
+            }
+            EventKind::Failed { error } => return Err(failed(&error, died.as_ref())),
+            EventKind::Cancelled => return Err(Error::failed("the job was cancelled")),
+            other => view.show(&other, progress),
+        }
+    }
+}
+
+/// How long the coordinator may take to see that a local worker ended; then its reason is lost.
+const GRACE: Duration = Duration::from_secs(15);
+
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ended_worker(local: &mut Option<&mut LocalCluster>) -> String {
+    match local {
+        Some(cluster) => {
+            let ended = cluster.ended_worker().await;
+            format!("worker {} ended ({})\n{}", ended.number, ended.status, cluster.log_tail(ended.number))
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn failed(error: &str, died: Option<&String>) -> Error {
+    match died {
+        Some(died) => Error::failed(format!("the job failed: {error}\n{}", died.trim_end())),
+        None => Error::failed(format!("the job failed: {error}")),
+    }
+}
+
+/// What the person at the terminal has been shown so far.
+#[derive(Debug, Default)]
+struct View {
+    epoch: Option<u32>,
+    note: String,
+}
+
+impl View {
+    fn show(&mut self, event: &EventKind, progress: &mut dyn Progress) {
+        match event {
+            EventKind::PhaseChanged { phase, reason } => {
+                if *phase != JobPhase::Training {
+                    progress.say(&format!("{phase}: {reason}"));
+                }
+            }
+            EventKind::Progress(report) => self.show_progress(report, progress),
+            EventKind::WorkerLost { worker, rank, reason } => {
+                progress.say(&format!("lost {worker} (rank {rank}): {reason}"));
+            }
+            EventKind::CheckpointSaved { step, .. } => tracing::info!(%step, "checkpoint saved"),
+            EventKind::Missed { count } => tracing::warn!(count, "events of the job were missed"),
+            EventKind::Finished { .. } | EventKind::Failed { .. } | EventKind::Cancelled => {}
+        }
+    }
+
+    fn show_progress(&mut self, report: &JobProgress, progress: &mut dyn Progress) {
+        if report.metrics.is_empty() {
+            if self.epoch != Some(report.epoch) {
+                self.close(progress);
+                self.epoch = Some(report.epoch);
+                let stage = format!("epoch {}/{}", report.epoch + 1, report.epochs);
+                progress.start(&stage, report.steps_per_epoch);
+            }
+            let done = report.step.0.saturating_sub(u64::from(report.epoch) * report.steps_per_epoch);
+            self.note = format!("loss {:.4}  {:.0} tokens/s", report.loss, report.tokens_per_second);
+            progress.update(done, &self.note);
+        } else {
+            self.close(progress);
+            let metrics = report.metrics.iter().filter(|(name, _)| is_headline(name));
+            let shown: Vec<String> = metrics.map(|(name, value)| format!("{name} {value:.4}")).collect();
+            progress.say(&format!("  validation  {}", shown.join("  ")));
+        }
+    }
+
+    fn close(&mut self, progress: &mut dyn Progress) {
+        if self.epoch.take().is_some() {
+            progress.finish(&self.note);
+        }
+    }
+}
+
+/// The metrics that fit on a line; the rest is in the history and in the curves.
+fn is_headline(metric: &str) -> bool {
+    !metric.contains('@') || metric.ends_with("@10")
+}
