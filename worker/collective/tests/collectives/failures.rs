@@ -66,7 +66,7 @@ pub(crate) fn ranks_that_finish_early_are_not_lost(world: World) {
 }
 
 pub(crate) fn a_rank_that_does_not_come_is_a_timeout_that_names_it(world: World) {
-    let world = World { timeout: Duration::from_millis(150), ..world };
+    let world = World { timeout: Duration::from_millis(500), ..world };
     let (done, all_done) = mpsc::channel::<()>();
     let all_done = std::sync::Mutex::new(all_done);
     world.run(|group| {
@@ -87,7 +87,7 @@ pub(crate) fn a_rank_that_does_not_come_is_a_timeout_that_names_it(world: World)
 }
 
 pub(crate) fn all_ranks_that_do_not_come_are_named(world: World) {
-    let world = World { timeout: Duration::from_millis(50), ..world };
+    let world = World { timeout: Duration::from_millis(500), ..world };
     let gate = std::sync::Barrier::new(world.size);
     world.run(|group| {
         if group.rank() == 0 {

@@ -3,6 +3,8 @@
 //! This executable starts itself once per rank, with the name of the one test that is a rank and a scenario in
 //! the environment; run without a scenario, that test has nothing to do.
 
+#![allow(clippy::print_stdout, reason = "a rank talks to the process that started it")]
+
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -77,7 +79,7 @@ fn a_rank_plays_the_scenario_it_was_started_for() {
     let transport = if transport == "tcp" { Transport::Tcp } else { Transport::Auto };
     let mut world = World::new(transport, peers.len());
     if name == "stop" {
-        world.timeout = Duration::from_millis(300);
+        world.timeout = Duration::from_millis(1500);
     }
     let mut group = connect(world.config(rank.parse().unwrap(), &listener, peers)).unwrap();
     match name {
