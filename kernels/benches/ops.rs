@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "shapes are fixed in this file")]
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use muster_kernels::gemm::{Beta, Gemm, GemmPacked, PackedB, gemm, gemm_packed};
 use muster_kernels::isa::{Isa, Kernel, Simd};
@@ -16,8 +16,9 @@ use muster_kernels::matrix::{MatrixMut, MatrixRef};
 use muster_kernels::rng::Stream;
 use muster_kernels::scratch::Scratch;
 
-/// Rounds are short, so that some of them fall between two slices of other processes.
-const ROUNDS: usize = 100;
+/// Rounds of each measurement, and what one lasts at least: long enough for the clock's ticks of 4 ms.
+const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(30);
 
 fn main() {
     let isa = Isa::detect();
@@ -48,40 +49,58 @@ fn values(len: usize, purpose: u32) -> Vec<f32> {
 /// A chain of multiply-adds that never leaves the registers.
 struct Peak;
 
+const PEAK_STEPS: usize = 200_000;
+const PEAK_CHAINS: usize = 12;
+/// Floating-point operations of [`Peak`] per lane.
+const PEAK_FLOPS: f64 = (2 * PEAK_STEPS * PEAK_CHAINS) as f64;
+
 impl Kernel for Peak {
-    type Output = f64;
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> f64 {
-        const STEPS: usize = 200_000;
-        let mut sums = [simd.splat(0.0); 12];
+    fn run<S: Simd>(self, simd: S) {
+        let mut sums = [simd.splat(0.0); PEAK_CHAINS];
         let (left, right) = (simd.splat(black_box(0.5)), simd.splat(black_box(0.25)));
-        for _ in 0..STEPS {
+        for _ in 0..PEAK_STEPS {
             for sum in &mut sums {
                 *sum = simd.mul_add(left, right, *sum);
             }
         }
         black_box(sums);
-        (2 * STEPS * sums.len() * S::LANES) as f64
+    }
+}
+
+/// Returns how long this thread has been on a core; where that is not known, how long the program has run.
+///
+/// Time on a core leaves out what other processes take, so that a busy machine measures about the same.
+fn clock(start: Instant) -> Duration {
+    let on_core = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = on_core.and_then(|text| text.split(' ').next()?.parse().ok());
+    nanos.map_or_else(|| start.elapsed(), Duration::from_nanos)
+}
+
+/// Returns how often per second `work` runs, over at least one [`ROUND`].
+fn rate(work: &mut impl FnMut()) -> f64 {
+    let start = Instant::now();
+    let (before, mut count, mut batch) = (clock(start), 0.0, 1);
+    loop {
+        (0..batch).for_each(|_| work());
+        count += f64::from(batch);
+        let spent = clock(start) - before;
+        if spent >= ROUND {
+            return count / spent.as_secs_f64();
+        }
+        batch *= 2;
     }
 }
 
 /// Returns the best rate of `work` in FLOP/s beside the best rate of the peak, rounds alternating.
 fn rates(isa: Isa, flops: f64, mut work: impl FnMut()) -> (f64, f64) {
     work();
-    let start = Instant::now();
-    work();
-    let repeats = (0.002 / start.elapsed().as_secs_f64()).ceil().clamp(1.0, 1e6) as usize;
     let (mut best, mut peak) = (0.0f64, 0.0f64);
     for _ in 0..ROUNDS {
-        let start = Instant::now();
-        let done = isa.dispatch(Peak);
-        peak = peak.max(done / start.elapsed().as_secs_f64());
-        let start = Instant::now();
-        for _ in 0..repeats {
-            work();
-        }
-        best = best.max(flops * repeats as f64 / start.elapsed().as_secs_f64());
+        peak = peak.max(PEAK_FLOPS * isa.lanes() as f64 * rate(&mut || isa.dispatch(Peak)));
+        best = best.max(flops * rate(&mut work));
     }
     (best, peak)
 }
