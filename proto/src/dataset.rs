@@ -19,7 +19,7 @@ pub use manifest::{
     SplitCounts,
 };
 
-use crate::config::reference::{Section, section};
+use crate::config::reference::{self, Section, section};
 use crate::config::{Problems, Spec};
 
 /// The most log partitions that a dataset can have.
@@ -158,10 +158,40 @@ impl DatasetSpec {
         ]
     }
 
-    /// The columns that a prepared dataset has from the events themselves, in their fixed order.
-    #[must_use]
-    pub fn event_columns(&self) -> Vec<(String, ColumnKind)> {
-        self.columns.features().into_iter().map(|feature| (feature.name, feature.kind)).collect()
+    /// The reference page of dataset files, in Markdown.
+    ///
+    /// # Errors
+    /// A default cannot be written as TOML.
+    pub fn reference_page() -> Result<String, toml::ser::Error> {
+        reference::page("Dataset file", &Self::sections(), &Self::example())
+    }
+
+    /// Every table with its defaults; what has none is empty.
+    fn example() -> Self {
+        let input = Inputs::new(vec![]);
+        let table = ItemTableSpec {
+            input: input.clone(),
+            format: Format::Csv,
+            header: true,
+            key: String::new(),
+            categorical: vec![],
+            separator: None,
+            optional: false,
+        };
+        Self {
+            name: String::new(),
+            kind: DatasetKind::default(),
+            input,
+            format: Format::Csv,
+            header: true,
+            partitions: default_partitions(),
+            source: SourceSpec::default(),
+            columns: ColumnsSpec::default(),
+            cleaning: CleaningSpec::default(),
+            sequences: SequencesSpec::default(),
+            split: SplitSpec::default(),
+            item_tables: vec![table],
+        }
     }
 
     fn check_columns(&self, problems: &mut Problems) {

@@ -98,12 +98,12 @@ fn collect_undocumented(sections: &[Section], value: &toml::Value, path: &str, m
             };
             for (key, value) in table {
                 let child = super::problem::join(path, key);
-                let known =
-                    section.fields.iter().any(|field| field.key == key && !paragraph(field.docs).is_empty());
-                if known {
-                    collect_undocumented(sections, value, &child, missing);
-                } else {
-                    missing.push(child);
+                let field = section.fields.iter().find(|field| field.key == key);
+                match field.filter(|field| !paragraph(field.docs).is_empty()) {
+                    None => missing.push(child),
+                    // The keys of a map are the user's, and its own documentation says what they are.
+                    Some(field) if field.kind.contains("Map<") || field.kind.contains("Map <") => {}
+                    Some(_) => collect_undocumented(sections, value, &child, missing),
                 }
             }
         }

@@ -1,3 +1,5 @@
+//! Dataset files, times and manifests: what is read and what is refused.
+
 use super::time::{format_iso8601, parse_iso8601};
 use super::*;
 use crate::config::{parse, reference};
@@ -54,13 +56,11 @@ fn two_columns_of_one_name_are_refused() {
 
 #[test]
 fn every_key_is_on_the_reference_page() {
-    let text = format!(
-        "{MINIMAL}session = \"s\"\n[[item_tables]]\ninput = \"b\"\nformat = \"tsv\"\nkey = \"k\"\ncategorical = [\"c\"]\n"
-    );
-    let spec: DatasetSpec = parse(&text, "dataset.toml", &[]).unwrap();
-    assert_eq!(reference::undocumented(&DatasetSpec::sections(), &spec).unwrap(), Vec::<String>::new());
-    let page = reference::page("Dataset file", &DatasetSpec::sections(), &spec).unwrap();
+    let example = DatasetSpec::example();
+    assert_eq!(reference::undocumented(&DatasetSpec::sections(), &example).unwrap(), Vec::<String>::new());
+    let page = DatasetSpec::reference_page().unwrap();
     assert!(page.contains("| `partitions` | whole number | `64` |"), "{page}");
+    assert!(page.contains("| `optional` | true or false | `false` |"), "{page}");
 }
 
 #[test]

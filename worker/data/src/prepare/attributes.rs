@@ -31,7 +31,7 @@ pub(super) fn resolve_tables(
     let of_table = |table: &ItemTableSpec| match resolve(&table.input, base, &spec.source, variables) {
         Err(error @ (Error::NotFound { .. } | Error::Variable { .. })) if table.optional => {
             let names: Vec<&str> = table.names().collect();
-            tracing::warn!(columns = names.join(", "), "items go without attributes: {error}");
+            tracing::warn!(columns = names.join(", "), %error, "items go without attributes");
             Ok(vec![])
         }
         found => found,

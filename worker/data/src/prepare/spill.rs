@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 
-/// A buffer is written when it holds this many bytes.
-const BUFFER_BYTES: usize = 256 << 10;
+/// What the buffers of all partitions may hold together.
+const BUFFERS_BYTES: usize = 32 << 20;
 
 /// An event as it is read back.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,7 +55,7 @@ impl Spills {
         event.categorical.iter().for_each(|id| buffer.extend_from_slice(&id.to_le_bytes()));
         event.numeric.iter().for_each(|value| buffer.extend_from_slice(&value.to_le_bytes()));
         self.is_used[partition] = true;
-        if buffer.len() >= BUFFER_BYTES { self.flush(partition) } else { Ok(()) }
+        if buffer.len() >= BUFFERS_BYTES / self.is_used.len() { self.flush(partition) } else { Ok(()) }
     }
 
     fn flush(&mut self, partition: usize) -> Result<(), Error> {
