@@ -24,7 +24,7 @@ struct Worker {
 }
 
 /// Everything that a script drives.
-pub struct World {
+pub(crate) struct World {
     core: Core,
     now: Time,
     store: BTreeMap<String, Vec<u8>>,
@@ -63,7 +63,7 @@ impl<'a> Args<'a> {
 
 impl World {
     /// Carries one command out; the lines that tell what the core wants done.
-    pub fn command(&mut self, line: &str) -> Vec<String> {
+    pub(crate) fn command(&mut self, line: &str) -> Vec<String> {
         let mut words = line.split_whitespace();
         let (verb, subject) = (words.next().unwrap(), words.next().unwrap_or_default());
         let args = Args(words.collect());
