@@ -39,7 +39,7 @@ fn power_of_two(n: i32) -> f32 {
 fn clamp(x: f32, low: f32, high: f32) -> f32 {
     // Comparisons instead of f32::clamp: a NaN must come out as NaN, and each is one vector instruction.
     let x = if x < low { low } else { x };
-    if x > high { high } else { x }
+    if high < x { high } else { x }
 }
 
 /// Returns e to the power of `x`: 0 below -104, infinity above 88.73, NaN for NaN.
@@ -54,7 +54,7 @@ pub fn exp(x: f32) -> f32 {
 /// Returns `1 / (1 + exp(-x))`; beyond 87 in size it stays at the value there (about 1e-38, or 1).
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
-    let (n, p) = split_exp(-clamp(x, -87.0, 87.0));
+    let (n, p) = split_exp(clamp(-x, -87.0, 87.0));
     let scale = power_of_two(n);
     1.0 / (1.0 + p.mul_add(scale, scale))
 }

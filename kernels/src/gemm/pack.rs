@@ -184,13 +184,11 @@ fn transpose<S: Simd, const W: usize>(
     let (blocks, rest) = panel.split_at_mut(whole);
     for (block, lines) in blocks.as_chunks_mut::<8>().0.iter_mut().enumerate() {
         for group in (0..W).step_by(8) {
-            let row = |lane: usize| {
-                let start = (lanes.start + group + lane) * from.row_stride() + first + block * 8;
-                from.data()[start..].first_chunk().copied()
-            };
-            let square = std::array::from_fn(|lane| {
-                if group + lane < lanes.len() { row(lane).unwrap_or([0.0; 8]) } else { [0.0; 8] }
-            });
+            let mut square = [[0.0; 8]; 8];
+            for (lane, row) in (group..lanes.len()).zip(&mut square) {
+                let start = (lanes.start + lane) * from.row_stride() + first + block * 8;
+                row.copy_from_slice(&from.data()[start..start + 8]);
+            }
             let kept = (W - group).min(8);
             for (line, values) in lines.iter_mut().zip(simd.transpose(square)) {
                 line[group..group + kept].copy_from_slice(&values[..kept]);

@@ -3,8 +3,8 @@
 
 use std::arch::x86_64::{
     __m256, __m512, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_set1_ps,
-    _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+    _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
 };
 
 use super::{Kernel, Simd};
@@ -31,8 +31,11 @@ pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn transpose_avx2(square: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
-    // SAFETY: each row of the square holds exactly the eight f32 that are read.
-    let rows = square.each_ref().map(|row| unsafe { _mm256_loadu_ps(row.as_ptr()) });
+    let mut rows = [_mm256_setzero_ps(); 8];
+    for (row, from) in rows.iter_mut().zip(&square) {
+        // SAFETY: each row of the square holds exactly the eight f32 that are read.
+        *row = unsafe { _mm256_loadu_ps(from.as_ptr()) };
+    }
     let mut pairs = rows;
     for i in (0..8).step_by(2) {
         pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);

@@ -27,30 +27,29 @@ impl Kernel for CellForward<'_> {
         let size = self.hidden_size;
         let rows = self.gates.chunks_exact_mut(4 * size).zip(self.c.chunks_exact_mut(size));
         for (row, ((gates, c), h)) in rows.zip(self.h.chunks_exact_mut(size)).enumerate() {
-            match self.c_prev {
-                Some(c_prev) => c.copy_from_slice(&c_prev[row * size..][..size]),
-                None => c.fill(0.0),
-            }
-            cell_row(self.bias, gates, c, h);
+            let c_prev = self.c_prev.map(|c_prev| &c_prev[row * size..][..size]);
+            cell_row(self.bias, gates, c_prev, c, h);
         }
     }
 }
 
-/// One row; `c` holds the previous cell state.
 #[inline(always)]
-fn cell_row(bias: &[f32], gates: &mut [f32], c: &mut [f32], h: &mut [f32]) {
+fn cell_row(bias: &[f32], gates: &mut [f32], c_prev: Option<&[f32]>, c: &mut [f32], h: &mut [f32]) {
     let size = c.len();
     let bias = quarters(bias, size);
     let mut gates = quarters_mut(gates, size);
     for at in (0..size).step_by(LANES) {
-        let bias = bias.map(|bias| load(bias, at));
-        let [mut i, mut f, mut g, mut o] = gates.each_ref().map(|gate| load(gate, at));
-        let (mut cell, mut hidden) = (load(c, at), [0.0; LANES]);
+        // One by one, since `array::map` may become a call that is compiled for no instruction set.
+        let [bias_i, bias_f] = [load(bias[0], at), load(bias[1], at)];
+        let [bias_g, bias_o] = [load(bias[2], at), load(bias[3], at)];
+        let [mut i, mut f] = [load(gates[0], at), load(gates[1], at)];
+        let [mut g, mut o] = [load(gates[2], at), load(gates[3], at)];
+        let (mut cell, mut hidden) = (load_or_zeros(c_prev, at), [0.0; LANES]);
         for k in 0..LANES {
-            i[k] = sigmoid(i[k] + bias[0][k]);
-            f[k] = sigmoid(f[k] + bias[1][k]);
-            g[k] = tanh(g[k] + bias[2][k]);
-            o[k] = sigmoid(o[k] + bias[3][k]);
+            i[k] = sigmoid(i[k] + bias_i[k]);
+            f[k] = sigmoid(f[k] + bias_f[k]);
+            g[k] = tanh(g[k] + bias_g[k]);
+            o[k] = sigmoid(o[k] + bias_o[k]);
             cell[k] = f[k].mul_add(cell[k], i[k] * g[k]);
             hidden[k] = o[k] * tanh(cell[k]);
         }
@@ -83,25 +82,16 @@ impl Kernel for CellBackward<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
         let size = self.hidden_size;
-        let zeros = [0.0; 512];
         for (row, gates) in self.gates.chunks_exact_mut(4 * size).enumerate() {
             let span = row * size..(row + 1) * size;
-            let (c, d_h, d_c) = (&self.c[span.clone()], &self.d_h[span.clone()], &mut self.d_c[span.clone()]);
-            let c_prev = self.c_prev.map(|c_prev| &c_prev[span.clone()]);
-            let next = self.d_h_next.get(span);
-            // Pieces no longer than the zeros that stand in for what a first or last step does not have.
-            for start in (0..size).step_by(zeros.len()) {
-                let piece = start..size.min(start + zeros.len());
-                let none = &zeros[..piece.len()];
-                cell_backward_row(Row {
-                    gates: quarters_mut(gates, size).map(|gate| &mut gate[piece.clone()]),
-                    c_prev: c_prev.map_or(none, |c_prev| &c_prev[piece.clone()]),
-                    c: &c[piece.clone()],
-                    d_h: &d_h[piece.clone()],
-                    d_h_next: next.map_or(none, |next| &next[piece.clone()]),
-                    d_c: &mut d_c[piece],
-                });
-            }
+            cell_backward_row(Row {
+                gates: quarters_mut(gates, size),
+                c_prev: self.c_prev.map(|c_prev| &c_prev[span.clone()]),
+                c: &self.c[span.clone()],
+                d_h: &self.d_h[span.clone()],
+                d_h_next: self.d_h_next.get(span.clone()),
+                d_c: &mut self.d_c[span],
+            });
         }
     }
 }
@@ -109,19 +99,20 @@ impl Kernel for CellBackward<'_> {
 /// One row of [`CellBackward`]; all slices have one length.
 struct Row<'a> {
     gates: [&'a mut [f32]; 4],
-    c_prev: &'a [f32],
+    c_prev: Option<&'a [f32]>,
     c: &'a [f32],
     d_h: &'a [f32],
-    d_h_next: &'a [f32],
+    d_h_next: Option<&'a [f32]>,
     d_c: &'a mut [f32],
 }
 
 #[inline(always)]
 fn cell_backward_row(mut row: Row<'_>) {
     for at in (0..row.d_c.len()).step_by(LANES) {
-        let [mut i, mut f, mut g, mut o] = row.gates.each_ref().map(|gate| load(gate, at));
-        let (c_prev, c, mut d_c) = (load(row.c_prev, at), load(row.c, at), load(row.d_c, at));
-        let (d_h, d_h_next) = (load(row.d_h, at), load(row.d_h_next, at));
+        let [mut i, mut f] = [load(row.gates[0], at), load(row.gates[1], at)];
+        let [mut g, mut o] = [load(row.gates[2], at), load(row.gates[3], at)];
+        let (c_prev, c, mut d_c) = (load_or_zeros(row.c_prev, at), load(row.c, at), load(row.d_c, at));
+        let (d_h, d_h_next) = (load(row.d_h, at), load_or_zeros(row.d_h_next, at));
         for k in 0..LANES {
             let tanh_c = tanh(c[k]);
             let d_h = d_h[k] + d_h_next[k];
@@ -140,14 +131,26 @@ fn cell_backward_row(mut row: Row<'_>) {
     }
 }
 
+/// Returns elements `at..at + LANES`, zeros where there is no state.
+#[inline(always)]
+fn load_or_zeros(from: Option<&[f32]>, at: usize) -> [f32; LANES] {
+    match from {
+        Some(from) => load(from, at),
+        None => [0.0; LANES],
+    }
+}
+
 /// Returns elements `at..at + LANES`, zeros past the end.
 #[inline(always)]
 fn load(from: &[f32], at: usize) -> [f32; LANES] {
-    from[at..].first_chunk().copied().unwrap_or_else(|| {
-        let mut lanes = [0.0; LANES];
-        lanes.iter_mut().zip(&from[at..]).for_each(|(lane, &value)| *lane = value);
-        lanes
-    })
+    if let Some(lanes) = from[at..].first_chunk() {
+        return *lanes;
+    }
+    let mut lanes = [0.0; LANES];
+    for (lane, value) in lanes.iter_mut().zip(&from[at..]) {
+        *lane = *value;
+    }
+    lanes
 }
 
 /// Writes elements `at..at + LANES`, as far as there are.
@@ -155,7 +158,11 @@ fn load(from: &[f32], at: usize) -> [f32; LANES] {
 fn store(lanes: [f32; LANES], to: &mut [f32], at: usize) {
     match to[at..].first_chunk_mut() {
         Some(to) => *to = lanes,
-        None => to[at..].iter_mut().zip(lanes).for_each(|(to, lane)| *to = lane),
+        None => {
+            for (to, lane) in to[at..].iter_mut().zip(lanes) {
+                *to = lane;
+            }
+        }
     }
 }
 
