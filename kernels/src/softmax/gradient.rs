@@ -1,14 +1,19 @@
 //! The second half of the softmax: the gradients of hidden states, rows and biases, from the kept exps.
 
+use std::ops::Range;
+
 use super::dot::fold;
 use super::scan::BlockScan;
-use super::tile::{Exps, LINE, Line, row_gradients};
+use super::tile::{Exps, LINE, Line, Target, row_gradients};
 use super::{CombinedStats, Positions, TILE_ROWS, TableShard};
 use crate::error::{Error, check_shape};
 use crate::gemm::Beta;
 use crate::isa::{Kernel, Simd};
 use crate::math;
 use crate::scratch::Scratch;
+
+/// Rows whose exps stay in the second-level cache while all columns of their gradient are computed.
+const ROW_BLOCK: usize = 96;
 
 /// What each position counts for.
 #[derive(Debug, Clone, Copy)]
@@ -183,27 +188,49 @@ impl Kernel for Tile<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { exps, scale, scaled, d_rows, d_bias, beta } = self;
-        for (v, d) in d_bias.into_iter().flatten().enumerate() {
-            let mut lanes = [0.0; LINE];
-            for (panel, scale) in scale.iter().enumerate() {
-                let line = &exps.lines[panel * exps.rows + v];
-                for j in 0..LINE {
-                    lanes[j] = line[j].mul_add(scale[j], lanes[j]);
-                }
-            }
-            let sum = fold(lanes);
-            *d = if beta == Beta::Overwrite { sum } else { *d + sum };
-        }
+        let Self { exps, scaled, d_rows, beta, .. } = self;
         let dim = d_rows.len() / exps.rows;
-        if exps.n == 0 {
-            if beta == Beta::Overwrite {
-                d_rows.fill(0.0);
+        if exps.n == 0 && beta == Beta::Overwrite {
+            d_rows.fill(0.0);
+        }
+        let mut d_bias = self.d_bias;
+        for start in (0..exps.rows).step_by(ROW_BLOCK) {
+            let rows = start..exps.rows.min(start + ROW_BLOCK);
+            if let Some(d_bias) = &mut d_bias {
+                bias_gradient(simd, exps, self.scale, rows.clone(), d_bias, beta);
             }
-            return;
+            let columns = (0..dim).step_by(LINE).zip(scaled.chunks_exact(exps.n.max(1)));
+            for (column, scaled) in columns {
+                let target = Target { rows: rows.clone(), dim, column, beta };
+                row_gradients(simd, exps, scaled, d_rows, target);
+            }
         }
-        for (column, scaled) in (0..dim).step_by(LINE).zip(scaled.chunks_exact(exps.n)) {
-            row_gradients(simd, exps, scaled, d_rows, (dim, column), beta);
+    }
+}
+
+/// Sums each row's scaled exps over the positions in 16 lanes.
+#[inline(always)]
+fn bias_gradient<S: Simd>(
+    simd: S,
+    exps: Exps<'_>,
+    scale: &[Line],
+    rows: Range<usize>,
+    d_bias: &mut [f32],
+    beta: Beta,
+) {
+    for v in rows {
+        let mut lanes = [simd.splat(0.0); 2];
+        for (panel, scale) in scale.iter().enumerate() {
+            let line = &exps.lines[panel * exps.rows + v];
+            for (lanes, at) in lanes.iter_mut().zip((0..LINE).step_by(S::LANES)) {
+                *lanes = simd.mul_add(simd.load(&line[at..]), simd.load(&scale[at..]), *lanes);
+            }
         }
+        let mut line = [0.0; LINE];
+        for (lanes, at) in lanes.into_iter().zip((0..LINE).step_by(S::LANES)) {
+            simd.store(lanes, &mut line[at..]);
+        }
+        let sum = fold(line);
+        d_bias[v] = if beta == Beta::Overwrite { sum } else { d_bias[v] + sum };
     }
 }

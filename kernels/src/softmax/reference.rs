@@ -32,9 +32,11 @@ impl<T> Scan<T> {
     }
 }
 
-/// Returns e^T for one tile's logits, at the running maximum, and updates the running values.
-fn scan_tile<T: Real>(logits: &mut [T], n: usize, scan: &mut Scan<T>, dim: usize) {
+/// Makes exps at the running maximum of one tile's logits, updates the running values, and returns what older sums are
+/// worth.
+fn scan_tile<T: Real>(logits: &mut [T], n: usize, scan: &mut Scan<T>) -> Vec<T> {
     let rows = logits.len() / n;
+    let mut keeps = Vec::new();
     for i in 0..n {
         let before = scan.max[i];
         let mut max = before;
@@ -52,10 +54,9 @@ fn scan_tile<T: Real>(logits: &mut [T], n: usize, scan: &mut Scan<T>, dim: usize
         }
         scan.max[i] = max;
         scan.sum[i] = scan.sum[i].mul(keep).add(sum);
-        for g in &mut scan.weighted_rows[i * dim..(i + 1) * dim] {
-            *g = g.mul(keep);
-        }
+        keeps.push(keep);
     }
+    keeps
 }
 
 /// Scores a block of positions against one shard; panics where shapes do not fit.
@@ -89,9 +90,13 @@ pub fn softmax_scan<T: Real>(table: TableShard<'_, T>, positions: Positions<'_, 
                 _ => {}
             }
         }
-        scan_tile(&mut logits, n, &mut scan, dim);
+        let keep = scan_tile(&mut logits, n, &mut scan);
         let exps = matrix(&logits, end - start, n).transposed();
-        gemm(exps, rows, &mut matrix_mut(&mut scan.weighted_rows, n, dim), Beta::Accumulate);
+        let mut weighted = vec![T::default(); n * dim];
+        gemm(exps, rows, &mut matrix_mut(&mut weighted, n, dim), Beta::Overwrite);
+        for (j, (total, new)) in scan.weighted_rows.iter_mut().zip(weighted).enumerate() {
+            *total = total.mul_add(keep[j / dim], new);
+        }
         scan.tile_max.extend_from_slice(&scan.max);
         scan.exps.extend_from_slice(&logits);
     }

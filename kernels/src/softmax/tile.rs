@@ -4,8 +4,11 @@
 //! bits are those of a product. What differs is that nothing needs packing but one transposed copy of a tile of rows:
 //! positions go in lines of [`LINE`], which are the right factor's panels as they are written.
 
+use std::ops::Range;
+
 use crate::gemm::{Beta, KC};
 use crate::isa::Simd;
+use crate::prefetch::prefetch;
 
 /// Values per line: a cache line, two AVX2 vectors.
 pub(super) const LINE: usize = 16;
@@ -62,20 +65,26 @@ impl<S: Simd, const R: usize> Sums<S, R> {
         let right = [simd.load(right), simd.load(&right[(vectors - 1) * S::LANES..])];
         for r in 0..R {
             let left = simd.splat(left(r));
-            for v in 0..vectors {
-                self.0[r][v] = simd.mul_add(left, right[v], self.0[r][v]);
+            for (sum, right) in self.0[r].iter_mut().zip(right).take(vectors) {
+                *sum = simd.mul_add(left, right, *sum);
             }
         }
     }
 
-    /// Returns row `r`.
+    /// Writes row `r` to `line`, as `update` makes it from the old vector and its place in the line.
     #[inline(always)]
-    fn row(&self, simd: S, r: usize) -> Line {
-        let mut line = [0.0; LINE];
+    fn write(
+        &self,
+        simd: S,
+        r: usize,
+        line: &mut Line,
+        update: impl Fn(S::Vector, &[f32], usize) -> S::Vector,
+    ) {
         for v in 0..LINE / S::LANES {
-            simd.store(self.0[r][v], &mut line[v * S::LANES..]);
+            let at = v * S::LANES;
+            let new = update(self.0[r][v], &line[at..], at);
+            simd.store(new, &mut line[at..]);
         }
-        line
     }
 }
 
@@ -115,29 +124,33 @@ fn logits_tile<S: Simd, const R: usize>(simd: S, rows: [&[f32]; R], hidden: &[Li
             sums.step(simd, |r| left[r].1[k], right);
         }
         for (r, out) in out.iter_mut().enumerate() {
-            let row = sums.row(simd, r);
             if block == 0 {
-                *out = row;
+                sums.write(simd, r, out, |new, _, _| new);
             } else {
-                add(out, &row);
+                sums.write(simd, r, out, |new, old, _| simd.add(simd.load(old), new));
             }
         }
     }
 }
 
+/// Rows that are copied at a time; they stay in the first-level cache for all their columns.
+const PACKED_ROWS: usize = 16;
+
 /// Copies rows `[v, dim]` so that [`weighted_rows`] reads them in order: register tile by register tile of columns.
 pub(super) fn pack_columns(rows: &[f32], dim: usize, packed: &mut [f32]) {
-    let mut first = 0;
     let count = rows.len().checked_div(dim).unwrap_or(0);
-    while first < dim {
-        let width = next_rows(dim - first);
-        let packed = &mut packed[first * count..][..width * count];
-        with_rows!(width, R => {
-            for (to, row) in packed.as_chunks_mut::<R>().0.iter_mut().zip(rows.chunks_exact(dim)) {
-                *to = *row[first..].first_chunk::<R>().expect("R columns remain");
-            }
-        });
-        first += width;
+    for (chunk, rows) in rows.chunks(PACKED_ROWS * dim.max(1)).enumerate() {
+        let mut first = 0;
+        while first < dim {
+            let width = next_rows(dim - first);
+            let packed = &mut packed[first * count + chunk * PACKED_ROWS * width..];
+            with_rows!(width, R => {
+                for (to, row) in packed.as_chunks_mut::<R>().0.iter_mut().zip(rows.chunks_exact(dim)) {
+                    *to = *row[first..].first_chunk::<R>().expect("R columns remain");
+                }
+            });
+            first += width;
+        }
     }
 }
 
@@ -155,11 +168,9 @@ pub(super) fn weighted_rows<S: Simd>(simd: S, packed: &[f32], exps: &[Line], kee
             for (left, right) in packed.as_chunks::<R>().0.iter().zip(exps) {
                 new.step(simd, |r| left[r], right);
             }
-            for (r, sum) in sums[first..first + R].iter_mut().enumerate() {
-                let new = new.row(simd, r);
-                for j in 0..LINE {
-                    sum[j] = sum[j] * keep[j] + new[j];
-                }
+            let sums = sums[first..].first_chunk_mut::<R>().expect("R rows remain");
+            for (r, sum) in sums.iter_mut().enumerate() {
+                new.write(simd, r, sum, |new, old, at| simd.mul_add(simd.load(old), simd.load(&keep[at..]), new));
             }
         });
         first += width;
@@ -174,33 +185,48 @@ pub(super) struct Exps<'a> {
     pub(super) n: usize,
 }
 
-/// Gives 16 columns of `exps . scaled` to `d_rows [rows, dim]` from column `column` on: `scaled [n]` lines.
+/// Where [`row_gradients`] writes: some rows of the table, and 16 columns of them.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) rows: Range<usize>,
+    pub(super) dim: usize,
+    pub(super) column: usize,
+    pub(super) beta: Beta,
+}
+
+/// Gives 16 columns of `exps . scaled` to some rows of `d_rows [rows, dim]`: `scaled [n]` lines.
 #[inline(always)]
 pub(super) fn row_gradients<S: Simd>(
     simd: S,
     exps: Exps<'_>,
     scaled: &[Line],
     d_rows: &mut [f32],
-    columns: (usize, usize),
-    beta: Beta,
+    target: Target,
 ) {
-    let (dim, column) = columns;
+    let Target { rows, dim, column, beta } = target;
     let width = LINE.min(dim - column);
-    let mut first = 0;
-    while first < exps.rows {
-        let count = next_rows(exps.rows - first);
+    let mut first = rows.start;
+    while first < rows.end {
+        let count = next_rows(rows.end - first);
+        for row in first..first + count {
+            prefetch(d_rows, row * dim + column, width);
+        }
         with_rows!(count, R => {
             for start in (0..exps.n).step_by(KC) {
                 let sums = row_chains::<S, R>(simd, exps, first, start, scaled);
+                let replace = beta == Beta::Overwrite && start == 0;
                 for r in 0..R {
-                    let row = sums.row(simd, r);
                     let to = &mut d_rows[(first + r) * dim + column..][..width];
-                    if beta == Beta::Overwrite && start == 0 {
-                        to.copy_from_slice(&row[..width]);
-                    } else if let Ok(to) = to.try_into() {
-                        add(to, &row);
-                    } else {
-                        to.iter_mut().zip(row).for_each(|(to, value)| *to += value);
+                    match to.as_mut_array::<LINE>() {
+                        Some(to) if replace => sums.write(simd, r, to, |new, _, _| new),
+                        Some(to) => sums.write(simd, r, to, |new, old, _| simd.add(simd.load(old), new)),
+                        None => {
+                            let mut row = [0.0; LINE];
+                            sums.write(simd, r, &mut row, |new, _, _| new);
+                            for (to, value) in to.iter_mut().zip(row) {
+                                *to = if replace { value } else { *to + value };
+                            }
+                        }
                     }
                 }
             }
@@ -238,11 +264,4 @@ fn row_chains<S: Simd, const R: usize>(
         }
     }
     sums
-}
-
-#[inline(always)]
-fn add(to: &mut Line, line: &Line) {
-    for j in 0..LINE {
-        to[j] += line[j];
-    }
 }

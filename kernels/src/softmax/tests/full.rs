@@ -115,6 +115,7 @@ fn every_level_gives_the_reference_bit_for_bit() {
         (33, vec![256, 257, 1], 20),
         (70, vec![530], 24),
         (17, vec![40, 41], 300),
+        (530, vec![22], 17),
     ] {
         assert_fast_is_reference(&case(n, &shards, dim));
     }
