@@ -161,9 +161,11 @@ impl World {
             Op::Restart => return self.restart(),
         };
         let actions = self.step(event);
-        if let (Op::Register { name }, Some(Action::Reply { answer: Ok(Answer::Registered(known)), .. })) =
-            (op, actions.last())
-        {
+        let known = actions.iter().find_map(|action| match action {
+            Action::Reply { answer: Ok(Answer::Registered(known)), .. } => Some(known),
+            _ => None,
+        });
+        if let (Op::Register { name }, Some(known)) = (op, known) {
             let worker = Worker { id: known.worker, incarnation: known.incarnation, ..Worker::default() };
             self.workers.insert(*name, worker);
         }

@@ -82,7 +82,11 @@ impl World {
         }
         let event = self.event(verb, subject, &args);
         let actions = self.step(event);
-        if let Some(Action::Reply { answer: Ok(Answer::Registered(registration)), .. }) = actions.last() {
+        let registered = actions.iter().find_map(|action| match action {
+            Action::Reply { answer: Ok(Answer::Registered(registration)), .. } => Some(registration),
+            _ => None,
+        });
+        if let Some(registration) = registered {
             let (id, incarnation) = (registration.worker, registration.incarnation);
             self.workers.insert(subject.to_owned(), Worker { id, incarnation, ..Worker::default() });
         }
