@@ -11,11 +11,15 @@ pub(crate) fn prefetch(array: &[f32], start: usize, len: usize) {
     if let Some(row) = array.get(start..start + len) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // Rows need not start on a cache line, so the last value may lie on a line of its own.
-        for value in row.iter().step_by(LINE).chain(row.last()) {
+        let fetch = |value: &f32| {
             // SAFETY: SSE is part of x86-64, and a prefetch reads nothing that the program could see, whatever the
             // address; here it even points into `array`.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
+        };
+        for line in row.chunks(LINE) {
+            fetch(&line[0]);
         }
+        row.last().into_iter().for_each(fetch);
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (array, start, len, LINE);

@@ -2,15 +2,18 @@
 
 use std::ops::Range;
 
-use super::pack::{Side, pack_panels};
+use super::pack::{Cut, Side, pack_panels};
 use super::tile::{PackedRows, PlainRows, Target, Tile};
 use super::{Beta, KC};
 use crate::isa::Isa;
 use crate::matrix::{MatrixMut, MatrixRef};
 use crate::scratch::AlignedBuffer;
 
-/// Rows of A that are worked on at a time; a multiple of every tile's rows.
-const MC: usize = 84;
+/// Elements of A that are worked on at a time: a part of the L2 cache, which C and panels of B need too.
+const BLOCK: usize = 24 * 1024;
+
+/// Rows of A that are packed at a time, so that what is read of each step is long; whole tiles at every level.
+const PACKED: usize = 12 * 42;
 
 /// Contiguous rows further apart than this (in elements) are packed: as they are, each would cost a page.
 const FAR: usize = 1024;
@@ -36,13 +39,14 @@ pub(super) fn multiply_block(
     let steps = block.step..block.step + kc;
     let stride = c.row_stride();
     let direct = a.col_stride() == 1 && a.row_stride() <= FAR;
-    for first_row in (0..a.rows()).step_by(MC) {
-        let rows = first_row..a.rows().min(first_row + MC);
+    let most = if direct { a.rows().max(1) } else { PACKED };
+    for first_row in (0..a.rows()).step_by(most) {
+        let rows = first_row..a.rows().min(first_row + most);
+        let tiles = Cut::new(Side::Left, isa, rows.len());
         let left = if direct {
-            Rows::Plain { data: &a.data()[first_row * a.row_stride() + block.step..], stride: a.row_stride() }
+            Rows::Plain { data: &a.data()[block.step..], stride: a.row_stride() }
         } else {
-            let panels = row_tiles(isa, rows.len()).count();
-            let packed = packed_a.resize(panels * kc * Side::Left.width(isa));
+            let packed = packed_a.resize(tiles.panels() * kc * Side::Left.width(isa));
             pack_panels(isa, Side::Left, packed, a, [rows.clone(), steps.clone()]);
             Rows::Packed(packed)
         };
@@ -53,17 +57,16 @@ pub(super) fn multiply_block(
             cols: block.cols,
             accumulate: beta == Beta::Accumulate || block.step > 0,
         };
-        let mut panels = Panels { isa, left, b: block.panels, rows: rows.len(), steps: kc, target };
-        if isa.lanes() == 16 { panels.multiply::<14, 32>() } else { panels.multiply::<6, 16>() }
+        let mut panels = Panels { isa, left, b: block.panels, tiles, steps: kc, target };
+        let at_a_time = (BLOCK / kc / Side::Left.width(isa)).max(1);
+        for first in (0..tiles.panels()).step_by(at_a_time) {
+            let some = first..tiles.panels().min(first + at_a_time);
+            if isa.lanes() == 16 { panels.multiply::<14, 32>(some) } else { panels.multiply::<6, 16>(some) }
+        }
     }
 }
 
-/// Returns the rows of each tile, which are the rows of each panel.
-fn row_tiles(isa: Isa, rows: usize) -> impl Iterator<Item = Range<usize>> {
-    Side::Left.cut(Side::Left.width(isa), rows)
-}
-
-/// The rows of A, packed by [`row_tiles`] or as they lie.
+/// Rows of A, packed or as they lie.
 #[derive(Clone, Copy)]
 enum Rows<'a> {
     Packed(&'a [f32]),
@@ -75,24 +78,26 @@ struct Panels<'a> {
     isa: Isa,
     left: Rows<'a>,
     b: &'a [f32],
-    rows: usize,
+    tiles: Cut,
     steps: usize,
     target: Target<'a>,
 }
 
 impl Panels<'_> {
-    /// Computes all tiles; each panel of B stays in the L1 cache while the rows pass.
-    fn multiply<const MR: usize, const NR: usize>(&mut self) {
+    /// Computes some tiles; each panel of B stays in the L1 cache while their rows pass.
+    fn multiply<const MR: usize, const NR: usize>(&mut self, some: Range<usize>) {
         let panels = self.target.cols.div_ceil(NR);
         for first in 0..panels {
-            for (index, rows) in row_tiles(self.isa, self.rows).enumerate() {
+            for index in some.clone() {
+                let rows = self.tiles.panel(index);
                 if rows.len() > 3 {
                     self.tall_tile::<MR, NR>(index, rows, first);
                 }
             }
         }
-        for (index, rows) in row_tiles(self.isa, self.rows).enumerate().filter(|(_, rows)| rows.len() < 4) {
-            let mut first = 0;
+        for index in some {
+            let rows = self.tiles.panel(index);
+            let mut first = if rows.len() > 3 { panels } else { 0 };
             while first < panels {
                 first += self.flat_tile::<MR, NR>(index, rows.clone(), first, panels - first);
             }

@@ -84,20 +84,38 @@ impl Side {
     }
 }
 
-impl Side {
-    /// Cuts `count` lanes into panels: B's are as wide as they can be, of A's the last two are about equal.
-    ///
-    /// A tile of few rows keeps the multiply-adds waiting for one another, so 7 rows are 4 + 3, not 6 + 1.
-    #[inline]
-    pub(super) fn cut(self, width: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
-        let mut start = 0;
-        std::iter::from_fn(move || {
-            let left = count - start;
-            let halve = self == Self::Left && left > width && left < 2 * width;
-            let size = if halve { left.div_ceil(2) } else { left.min(width) };
-            start += size;
-            (size > 0).then(|| start - size..start)
-        })
+/// How some lanes are cut into panels: B's are as wide as they can be, of A's the last two are about equal.
+///
+/// A tile of few rows keeps the multiply-adds waiting for one another, so 7 rows are 4 + 3, not 6 + 1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut {
+    side: Side,
+    width: usize,
+    lanes: usize,
+}
+
+impl Cut {
+    /// Returns the cut of `lanes` lanes at that level.
+    pub(super) const fn new(side: Side, isa: Isa, lanes: usize) -> Self {
+        Self { side, width: side.width(isa), lanes }
+    }
+
+    /// Returns the number of panels.
+    pub(super) const fn panels(self) -> usize {
+        self.lanes.div_ceil(self.width)
+    }
+
+    /// Returns the lanes of one panel.
+    #[inline(always)]
+    pub(super) fn panel(self, index: usize) -> Range<usize> {
+        let start = index * self.width;
+        let (rest, halves) = (self.lanes % self.width, self.panels() >= 2 && self.side == Side::Left);
+        let middle = self.lanes - (self.width + rest) / 2;
+        match self.panels() - index {
+            1 if halves && rest > 0 => middle..self.lanes,
+            2 if halves && rest > 0 => start..middle,
+            _ => start..self.lanes.min(start + self.width),
+        }
     }
 }
 
@@ -109,20 +127,21 @@ pub(super) fn pack_panels(
     from: MatrixRef<'_>,
     [lanes, steps]: [Range<usize>; 2],
 ) {
-    match side.width(isa) {
-        6 => isa.dispatch(Pack::<6> { side, panels, from, lanes, steps }),
-        14 => isa.dispatch(Pack::<14> { side, panels, from, lanes, steps }),
-        16 => isa.dispatch(Pack::<16> { side, panels, from, lanes, steps }),
-        _ => isa.dispatch(Pack::<32> { side, panels, from, lanes, steps }),
+    let cut = Cut::new(side, isa, lanes.len());
+    match cut.width {
+        6 => isa.dispatch(Pack::<6> { cut, panels, from, first: lanes.start, steps }),
+        14 => isa.dispatch(Pack::<14> { cut, panels, from, first: lanes.start, steps }),
+        16 => isa.dispatch(Pack::<16> { cut, panels, from, first: lanes.start, steps }),
+        _ => isa.dispatch(Pack::<32> { cut, panels, from, first: lanes.start, steps }),
     }
 }
 
 /// Panels of `W` lanes.
 struct Pack<'a, const W: usize> {
-    side: Side,
+    cut: Cut,
     panels: &'a mut [f32],
     from: MatrixRef<'a>,
-    lanes: Range<usize>,
+    first: usize,
     steps: Range<usize>,
 }
 
@@ -134,19 +153,19 @@ impl<const W: usize> Kernel for Pack<'_, W> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { side, panels, from, lanes, steps } = self;
+        let Self { cut, panels, from, first, steps } = self;
         let panels = panels.as_chunks_mut::<W>().0;
-        let cut = || side.cut(W, lanes.len()).map(|cut| lanes.start + cut.start..lanes.start + cut.end);
+        let lanes = |index| first + cut.panel(index).start..first + cut.panel(index).end;
         if from.row_stride() == 1 {
-            for first in (0..steps.len()).step_by(STEPS) {
-                let some = first..steps.len().min(first + STEPS);
-                for (panel, lanes) in panels.chunks_exact_mut(steps.len()).zip(cut()) {
-                    copy_lines(&mut panel[some.clone()], from, lanes, steps.start + first);
+            for start in (0..steps.len()).step_by(STEPS) {
+                let some = start..steps.len().min(start + STEPS);
+                for (index, panel) in panels.chunks_exact_mut(steps.len()).enumerate() {
+                    copy_lines(&mut panel[some.clone()], from, lanes(index), steps.start + start);
                 }
             }
         } else {
-            for (panel, lanes) in panels.chunks_exact_mut(steps.len()).zip(cut()) {
-                transpose(simd, panel, from, lanes, steps.start);
+            for (index, panel) in panels.chunks_exact_mut(steps.len()).enumerate() {
+                transpose(simd, panel, from, lanes(index), steps.start);
             }
         }
     }

@@ -5,6 +5,7 @@
 )]
 
 use crate::isa::{Kernel, Simd};
+use crate::prefetch::prefetch;
 
 /// Steps whose bounds are checked once, which leaves none to check in the loop over them.
 const UNROLL: usize = 8;
@@ -109,6 +110,10 @@ impl<L: Left, const R: usize, const P: usize, const NR: usize> Tile<'_, L, R, P,
         let mut sums = [[[simd.splat(0.0); 2]; P]; R];
         let steps = b[0].len();
         for index in 0..steps / UNROLL {
+            // Rows of C are needed at the end; until then there is time to fetch them from a far cache.
+            if index < R {
+                prefetch(c, index * stride, P * NR);
+            }
             let a = a.chunk(index);
             let mut chunk = [&[[0.0; NR]; UNROLL]; P];
             for (chunk, panel) in chunk.iter_mut().zip(b) {

@@ -3,10 +3,6 @@
 use crate::isa::{Kernel, Simd};
 use crate::math::{sigmoid, tanh};
 
-/// Elements that are loaded to local arrays and worked on at a time: the compiler cannot prove that the slices of
-/// a row do not overlap, but it can for local arrays, and so vectorizes.
-const LANES: usize = 16;
-
 /// The cell of one time step; rows are sequences, `c_prev` is `None` for a zero state.
 pub(super) struct CellForward<'a> {
     pub(super) hidden_size: usize,
@@ -28,24 +24,36 @@ impl Kernel for CellForward<'_> {
         let rows = self.gates.chunks_exact_mut(4 * size).zip(self.c.chunks_exact_mut(size));
         for (row, ((gates, c), h)) in rows.zip(self.h.chunks_exact_mut(size)).enumerate() {
             let c_prev = self.c_prev.map(|c_prev| &c_prev[row * size..][..size]);
-            cell_row(self.bias, gates, c_prev, c, h);
+            if S::LANES == 16 {
+                cell_row::<16>(self.bias, gates, c_prev, c, h);
+            } else {
+                cell_row::<8>(self.bias, gates, c_prev, c, h);
+            }
         }
     }
 }
 
+/// Works on `N` elements at a time, in local arrays: the compiler cannot prove that the slices of a row do not
+/// overlap, but it can for local arrays, and so vectorizes.
 #[inline(always)]
-fn cell_row(bias: &[f32], gates: &mut [f32], c_prev: Option<&[f32]>, c: &mut [f32], h: &mut [f32]) {
+fn cell_row<const N: usize>(
+    bias: &[f32],
+    gates: &mut [f32],
+    c_prev: Option<&[f32]>,
+    c: &mut [f32],
+    h: &mut [f32],
+) {
     let size = c.len();
     let bias = quarters(bias, size);
-    let mut gates = quarters_mut(gates, size);
-    for at in (0..size).step_by(LANES) {
-        // One by one, since `array::map` may become a call that is compiled for no instruction set.
-        let [bias_i, bias_f] = [load(bias[0], at), load(bias[1], at)];
-        let [bias_g, bias_o] = [load(bias[2], at), load(bias[3], at)];
-        let [mut i, mut f] = [load(gates[0], at), load(gates[1], at)];
-        let [mut g, mut o] = [load(gates[2], at), load(gates[3], at)];
-        let (mut cell, mut hidden) = (load_or_zeros(c_prev, at), [0.0; LANES]);
-        for k in 0..LANES {
+    let gates = quarters_mut(gates, size);
+    for at in (0..size).step_by(N) {
+        // One by one: a closure or an iterator over arrays may end as a call, or as element-wise copies.
+        let [bias_i, bias_f] = [load::<N>(bias[0], at), load::<N>(bias[1], at)];
+        let [bias_g, bias_o] = [load::<N>(bias[2], at), load::<N>(bias[3], at)];
+        let [mut i, mut f] = [load::<N>(gates[0], at), load::<N>(gates[1], at)];
+        let [mut g, mut o] = [load::<N>(gates[2], at), load::<N>(gates[3], at)];
+        let (mut cell, mut hidden) = (load_or_zeros::<N>(c_prev, at), [0.0; N]);
+        for k in 0..N {
             i[k] = sigmoid(i[k] + bias_i[k]);
             f[k] = sigmoid(f[k] + bias_f[k]);
             g[k] = tanh(g[k] + bias_g[k]);
@@ -53,9 +61,10 @@ fn cell_row(bias: &[f32], gates: &mut [f32], c_prev: Option<&[f32]>, c: &mut [f3
             cell[k] = f[k].mul_add(cell[k], i[k] * g[k]);
             hidden[k] = o[k] * tanh(cell[k]);
         }
-        for (gate, value) in gates.iter_mut().zip([i, f, g, o]) {
-            store(value, gate, at);
-        }
+        store(i, gates[0], at);
+        store(f, gates[1], at);
+        store(g, gates[2], at);
+        store(o, gates[3], at);
         store(cell, c, at);
         store(hidden, h, at);
     }
@@ -84,14 +93,19 @@ impl Kernel for CellBackward<'_> {
         let size = self.hidden_size;
         for (row, gates) in self.gates.chunks_exact_mut(4 * size).enumerate() {
             let span = row * size..(row + 1) * size;
-            cell_backward_row(Row {
+            let row = Row {
                 gates: quarters_mut(gates, size),
                 c_prev: self.c_prev.map(|c_prev| &c_prev[span.clone()]),
                 c: &self.c[span.clone()],
                 d_h: &self.d_h[span.clone()],
                 d_h_next: self.d_h_next.get(span.clone()),
                 d_c: &mut self.d_c[span],
-            });
+            };
+            if S::LANES == 16 {
+                cell_backward_row::<16>(row);
+            } else {
+                cell_backward_row::<8>(row);
+            }
         }
     }
 }
@@ -107,13 +121,14 @@ struct Row<'a> {
 }
 
 #[inline(always)]
-fn cell_backward_row(mut row: Row<'_>) {
-    for at in (0..row.d_c.len()).step_by(LANES) {
-        let [mut i, mut f] = [load(row.gates[0], at), load(row.gates[1], at)];
-        let [mut g, mut o] = [load(row.gates[2], at), load(row.gates[3], at)];
-        let (c_prev, c, mut d_c) = (load_or_zeros(row.c_prev, at), load(row.c, at), load(row.d_c, at));
-        let (d_h, d_h_next) = (load(row.d_h, at), load_or_zeros(row.d_h_next, at));
-        for k in 0..LANES {
+fn cell_backward_row<const N: usize>(row: Row<'_>) {
+    for at in (0..row.d_c.len()).step_by(N) {
+        let [mut i, mut f] = [load::<N>(row.gates[0], at), load::<N>(row.gates[1], at)];
+        let [mut g, mut o] = [load::<N>(row.gates[2], at), load::<N>(row.gates[3], at)];
+        let (c_prev, c, mut d_c) =
+            (load_or_zeros::<N>(row.c_prev, at), load::<N>(row.c, at), load::<N>(row.d_c, at));
+        let (d_h, d_h_next) = (load::<N>(row.d_h, at), load_or_zeros::<N>(row.d_h_next, at));
+        for k in 0..N {
             let tanh_c = tanh(c[k]);
             let d_h = d_h[k] + d_h_next[k];
             let d_cell = (d_h * o[k]).mul_add((-tanh_c).mul_add(tanh_c, 1.0), d_c[k]);
@@ -125,37 +140,38 @@ fn cell_backward_row(mut row: Row<'_>) {
             (i[k], f[k], g[k], o[k]) = (d_i, d_f, d_g, d_o);
         }
         store(d_c, row.d_c, at);
-        for (gate, value) in row.gates.iter_mut().zip([i, f, g, o]) {
-            store(value, gate, at);
-        }
+        store(i, row.gates[0], at);
+        store(f, row.gates[1], at);
+        store(g, row.gates[2], at);
+        store(o, row.gates[3], at);
     }
 }
 
-/// Returns elements `at..at + LANES`, zeros where there is no state.
+/// Returns elements `at..at + N`, zeros where there is no state.
 #[inline(always)]
-fn load_or_zeros(from: Option<&[f32]>, at: usize) -> [f32; LANES] {
+fn load_or_zeros<const N: usize>(from: Option<&[f32]>, at: usize) -> [f32; N] {
     match from {
-        Some(from) => load(from, at),
-        None => [0.0; LANES],
+        Some(from) => load::<N>(from, at),
+        None => [0.0; N],
     }
 }
 
-/// Returns elements `at..at + LANES`, zeros past the end.
+/// Returns elements `at..at + N`, zeros past the end.
 #[inline(always)]
-fn load(from: &[f32], at: usize) -> [f32; LANES] {
+fn load<const N: usize>(from: &[f32], at: usize) -> [f32; N] {
     if let Some(lanes) = from[at..].first_chunk() {
         return *lanes;
     }
-    let mut lanes = [0.0; LANES];
+    let mut lanes = [0.0; N];
     for (lane, value) in lanes.iter_mut().zip(&from[at..]) {
         *lane = *value;
     }
     lanes
 }
 
-/// Writes elements `at..at + LANES`, as far as there are.
+/// Writes elements `at..at + N`, as far as there are.
 #[inline(always)]
-fn store(lanes: [f32; LANES], to: &mut [f32], at: usize) {
+fn store<const N: usize>(lanes: [f32; N], to: &mut [f32], at: usize) {
     match to[at..].first_chunk_mut() {
         Some(to) => *to = lanes,
         None => {

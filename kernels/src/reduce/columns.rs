@@ -4,8 +4,8 @@ use crate::error::{Error, check_shape};
 use crate::gemm::{Beta, KC};
 use crate::isa::{Isa, Kernel, Simd};
 
-/// Columns whose sums are kept in registers while the rows pass.
-const WIDTH: usize = 32;
+/// Columns whose sums are kept at hand while the rows pass.
+const WIDTH: usize = 512;
 
 /// Sums the rows of `rows [_, sums.len()]`: each column in order, in blocks of [`KC`] rows, like a product with
 /// a row of ones. With [`Beta::Accumulate`] the whole sum is added to what `sums` holds.
@@ -32,36 +32,30 @@ impl Kernel for ColumnSums<'_> {
     fn run<S: Simd>(self, _simd: S) {
         let width = self.sums.len();
         for (piece, sums) in self.sums.chunks_mut(WIDTH).enumerate() {
-            let mut total = [0.0; WIDTH];
+            let (mut total, columns) = ([0.0; WIDTH], sums.len());
             for (index, block) in self.rows.chunks(KC * width).enumerate() {
-                let block = block_sums(block, width, piece * WIDTH, sums.len());
-                total = if index == 0 { block } else { add(total, block) };
+                let mut block_sums = [0.0; WIDTH];
+                for row in block.chunks_exact(width) {
+                    add(&mut block_sums[..columns], &row[piece * WIDTH..][..columns]);
+                }
+                if index == 0 {
+                    total = block_sums;
+                } else {
+                    add(&mut total[..columns], &block_sums[..columns]);
+                }
             }
-            for (sum, total) in sums.iter_mut().zip(total) {
-                *sum = if self.beta == Beta::Overwrite { total } else { *sum + total };
+            if self.beta == Beta::Overwrite {
+                sums.copy_from_slice(&total[..columns]);
+            } else {
+                add(sums, &total[..columns]);
             }
         }
     }
 }
 
-/// Returns the sums of columns `first..first + columns` of some rows.
 #[inline(always)]
-fn block_sums(rows: &[f32], width: usize, first: usize, columns: usize) -> [f32; WIDTH] {
-    let mut sums = [0.0; WIDTH];
-    for row in rows.chunks_exact(width) {
-        let row = &row[first..first + columns];
-        match row.first_chunk::<WIDTH>() {
-            Some(row) => sums = add(sums, *row),
-            None => sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value),
-        }
+fn add(into: &mut [f32], from: &[f32]) {
+    for (into, from) in into.iter_mut().zip(from) {
+        *into += from;
     }
-    sums
-}
-
-#[inline(always)]
-fn add(mut left: [f32; WIDTH], right: [f32; WIDTH]) -> [f32; WIDTH] {
-    for (left, right) in left.iter_mut().zip(right) {
-        *left += right;
-    }
-    left
 }
