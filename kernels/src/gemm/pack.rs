@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::KC;
 use crate::isa::{Isa, Kernel, Simd};
 use crate::matrix::MatrixRef;
+use crate::prefetch::prefetch;
 use crate::scratch::AlignedBuffer;
 
 /// The right factor of a product, packed once for many calls of [`gemm_packed`](super::gemm_packed).
@@ -109,13 +110,12 @@ impl Cut {
     #[inline(always)]
     pub(super) fn panel(self, index: usize) -> Range<usize> {
         let start = index * self.width;
-        let (rest, halves) = (self.lanes % self.width, self.panels() >= 2 && self.side == Side::Left);
-        let middle = self.lanes - (self.width + rest) / 2;
-        match self.panels() - index {
-            1 if halves && rest > 0 => middle..self.lanes,
-            2 if halves && rest > 0 => start..middle,
-            _ => start..self.lanes.min(start + self.width),
+        let (panels, rest) = (self.panels(), self.lanes % self.width);
+        if self.side == Side::Left && rest > 0 && panels > 1 && index + 2 >= panels {
+            let middle = self.lanes - (self.width + rest) / 2;
+            return if index + 1 == panels { middle..self.lanes } else { start..middle };
         }
+        start..self.lanes.min(start + self.width)
     }
 }
 
@@ -180,6 +180,8 @@ fn copy_lines<const W: usize>(
     first: usize,
 ) {
     for (step, line) in lines.iter_mut().enumerate() {
+        // Steps lie far apart, which keeps the hardware from seeing what is read next.
+        prefetch(from.data(), (first + step + STEPS) * from.col_stride() + lanes.start, 1);
         let source = &from.data()[(first + step) * from.col_stride() + lanes.start..];
         if lanes.len() == W {
             line.copy_from_slice(&source[..W]);
