@@ -9,6 +9,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use muster_kernels::dropout::{Dropout, RowKey, dropout};
 use muster_kernels::gemm::{Beta, Gemm, GemmPacked, PackedB, gemm, gemm_packed};
 use muster_kernels::isa::{Isa, Kernel, Simd};
 use muster_kernels::lstm::{self, Gradients, Layout, Parameters, Weights};
@@ -40,11 +41,27 @@ fn main() {
     for (name, lengths) in [("128 x 50", dense), ("16 packed of 5.7", real)] {
         bench_lstm(isa, name, &lengths);
     }
+    bench_dropout(isa);
 }
 
 fn values(len: usize, purpose: u32) -> Vec<f32> {
     let stream = Stream::new(1, purpose);
     (0..len.div_ceil(4) as u64).flat_map(|i| stream.uniform(i, 0)).map(|x| 0.2 * x - 0.1).take(len).collect()
+}
+
+/// Counts one operation an element, for want of a better measure.
+fn bench_dropout(isa: Isa) {
+    const ROWS: usize = 91;
+    let name = "dropout (an element as one FLOP)";
+    if wanted(name) {
+        let row_keys: Vec<RowKey> = (0..ROWS as u64).map(|sample| RowKey { sample, position: 3 }).collect();
+        let mut values = vec![1.0; ROWS * 128];
+        let measured = rates(isa, values.len() as f64, || {
+            let stream = Stream::new(1, 2);
+            dropout(Dropout { stream, rate: 0.3, row_keys: &row_keys, values: &mut values }, isa).unwrap();
+        });
+        report(name, measured, Some(measured.0 / 128.0));
+    }
 }
 
 /// A chain of multiply-adds that never leaves the registers.

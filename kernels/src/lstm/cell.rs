@@ -122,9 +122,10 @@ struct Row<'a> {
 
 #[inline(always)]
 fn cell_backward_row<const N: usize>(row: Row<'_>) {
+    let Row { gates, .. } = row;
     for at in (0..row.d_c.len()).step_by(N) {
-        let [mut i, mut f] = [load::<N>(row.gates[0], at), load::<N>(row.gates[1], at)];
-        let [mut g, mut o] = [load::<N>(row.gates[2], at), load::<N>(row.gates[3], at)];
+        let [mut i, mut f] = [load::<N>(gates[0], at), load::<N>(gates[1], at)];
+        let [mut g, mut o] = [load::<N>(gates[2], at), load::<N>(gates[3], at)];
         let (c_prev, c, mut d_c) =
             (load_or_zeros::<N>(row.c_prev, at), load::<N>(row.c, at), load::<N>(row.d_c, at));
         let (d_h, d_h_next) = (load::<N>(row.d_h, at), load_or_zeros::<N>(row.d_h_next, at));
@@ -140,10 +141,10 @@ fn cell_backward_row<const N: usize>(row: Row<'_>) {
             (i[k], f[k], g[k], o[k]) = (d_i, d_f, d_g, d_o);
         }
         store(d_c, row.d_c, at);
-        store(i, row.gates[0], at);
-        store(f, row.gates[1], at);
-        store(g, row.gates[2], at);
-        store(o, row.gates[3], at);
+        store(i, gates[0], at);
+        store(f, gates[1], at);
+        store(g, gates[2], at);
+        store(o, gates[3], at);
     }
 }
 
