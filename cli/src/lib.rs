@@ -13,6 +13,7 @@ pub mod error;
 pub mod history;
 pub mod local;
 pub mod logging;
+pub mod metrics;
 pub mod model;
 pub mod output;
 pub mod progress;

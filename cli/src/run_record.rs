@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use muster_data::Dataset;
+use muster_worker::checkpoint;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -57,8 +58,9 @@ impl RunRecord {
 /// Opens the dataset that a flag names, or else the one that the model was trained on.
 ///
 /// # Errors
-/// Where neither is known, or it cannot be opened.
+/// Where there is no model, no dataset is known, or it cannot be opened.
 pub fn open_dataset(named: Option<&Path>, model: &Path) -> Result<Dataset, Error> {
+    checkpoint::find(model, true)?;
     if let Some(dir) = named {
         return Ok(Dataset::open(dir)?);
     }

@@ -9,7 +9,7 @@ use muster_proto::config;
 use muster_proto::control::{DeviceKind, Submission};
 use muster_proto::ids::WorldSize;
 use muster_proto::job::JobSpec;
-use muster_worker::batch::Corpus;
+use muster_worker::batch::{self, Corpus};
 use muster_worker::train::declare;
 
 use crate::error::Error;
@@ -54,8 +54,12 @@ pub struct Placement {
 /// Where the dataset cannot be opened, or lacks a column that the job uses.
 pub fn plan(job: &JobSpec, job_path: &Path, placement: &Placement) -> Result<Submission, Error> {
     let dataset = Dataset::open(&placement.dataset)?;
-    Corpus::new(job, dataset.manifest()).map_err(|error| Error::from(error).with_file(job_path))?;
-    let tables = declare(job, &dataset).map_err(|error| Error::from(error).with_file(job_path))?;
+    let unfit = |error: batch::Error| {
+        let field = at_fault(job, &error);
+        Error::from(error).with_file(job_path).with_field(field)
+    };
+    Corpus::new(job, dataset.manifest()).map_err(unfit)?;
+    let tables = declare(job, &dataset).map_err(unfit)?;
     let spec_toml = toml::to_string(job)
         .map_err(|error| Error::failed(format!("cannot write the job as TOML: {error}")))?;
     Ok(Submission {
@@ -70,6 +74,14 @@ pub fn plan(job: &JobSpec, job_path: &Path, placement: &Placement) -> Result<Sub
         device: placement.device,
         numerics: None,
     })
+}
+
+/// The key of the job file that does not fit the dataset.
+fn at_fault(job: &JobSpec, error: &batch::Error) -> &'static str {
+    match error {
+        batch::Error::Column(missing) if job.model.head.label() != Some(&missing.column) => "model.features",
+        _ => "model.head",
+    }
 }
 
 /// The path as a worker process with another working directory sees it.

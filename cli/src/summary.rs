@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::metrics;
 use crate::output::Report;
-use crate::table::{Table, grouped};
+use crate::table::grouped;
 
 /// The summary of a run, as rank 0 gave it, with the paths of its files.
 #[derive(Debug, Clone)]
@@ -60,15 +61,10 @@ impl Report for Summary {
         if let Some(Value::Object(metrics)) = self.0.get("metrics")
             && !metrics.is_empty()
         {
-            let mut table = Table::new(["metric", "value"]);
-            for (name, value) in metrics {
-                table.row([
-                    name.clone(),
-                    value.as_f64().map_or_else(|| value.to_string(), |value| format!("{value:.4}")),
-                ]);
-            }
+            let named: Vec<(&str, f64)> =
+                metrics.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_f64()?))).collect();
             lines.push(String::new());
-            lines.push(table.render());
+            lines.push(metrics::table(&named).render());
         }
         lines.join("\n")
     }

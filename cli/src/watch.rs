@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::cluster;
 use crate::error::Error;
 use crate::local::LocalCluster;
+use crate::metrics;
 use crate::progress::Progress;
 
 /// Follows `job` until it ends and gives its summary. Ctrl-c cancels the job.
@@ -123,8 +124,12 @@ impl View {
             progress.update(done, &self.note);
         } else {
             self.close(progress);
-            let metrics = report.metrics.iter().filter(|(name, _)| is_headline(name));
-            let shown: Vec<String> = metrics.map(|(name, value)| format!("{name} {value:.4}")).collect();
+            let names = metrics::ordered(report.metrics.keys().map(String::as_str));
+            let shown: Vec<String> = names
+                .into_iter()
+                .filter(|name| is_headline(name))
+                .map(|name| format!("{name} {:.4}", report.metrics[name]))
+                .collect();
             progress.say(&format!("  validation  {}", shown.join("  ")));
         }
     }
@@ -138,5 +143,5 @@ impl View {
 
 /// The metrics that fit on a line; the rest is in the history and in the curves.
 fn is_headline(metric: &str) -> bool {
-    !metric.contains('@') || metric.ends_with("@10")
+    !metric.contains('@') || ["HR@10", "NDCG@10", "MRR@10"].contains(&metric)
 }

@@ -70,7 +70,6 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         Model::open(&folder.join("run"), &dataset, Options { threads: threads_each(1), filter_seen: None })?;
     let judged = model.evaluate(&dataset, Split::Test)?;
     let oracle = oracle(&numbers, SHOWN, numbers.users)?;
-    say(&Evaluated(&judged).text())?;
     let user = someone(&dataset)?;
     let recommended = Recommended::new(&mut model, &dataset, &user, SHOWN)?;
     context.output.report(&Shown { folder, prepared, summary, judged, oracle, recommended, user })
@@ -83,7 +82,7 @@ fn prepare(context: &Context, folder: &Path) -> Result<Prepared, Error> {
 }
 
 fn train(context: &Context, args: &Args, folder: &Path) -> Result<Summary, Error> {
-    let job = write(folder, "job.toml", JOB)?;
+    let job = write(folder, "job.toml", &format!("seed = {}\n{JOB}", args.seed))?;
     let args = train::Args {
         job,
         dataset: Some(folder.join("dataset")),
@@ -92,7 +91,7 @@ fn train(context: &Context, args: &Args, folder: &Path) -> Result<Summary, Error
         token_file: None,
         threads: None,
         device: Device::Auto,
-        seed: Some(args.seed),
+        seed: None,
         resume: None,
         out: Some(folder.join("run")),
         sets: Vec::new(),

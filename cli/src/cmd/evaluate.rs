@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::error::Error;
 use crate::local::threads_each;
+use crate::metrics;
 use crate::model::{Model, Options};
 use crate::output::Report;
 use crate::run_record::open_dataset;
@@ -94,10 +95,11 @@ impl Report for Evaluated<'_> {
         let judged = self.0;
         let names = judged.baselines.keys().cloned();
         let mut table = Table::new(["metric", "model"].into_iter().map(str::to_owned).chain(names));
-        for (metric, value) in &judged.model.metrics {
+        for metric in metrics::ordered(judged.model.metrics.keys().map(String::as_str)) {
             let shown = |value: Option<&f64>| value.map_or_else(String::new, |value| format!("{value:.4}"));
             let beside = judged.baselines.values().map(|baseline| shown(baseline.get(metric)));
-            table.row([metric.clone(), shown(Some(value))].into_iter().chain(beside));
+            let model = shown(judged.model.metrics.get(metric));
+            table.row([metric.to_owned(), model].into_iter().chain(beside));
         }
         let model = &judged.model;
         let seen = if model.seen_filtered { "seen items left out" } else { "seen items ranked too" };

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use muster_proto::control::{DeviceKind, Submission};
+use muster_proto::job::JobSpec;
 use muster_worker::checkpoint;
 use serde_json::Value;
 
@@ -109,6 +110,32 @@ pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
     let placement = Placement { dataset: dataset(args)?, workers: args.workers, device: args.device.kind() };
     let mut submission = submission::plan(&job, &args.job, &placement)?;
     let token = cluster::token(args.token_file.as_deref())?;
+    let mut progress = context.progress();
+    let (run_dir, summary) = block_on(async {
+        if let Some(url) = &args.coordinator {
+            // Before a folder is made: with nobody there, nothing is left behind.
+            let client = connect_to(url, token).await?;
+            let run_dir = claim(args, &job, &mut submission)?;
+            let job = client.submit(&submission).await?;
+            return Ok((run_dir, watch::follow(&client, job, progress.as_mut(), None).await?));
+        }
+        let run_dir = claim(args, &job, &mut submission)?;
+        let plan = local::Plan {
+            workers: args.workers,
+            threads: args.threads.unwrap_or_else(|| threads_each(args.workers)),
+            device: args.device.as_str(),
+            log_level: context.log_level,
+            log_dir: run_dir.join("logs"),
+        };
+        let summary = on_local_cluster(plan, &submission, progress.as_mut()).await?;
+        Ok((run_dir, summary))
+    })?;
+    let curves = curves::draw(&run_dir)?;
+    Ok(Summary::new(summary, &run_dir, &curves))
+}
+
+/// Makes the run directory, or takes the one to resume, and writes what the run is made of into it.
+fn claim(args: &Args, job: &JobSpec, submission: &mut Submission) -> Result<PathBuf, Error> {
     let run_dir = match &args.resume {
         Some(run_dir) => resumable(run_dir)?,
         None => run_dir::claim(args.out.as_deref(), &job.name)?,
@@ -121,24 +148,7 @@ pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     record.save(&run_dir)?;
-    let mut progress = context.progress();
-    let summary = block_on(async {
-        if let Some(url) = &args.coordinator {
-            let client = connect_to(url, token).await?;
-            let job = client.submit(&submission).await?;
-            return watch::follow(&client, job, progress.as_mut(), None).await;
-        }
-        let plan = local::Plan {
-            workers: args.workers,
-            threads: args.threads.unwrap_or_else(|| threads_each(args.workers)),
-            device: args.device.as_str(),
-            log_level: context.log_level,
-            log_dir: run_dir.join("logs"),
-        };
-        on_local_cluster(plan, &submission, progress.as_mut()).await
-    })?;
-    let curves = curves::draw(&run_dir)?;
-    Ok(Summary::new(summary, &run_dir, &curves))
+    Ok(run_dir)
 }
 
 /// The dataset that is named, or with `--resume` the one of the resumed run.

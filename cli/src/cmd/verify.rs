@@ -35,7 +35,6 @@ pub struct Args {
 /// # Errors
 /// Where there is no run or no dataset to check it against.
 pub fn run(context: &Context, args: &Args) -> Result<Verdict, Error> {
-    checkpoint::find(&args.run_dir, false)?;
     let dataset = open_dataset(args.dataset.as_deref(), &args.run_dir)?;
     let found = checkpoint::verify(&args.run_dir, Some(&dataset))?;
     context.output.report(&Found(&found))?;
