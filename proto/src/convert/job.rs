@@ -1,6 +1,6 @@
 //! Conversions of what clients ask and are told.
 
-use super::common::{device_from, phase_from};
+use super::state::{device_from, phase_from};
 use super::{Error, json, missing};
 use crate::control::{CancelMode, EventKind, JobEvent, JobStatus, Submission, WorkerStatus};
 use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};

@@ -2,11 +2,12 @@
 //!
 //! Reading can fail, by a typed error that names the message and the field; writing cannot.
 
-mod common;
 mod job;
+mod plan;
 mod session;
+mod state;
 
-pub use self::common::{duration, duration_from};
+pub use self::state::{duration, duration_from};
 
 /// Why a message cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

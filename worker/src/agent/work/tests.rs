@@ -1,3 +1,5 @@
+//! What an agent does with directives and jobs, without a network.
+
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::Duration;
