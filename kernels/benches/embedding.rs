@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use muster_kernels::embedding::{
-    Bags, RowwiseTable, SortBuffers, Table, bag_backward_rowwise_adagrad, bag_forward, gather,
+    Bags, RowwiseTable, SortBuffers, Table, TableMemory, bag_backward_rowwise_adagrad, bag_forward, gather,
 };
 use muster_kernels::isa::Isa;
 use muster_kernels::optimizer::{Adam, RowwiseAdagrad};
@@ -60,9 +60,11 @@ fn bench_bags(dim: usize, round: usize) {
     let id = |i: usize| stream.below(i as u64, 0, ROWS as u64) as u32;
     let ids: Vec<u32> = (0..BATCHES * BAGS * BAG).map(id).collect();
     let offsets: Vec<usize> = (0..=BAGS).map(|bag| bag * BAG).collect();
-    let bags = |call: usize| Bags { ids: ids.chunks(BAGS * BAG).nth(call % BATCHES).unwrap(), offsets: &offsets };
-    let mut rows: Vec<f32> = (0..ROWS * dim).map(|i| (i % 1000) as f32 * 1e-3 - 0.5).collect();
-    let mut sum = vec![0.0; ROWS];
+    let bags =
+        |call: usize| Bags { ids: ids.chunks(BAGS * BAG).nth(call % BATCHES).unwrap(), offsets: &offsets };
+    let mut rows = TableMemory::zeroed(ROWS * dim);
+    rows.iter_mut().enumerate().for_each(|(i, value)| *value = (i % 1000) as f32 * 1e-3 - 0.5);
+    let mut sum = TableMemory::zeroed(ROWS);
     let mut out = vec![0.0; BAGS * dim];
     let lookups = (BAGS * BAG) as f64;
     let bytes = lookups * (dim * size_of::<f32>()) as f64;

@@ -10,16 +10,19 @@ pub(crate) fn prefetch(array: &[f32], start: usize, len: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(row) = array.get(start..start + len) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // Rows need not start on a cache line, so the last value may lie on a line of its own.
-        let fetch = |value: &f32| {
+        let request = |at: usize| {
             // SAFETY: SSE is part of x86-64, and a prefetch reads nothing that the program could see, whatever the
-            // address; here it even points into `array`.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
+            // address; here it even lies in `row`, since `at` is under `len`.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().add(at).cast()) };
         };
-        for line in row.chunks(LINE) {
-            fetch(&line[0]);
+        // A counted loop: an iterator over the lines and the last value costs more than the wait it saves.
+        let mut at = 0;
+        while at < len {
+            request(at);
+            at += LINE;
         }
-        row.last().into_iter().for_each(fetch);
+        // Rows need not start on a cache line, so the last value may lie on a line of its own.
+        request(len.saturating_sub(1));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (array, start, len, LINE);

@@ -8,7 +8,7 @@ use crate::optimizer::{RowwiseAdagrad, RowwiseRates, check_rows};
 use crate::prefetch::prefetch;
 
 /// Rows ahead of the current one that are requested from memory.
-const PREFETCH_AHEAD: usize = 16;
+const PREFETCH_AHEAD: usize = 10;
 /// Columns summed in registers at a time.
 const COLUMNS: usize = 64;
 
@@ -95,12 +95,25 @@ struct Forward<'a> {
     out: &'a mut [f32],
 }
 
-impl Forward<'_> {
-    /// Sums one stretch of columns over a bag; `WIDTH` is known, so the sums stay in registers.
+/// The rows of one bag, and the ids whose rows are requested meanwhile.
+#[derive(Clone, Copy)]
+struct Bag<'a> {
+    table: Table<'a>,
+    ids: &'a [u32],
+    ahead: &'a [u32],
+}
+
+impl Bag<'_> {
+    /// Sums one stretch of columns; `WIDTH` is known, so the sums stay in registers.
     #[inline(always)]
-    fn sum<const WIDTH: usize>(rows: &[f32], dim: usize, ids: &[u32], column: usize, out: &mut [f32]) {
+    fn sum<const WIDTH: usize>(self, column: usize, out: &mut [f32]) {
+        let Table { rows, dim } = self.table;
         let mut sums = [0.0_f32; WIDTH];
-        for &id in ids {
+        for (i, &id) in self.ids.iter().enumerate() {
+            // The first stretch requests whole rows, one for each that it reads, so that requests never pile up.
+            if let Some(&ahead) = self.ahead.get(i).filter(|_| column == 0) {
+                prefetch(rows, ahead as usize * dim, dim);
+            }
             let start = id as usize * dim + column;
             let row = &rows[start..start + WIDTH];
             for (sum, &value) in sums.iter_mut().zip(row) {
@@ -116,26 +129,22 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<V: Simd>(self, _: V) {
-        let Self { table: Table { rows, dim }, bags, out } = self;
-        let mut requested = 0;
-        for (ends, out) in bags.offsets.windows(2).zip(out.chunks_exact_mut(dim)) {
+        let Self { table, bags, out } = self;
+        for (ends, out) in bags.offsets.windows(2).zip(out.chunks_exact_mut(table.dim)) {
             let ids = &bags.ids[ends[0]..ends[1]];
-            let until = (ends[1] + PREFETCH_AHEAD).min(bags.ids.len());
-            for &ahead in &bags.ids[requested.min(until)..until] {
-                prefetch(rows, ahead as usize * dim, dim);
-            }
-            requested = until;
+            let ahead = bags.ids.get(ends[0] + PREFETCH_AHEAD..).unwrap_or_default();
+            let bag = Bag { table, ids, ahead };
             let mut column = 0;
-            while column + COLUMNS <= dim {
-                Self::sum::<COLUMNS>(rows, dim, ids, column, out);
+            while column + COLUMNS <= table.dim {
+                bag.sum::<COLUMNS>(column, out);
                 column += COLUMNS;
             }
-            while column + 8 <= dim {
-                Self::sum::<8>(rows, dim, ids, column, out);
+            while column + 8 <= table.dim {
+                bag.sum::<8>(column, out);
                 column += 8;
             }
-            while column < dim {
-                Self::sum::<1>(rows, dim, ids, column, out);
+            while column < table.dim {
+                bag.sum::<1>(column, out);
                 column += 1;
             }
         }

@@ -6,7 +6,7 @@ use crate::optimizer::check_rows;
 use crate::prefetch::prefetch;
 
 /// Rows ahead of the current one that are requested from memory.
-const PREFETCH_AHEAD: usize = 16;
+const PREFETCH_AHEAD: usize = 10;
 
 /// Copies the rows of `ids` into `out` `[ids, dim]`.
 ///

@@ -6,6 +6,7 @@
 
 mod bag;
 mod gather;
+mod memory;
 pub mod reference;
 mod scatter;
 mod sort;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use bag::{Bags, RowwiseTable, bag_backward_rowwise_adagrad, bag_forward};
 pub use gather::gather;
+pub use memory::TableMemory;
 pub use scatter::scatter_sum;
 pub use sort::SortBuffers;
 

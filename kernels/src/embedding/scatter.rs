@@ -6,7 +6,7 @@ use crate::optimizer::Rows;
 use crate::prefetch::prefetch;
 
 /// Gradients ahead of the current one that are requested from memory.
-const PREFETCH_AHEAD: usize = 16;
+const PREFETCH_AHEAD: usize = 10;
 
 /// Sums `grads` `[ids, dim]` per distinct id, in the order of occurrence; the result's ids ascend.
 ///
