@@ -93,10 +93,10 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct ClusterArgs {
     /// URL of the coordinator
-    #[arg(long, value_name = "URL", env = "MUSTER_COORDINATOR", default_value = DEFAULT_COORDINATOR)]
+    #[arg(long, value_name = "URL", env = "MUSTER_COORDINATOR", hide_env_values = true, default_value = DEFAULT_COORDINATOR)]
     pub coordinator: String,
     /// File with the cluster's token, one line
-    #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE")]
+    #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
 }
 

@@ -1,9 +1,12 @@
 //! Drives the product from outside: what the integration tests share.
 //!
-//! [`source`] reads the repository as text (for the tidy rules); [`binary`] and [`folder`] run the real program.
+//! [`source`] reads the repository as text (for the tidy rules); [`binary`], [`folder`] and [`process`] run the real
+//! program, on the input of [`small`] for instance; [`refusal`] is what bad input has to end in.
 //! Nothing here sleeps: a wait is for a condition, with a deadline.
 
 pub mod binary;
 pub mod folder;
+pub mod process;
 pub mod refusal;
+pub mod small;
 pub mod source;

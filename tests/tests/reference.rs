@@ -6,6 +6,9 @@
 
 use std::fs;
 
+use muster_proto::config::reference::{Section, page, undocumented};
+use muster_proto::dataset::DatasetSpec;
+use muster_proto::job::{self, JobSpec};
 use muster_tests::source::root;
 
 fn assert_current(name: &str, page: &str) {
@@ -24,4 +27,30 @@ fn assert_current(name: &str, page: &str) {
 #[test]
 fn the_page_of_commands_is_what_help_prints() {
     assert_current("cli.md", &muster_cli::reference::cli_page());
+}
+
+/// The page of a file of keys, with a line on where it comes from.
+fn page_of_keys<T: serde::Serialize>(title: &str, sections: &[Section], example: &T) -> String {
+    assert_eq!(undocumented(sections, example).unwrap(), Vec::<String>::new(), "a key has no documentation");
+    let page = page(title, sections, example).unwrap();
+    let (heading, rest) = page.split_once('\n').unwrap();
+    let origin = "Generated from the program; `UPDATE_REFERENCE=1 cargo test -p muster-tests --test reference` rewrites it.";
+    format!("{heading}\n\n{origin}\n{rest}")
+}
+
+#[test]
+fn the_page_of_job_files_has_every_key() {
+    assert_current("job.md", &page_of_keys("Job file", job::SECTIONS, &JobSpec::default()));
+}
+
+#[test]
+fn the_page_of_dataset_files_has_every_key() {
+    let required = "name = \"\"\ninput = \"\"\nformat = \"csv\"\n";
+    let mut example: toml::Table =
+        toml::from_str(&toml::to_string(&toml::from_str::<DatasetSpec>(required).unwrap()).unwrap()).unwrap();
+    // What has to be given has no default to show.
+    for key in ["name", "input", "format"] {
+        example.remove(key);
+    }
+    assert_current("dataset.md", &page_of_keys("Dataset file", &DatasetSpec::sections(), &example));
 }

@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", default_value = "memory")]
     pub store: String,
     /// File with the token that workers and clients must show, one line
-    #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE")]
+    #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
     /// Listen beyond loopback without a token
     #[arg(long, conflicts_with = "token_file")]

@@ -4,8 +4,9 @@ use std::fs;
 
 use muster_tests::folder::Folder;
 use muster_tests::refusal::{Refusal, assert_refused};
+use muster_tests::small::JOB;
 
-use crate::{GOOD_JOB, folder, prepared};
+use crate::{folder, prepared};
 
 /// Trains what is in the folder, checks the refusal, and that no checkpoint came of it.
 fn refuse(folder: &Folder, expected: Refusal<'_>) {
@@ -21,9 +22,9 @@ fn has_manifest(folder: &Folder) -> bool {
 
 /// The good job with one line replaced, over a dataset that is not even looked at.
 fn refuse_job(old: &str, new: &str, field: &str, words: &[&str]) {
-    assert!(GOOD_JOB.contains(old), "{old} is not in the job");
+    assert!(JOB.contains(old), "{old} is not in the job");
     let folder = folder();
-    folder.write("job.toml", GOOD_JOB.replace(old, new));
+    folder.write("job.toml", JOB.replace(old, new));
     refuse(&folder, Refusal { code: 2, file: "job.toml", field, words });
     assert!(!folder.at("run").exists(), "a folder was made for a job that is refused");
 }
@@ -100,7 +101,7 @@ fn early_stopping_without_patience_is_refused() {
 fn a_metric_that_validation_does_not_give_ends_the_run_with_those_it_gives() {
     let folder = prepared();
     let stopping = "epochs = 1\nearly_stopping = { metric = \"NDCG@7\", patience = 1 }";
-    folder.write("job.toml", GOOD_JOB.replace("epochs = 1", stopping));
+    folder.write("job.toml", JOB.replace("epochs = 1", stopping));
     let words = ["training.early_stopping.metric", "NDCG@7", "NDCG@10"];
     refuse(&folder, Refusal { code: 1, file: "", field: "", words: &words });
 }
@@ -108,10 +109,8 @@ fn a_metric_that_validation_does_not_give_ends_the_run_with_those_it_gives() {
 #[test]
 fn everything_that_is_wrong_with_a_job_is_said_at_once() {
     let folder = folder();
-    folder.write(
-        "job.toml",
-        GOOD_JOB.replace("sequences = 8", "sequences = 0").replace("epochs = 1", "epochs = 0"),
-    );
+    folder
+        .write("job.toml", JOB.replace("sequences = 8", "sequences = 0").replace("epochs = 1", "epochs = 0"));
     let words = ["batch.sequences", "training.epochs"];
     refuse(&folder, Refusal { code: 2, file: "job.toml", field: "batch.sequences", words: &words });
 }
@@ -194,7 +193,7 @@ fn a_log_partition_that_is_cut_short_ends_the_run_with_its_name() {
 fn a_feature_that_the_dataset_lacks_is_named_with_those_it_has() {
     let folder = prepared();
     let features = "hidden_size = 8\nfeatures = [{ column = \"brand\", dim = 4 }]";
-    folder.write("job.toml", GOOD_JOB.replace("hidden_size = 8", features));
+    folder.write("job.toml", JOB.replace("hidden_size = 8", features));
     refuse(
         &folder,
         Refusal { code: 2, file: "job.toml", field: "model.features", words: &["brand", "categorical"] },
@@ -205,10 +204,8 @@ fn a_feature_that_the_dataset_lacks_is_named_with_those_it_has() {
 #[test]
 fn a_label_that_the_dataset_lacks_is_named() {
     let folder = prepared();
-    folder.write(
-        "job.toml",
-        GOOD_JOB.replace("[training]", "[model.head.bce]\nlabel = \"clicked\"\n\n[training]"),
-    );
+    folder
+        .write("job.toml", JOB.replace("[training]", "[model.head.bce]\nlabel = \"clicked\"\n\n[training]"));
     refuse(&folder, Refusal { code: 2, file: "job.toml", field: "model.head", words: &["clicked"] });
 }
 

@@ -2,8 +2,9 @@
 
 use muster_tests::folder::Folder;
 use muster_tests::refusal::{Refusal, assert_refused};
+use muster_tests::small::{DATASET, log};
 
-use crate::{GOOD_DATASET, folder, good_log};
+use crate::folder;
 
 /// Prepares what is in the folder, checks the refusal, and that no dataset came of it.
 fn refuse(folder: &Folder, expected: Refusal<'_>) {
@@ -28,7 +29,7 @@ fn with_log(text: impl AsRef<[u8]>) -> Folder {
 
 /// The good log with the first occurrence of `old` replaced.
 fn log_with(old: &str, new: &str) -> String {
-    let log = good_log();
+    let log = log();
     assert!(log.contains(old), "{old} is not in the log");
     log.replacen(old, new, 1)
 }
@@ -50,19 +51,19 @@ fn a_dataset_file_that_is_no_toml_is_refused_with_its_line() {
 
 #[test]
 fn a_key_that_is_unknown_comes_with_the_nearest_one() {
-    let folder = with_dataset(&GOOD_DATASET.replace("partitions", "partitoins"));
+    let folder = with_dataset(&DATASET.replace("partitions", "partitoins"));
     refuse(&folder, Refusal { code: 2, file: "dataset.toml", field: "partitoins", words: &["partitions"] });
 }
 
 #[test]
 fn a_value_of_the_wrong_type_is_named() {
-    let folder = with_dataset(&GOOD_DATASET.replace("partitions = 4", "partitions = \"four\""));
+    let folder = with_dataset(&DATASET.replace("partitions = 4", "partitions = \"four\""));
     refuse(&folder, Refusal { code: 2, file: "dataset.toml", field: "partitions", words: &["partitions"] });
 }
 
 #[test]
 fn no_partitions_at_all_are_refused() {
-    let folder = with_dataset(&GOOD_DATASET.replace("partitions = 4", "partitions = 0"));
+    let folder = with_dataset(&DATASET.replace("partitions = 4", "partitions = 0"));
     refuse(
         &folder,
         Refusal { code: 2, file: "dataset.toml", field: "partitions", words: &["0 is not in 1..="] },
@@ -71,13 +72,13 @@ fn no_partitions_at_all_are_refused() {
 
 #[test]
 fn a_format_that_does_not_exist_is_refused_with_those_that_do() {
-    let folder = with_dataset(&GOOD_DATASET.replace("\"csv\"", "\"xlsx\""));
+    let folder = with_dataset(&DATASET.replace("\"csv\"", "\"xlsx\""));
     refuse(&folder, Refusal { code: 2, file: "dataset.toml", field: "format", words: &["xlsx", "parquet"] });
 }
 
 #[test]
 fn a_rule_with_an_impossible_time_is_refused() {
-    let folder = with_dataset(&format!("{GOOD_DATASET}\n[cleaning]\nmin_time = \"yesterday\"\n"));
+    let folder = with_dataset(&format!("{DATASET}\n[cleaning]\nmin_time = \"yesterday\"\n"));
     refuse(
         &folder,
         Refusal { code: 2, file: "dataset.toml", field: "cleaning.min_time", words: &["yesterday"] },
@@ -96,7 +97,7 @@ fn an_override_without_a_value_is_refused() {
 #[test]
 fn a_log_that_is_not_there_is_named_with_where_to_get_it() {
     let source = "\n[source]\nget = \"ask the shop\"\nlicence = \"CC0\"\n";
-    let folder = with_dataset(&format!("{GOOD_DATASET}{source}").replace("log.csv", "missing.csv"));
+    let folder = with_dataset(&format!("{DATASET}{source}").replace("log.csv", "missing.csv"));
     refuse(
         &folder,
         Refusal {
@@ -110,7 +111,7 @@ fn a_log_that_is_not_there_is_named_with_where_to_get_it() {
 
 #[test]
 fn an_input_below_a_variable_that_is_not_set_names_the_variable() {
-    let folder = with_dataset(&GOOD_DATASET.replace("log.csv", "${MUSTER_DATA}/log.csv"));
+    let folder = with_dataset(&DATASET.replace("log.csv", "${MUSTER_DATA}/log.csv"));
     refuse(&folder, Refusal { code: 2, file: "", field: "input", words: &["MUSTER_DATA", "log.csv"] });
 }
 
@@ -165,7 +166,7 @@ fn a_label_that_is_neither_yes_nor_no_is_refused() {
 
 #[test]
 fn bytes_that_are_no_text_are_refused_with_their_line() {
-    let mut log = good_log().into_bytes();
+    let mut log = log().into_bytes();
     let place = log.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     log[place] = 0xff;
     refuse(&with_log(log), Refusal { code: 2, file: "log.csv", field: "line 2", words: &["UTF-8", "user"] });
@@ -173,13 +174,13 @@ fn bytes_that_are_no_text_are_refused_with_their_line() {
 
 #[test]
 fn rules_that_leave_nothing_are_refused() {
-    let folder = with_dataset(&format!("{GOOD_DATASET}\n[cleaning]\nmin_user_events = 1000\n"));
+    let folder = with_dataset(&format!("{DATASET}\n[cleaning]\nmin_user_events = 1000\n"));
     refuse(&folder, Refusal { code: 2, file: "", field: "cleaning", words: &["no event is left"] });
 }
 
 #[test]
 fn more_items_than_allowed_end_before_memory_does() {
-    let folder = with_dataset(&format!("{GOOD_DATASET}\n[cleaning]\nmax_items = 3\n"));
+    let folder = with_dataset(&format!("{DATASET}\n[cleaning]\nmax_items = 3\n"));
     refuse(
         &folder,
         Refusal { code: 2, file: "", field: "item", words: &["more than 3", "cleaning.max_items"] },
@@ -188,7 +189,7 @@ fn more_items_than_allowed_end_before_memory_does() {
 
 #[test]
 fn a_json_line_that_is_torn_is_named() {
-    let folder = with_dataset(&GOOD_DATASET.replace("\"csv\"", "\"jsonl\""));
+    let folder = with_dataset(&DATASET.replace("\"csv\"", "\"jsonl\""));
     let line = "{\"user\":\"u1\",\"item\":\"i1\",\"time\":1400000000,\"price\":1.0,\"label\":0}\n";
     folder.write("log.csv", format!("{line}{{\"user\":\"u1\",\"it\n"));
     refuse(&folder, Refusal { code: 2, file: "log.csv", field: "line 2", words: &["log.csv:2"] });
@@ -196,7 +197,7 @@ fn a_json_line_that_is_torn_is_named() {
 
 #[test]
 fn text_that_calls_itself_parquet_is_refused() {
-    let folder = with_dataset(&GOOD_DATASET.replace("\"csv\"", "\"parquet\""));
+    let folder = with_dataset(&DATASET.replace("\"csv\"", "\"parquet\""));
     refuse(&folder, Refusal { code: 2, file: "log.csv", field: "", words: &["parquet"] });
 }
 
@@ -207,7 +208,7 @@ fn a_parquet_file_that_is_cut_short_is_refused() {
     muster_data::generate_series(&series, &folder.at("log.parquet")).unwrap();
     let bytes = std::fs::read(folder.at("log.parquet")).unwrap();
     folder.write("log.parquet", &bytes[..bytes.len() - 40]);
-    folder.write("dataset.toml", GOOD_DATASET.replace("csv", "parquet"));
+    folder.write("dataset.toml", DATASET.replace("csv", "parquet"));
     refuse(
         &folder,
         Refusal { code: 2, file: "log.parquet", field: "", words: &["not a whole parquet file"] },
