@@ -47,7 +47,10 @@ fn main() -> anyhow::Result<()> {
     }
     rates.sort_by(f64::total_cmp);
     let (median, best) = (rates[rates.len() / 2], rates[rates.len() - 1]);
-    println!("{}", serde_json::json!({ "threads": threads, "median_tokens_per_second": median, "best": best }));
+    println!(
+        "{}",
+        serde_json::json!({ "threads": threads, "median_tokens_per_second": median, "best": best })
+    );
     Ok(())
 }
 

@@ -63,13 +63,16 @@ def regression(folder):
     linear = torch.nn.Linear(dense["linear.weight"].shape[1], dense["linear.weight"].shape[0])
     linear.load_state_dict({"weight": dense["linear.weight"], "bias": dense["linear.bias"]})
     optimizer = torch.optim.Adam([*model.parameters(), *linear.parameters()], lr=1e-3)
+    width = dense["lstm.weight_ih_l0"].shape[1]
+    numeric = open(folder / "numeric.f32", "rb")
 
     def loss_of(batches):
         loss, count = 0.0, sum(len(batch["labels"]) for batch in batches)
         for batch in batches:
             sizes = batch["batch_sizes"]
             if sizes:
-                x = torch.tensor(batch["numeric"]).reshape(sum(sizes), -1)
+                x = torch.frombuffer(bytearray(numeric.read(4 * width * sum(sizes))), dtype=torch.float32)
+                x = x.reshape(sum(sizes), width)
                 out = model(packed(x, sizes))[0].data[last_tokens(sizes)]
                 loss = loss + (linear(out).flatten() - torch.tensor(batch["labels"])).square().sum()
         return loss / count

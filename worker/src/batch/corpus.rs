@@ -102,7 +102,7 @@ impl Corpus {
             }
         }
         features.label = job.model.head.label().map(|l| find(&numeric, "numeric", l)).transpose()?;
-        let series_width = series.then(|| numeric.len());
+        let series_width = series.then_some(numeric.len());
         Ok(Self { features, batch: job.batch.clone(), series_width })
     }
 

@@ -10,7 +10,7 @@ use crate::embedding::{Shard, kernel_kind};
 use crate::model::Dense;
 
 /// Name of the piece of dense parameters.
-pub const DENSE: &str = "dense";
+const DENSE: &str = "dense";
 
 /// Name of the piece of a table shard.
 #[must_use]

@@ -61,7 +61,7 @@ pub fn rank_users(
     let per_shard = |block: &u32| score_shard(table, *block, all, &targets, k);
     let results: Result<Vec<(Vec<RankCount>, TopK)>, muster_kernels::Error> =
         pool.install(|| scored.par_iter().map(per_shard).collect());
-    let ranked = merge(results?, all.targets.len(), k);
+    let ranked = merge(results?, all.targets.len(), k)?;
     give_back(ranked, &everyone.counts, k, collective)
 }
 
@@ -142,7 +142,11 @@ fn score_shard(
     })
 }
 
-fn merge(results: Vec<(Vec<RankCount>, TopK)>, users: usize, k: usize) -> Vec<Ranked> {
+fn merge(
+    results: Vec<(Vec<RankCount>, TopK)>,
+    users: usize,
+    k: usize,
+) -> Result<Vec<Ranked>, muster_kernels::Error> {
     let mut ranked = vec![Ranked::default(); users];
     let mut best = TopK::new(k);
     best.reset(users);
@@ -151,12 +155,12 @@ fn merge(results: Vec<(Vec<RankCount>, TopK)>, users: usize, k: usize) -> Vec<Ra
             user.above += u64::from(count.above);
             user.ties += u64::from(count.ties);
         }
-        best.merge(&list);
+        best.merge(&list)?;
     }
     for (place, user) in ranked.iter_mut().enumerate() {
         user.list = best.query(place).iter().map(|s| (s.id, s.score)).collect();
     }
-    ranked
+    Ok(ranked)
 }
 
 /// Brings the users' outcomes to their ranks and merges what each owner found.

@@ -13,12 +13,12 @@ use crate::agent::Control;
 use crate::train::{self, Hooks};
 
 /// Name of the history in a run directory: one JSON object a line, one a record or validation.
-pub const HISTORY_FILE: &str = "history.jsonl";
+pub(super) const HISTORY_FILE: &str = "history.jsonl";
 
 /// The history cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}", path.display())]
-pub struct Error {
+pub(super) struct Error {
     path: PathBuf,
     source: std::io::Error,
 }

@@ -11,7 +11,7 @@ use crate::embedding::{Shard, TableSet};
 ///
 /// # Errors
 /// The collective's.
-pub fn clip(
+pub(super) fn clip(
     set: &mut TableSet,
     dense: &mut [f32],
     limit: f64,

@@ -350,7 +350,7 @@ fn gather_pieces(
             mine?;
             return Err(Error::PeerDisk { rank });
         }
-        all.iter_mut().for_each(|m| drop(m.remove(0)));
+        all.iter_mut().for_each(|message| *message = message.split_off(1));
     } else {
         mine?;
     }

@@ -1,5 +1,6 @@
 //! A small dataset, a small job, and ranks on threads with real collectives between them.
 
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 #![allow(dead_code, reason = "each test file uses its part of the support")]
 
 use std::collections::BTreeMap;
