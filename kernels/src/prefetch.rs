@@ -15,8 +15,13 @@ pub(crate) fn prefetch(array: &[f32], start: usize, len: usize) {
             // address; here it even lies in `row`, since `at` is under `len`.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().add(at).cast()) };
         };
-        // A counted loop: an iterator over the lines and the last value costs more than the wait it saves.
+        // Counted loops, four lines at a time: an iterator over the lines and the last value, or a mispredicted end of
+        // the loop per row, costs more than the wait it saves.
         let mut at = 0;
+        while at + 4 * LINE <= len {
+            (0..4).for_each(|line| request(at + line * LINE));
+            at += 4 * LINE;
+        }
         while at < len {
             request(at);
             at += LINE;

@@ -110,9 +110,9 @@ impl Bag<'_> {
         let Table { rows, dim } = self.table;
         let mut sums = [0.0_f32; WIDTH];
         for (i, &id) in self.ids.iter().enumerate() {
-            // The first stretch requests whole rows, one for each that it reads, so that requests never pile up.
-            if let Some(&ahead) = self.ahead.get(i).filter(|_| column == 0) {
-                prefetch(rows, ahead as usize * dim, dim);
+            // One request for each stretch that is read, so that requests never pile up.
+            if let Some(&ahead) = self.ahead.get(i) {
+                prefetch(rows, ahead as usize * dim + column, WIDTH);
             }
             let start = id as usize * dim + column;
             let row = &rows[start..start + WIDTH];
