@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::chart::{Chart, Series, render};
 use crate::error::Error;
 use crate::history::{self, Record};
+use crate::metrics;
 
 /// Draws `history.jsonl` of a run directory as `curves.svg` beside it.
 ///
@@ -32,8 +33,8 @@ pub fn charts(records: &[Record]) -> Vec<Chart> {
     let mut charts = vec![chart("Training loss", "step", vec![over_steps("loss", |r| r.loss)])];
     // Metrics of one scale share a chart: accuracy at a cut-off in one, the rest each in its own.
     let (ranked, single): (Vec<Series>, Vec<Series>) =
-        metrics(records).into_iter().partition(|series| series.name.contains('@'));
-    charts.push(chart("Validation, by cut-off", "epoch", ranked));
+        series_of_metrics(records).into_iter().partition(|series| series.name.contains('@'));
+    charts.push(chart("Validation", "epoch", ranked));
     charts.extend(
         single
             .into_iter()
@@ -43,17 +44,21 @@ pub fn charts(records: &[Record]) -> Vec<Chart> {
     charts
 }
 
-/// One series a metric; of the metrics with a cut-off only HR and NDCG, which say the most in the least ink.
-fn metrics(records: &[Record]) -> Vec<Series> {
+/// One series a metric, in reading order; of the metrics with a cut-off only HR and NDCG beyond the first place,
+/// which say the most in the least ink.
+fn series_of_metrics(records: &[Record]) -> Vec<Series> {
     let mut by_name: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for record in records {
         for (name, value) in &record.metrics {
             by_name.entry(name).or_default().push((record.epoch as f64 + 1.0, *value));
         }
     }
-    let kept = |name: &str| !name.contains('@') || name.starts_with("HR@") || name.starts_with("NDCG@");
-    let series = by_name.into_iter().filter(|(name, _)| kept(name));
-    series.map(|(name, points)| Series { name: name.to_owned(), points }).collect()
+    let kept = |name: &&str| match name.split_once('@') {
+        Some((family, k)) => (family == "HR" || family == "NDCG") && k != "1",
+        None => true,
+    };
+    let names = metrics::ordered(by_name.keys().copied()).into_iter().filter(kept);
+    names.map(|name| Series { name: name.to_owned(), points: by_name[name].clone() }).collect()
 }
 
 #[cfg(test)]

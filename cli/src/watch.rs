@@ -27,7 +27,7 @@ pub async fn follow(
     mut local: Option<&mut LocalCluster>,
 ) -> Result<Value, Error> {
     let mut events = client.watch(job, 0);
-    let mut view = View::default();
+    let mut view = View { local: local.is_some(), ..View::default() };
     let (mut died, mut deadline) = (None, None);
     loop {
         let event = tokio::select! {
@@ -89,6 +89,7 @@ fn failed(error: &str, died: Option<&String>) -> Error {
 /// What the person at the terminal has been shown so far.
 #[derive(Debug, Default)]
 struct View {
+    local: bool,
     epoch: Option<u32>,
     note: String,
 }
@@ -97,7 +98,9 @@ impl View {
     fn show(&mut self, event: &EventKind, progress: &mut dyn Progress) {
         match event {
             EventKind::PhaseChanged { phase, reason } => {
-                if *phase != JobPhase::Training {
+                // A cluster that this command started itself gathers and loads in a moment.
+                let brief = self.local && *phase != JobPhase::Planning;
+                if *phase != JobPhase::Training && !brief {
                     progress.say(&format!("{phase}: {reason}"));
                 }
             }

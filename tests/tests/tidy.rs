@@ -223,3 +223,13 @@ fn no_room_is_named_after_nothing() {
         rust_files().into_iter().filter(|f| nameless.iter().any(|n| f.path.ends_with(&format!("/{n}"))));
     assert_none(&found.map(|f| f.path).collect::<Vec<_>>(), "name a file after what it holds");
 }
+
+#[test]
+fn the_map_names_only_places_that_are_there() {
+    let map = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap_or_default();
+    let quoted = map.split('`').skip(1).step_by(2);
+    let is_path =
+        |text: &&str| text.contains('/') && !text.contains([' ', '*', '<']) && !text.contains("NAME");
+    let missing = quoted.filter(is_path).filter(|path| !root().join(path).exists()).map(str::to_owned);
+    assert_none(&missing.collect::<Vec<_>>(), "ARCHITECTURE.md points at what is there");
+}

@@ -27,7 +27,7 @@ Examples:
   muster demo --workers 4 --seed 7 --out runs/my-demo";
 
 /// Generates shopping logs, prepares them, trains on a local cluster, evaluates beside the baselines, recommends
-/// with reasons, and says what to try next. A few minutes on two cores.
+/// with reasons, and says what to try next. Less than a minute on two cores.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -180,7 +180,7 @@ impl Report for Shown {
             100.0 * ratio(self.oracle.hit_rate)
         );
         format!(
-            "5. the result\n{}\n\n{verdict}\n\n6. recommend\n{}\n\nTry next:\n  {}",
+            "{}\n\n{verdict}\n\n5. recommend\n{}\n\nTry next:\n  {}",
             self.table().render(),
             self.recommended.text(),
             self.next_steps().join("\n  ")
