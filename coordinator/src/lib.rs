@@ -1,6 +1,6 @@
 //! The shell around the core: gRPC, store, metrics.
 //!
-//! One task owns the core ([`runtime`]); handlers talk to it through a bounded inbox and hold no state of the
+//! One task owns the core (`runtime`); handlers talk to it through a bounded inbox and hold no state of the
 //! cluster. [`serve`] is the whole coordinator, in the process of `muster coordinator` and inside `muster train`.
 
 mod access;

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
     /// Listen beyond loopback without a token
-    #[arg(long, conflicts_with = "token_file")]
+    #[arg(long)]
     pub insecure: bool,
     /// Silence after which a worker counts as lost; other deadlines follow from it
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]

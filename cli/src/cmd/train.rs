@@ -44,13 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     pub coordinator: Option<String>,
     /// File with the cluster's token, one line
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "MUSTER_TOKEN_FILE",
-        hide_env_values = true,
-        requires = "coordinator"
-    )]
+    #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
     /// Threads of each worker; the cores of this machine over the workers where absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]

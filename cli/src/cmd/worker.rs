@@ -35,11 +35,12 @@ pub struct Args {
     /// Address for other workers; beyond loopback it takes --token-file or --insecure
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Address that other workers reach it under, where that differs
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub advertise: Option<SocketAddr>,
+    /// Name or address that other workers reach it under, with a port where that differs; this host's name where
+    /// it listens on all addresses
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub advertise: Option<String>,
     /// Listen beyond loopback without a token
-    #[arg(long, conflicts_with = "token_file")]
+    #[arg(long)]
     pub insecure: bool,
     /// Threads to use; all cores where absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -78,8 +79,8 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         token,
         name: format!("{}-{}", host(), std::process::id()),
         host: host(),
+        advertise: advertised(args, &listener)?,
         listener,
-        advertise: args.advertise.map(|address| address.to_string()),
         threads: args.threads.unwrap_or_else(|| threads_each(1)),
         memory_bytes: memory_bytes(),
         device: DeviceKind::Cpu,
@@ -97,6 +98,20 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         agent::run(config, Arc::new(Runner { transport: Transport::Auto }), stop).await?;
         context.output.report(&Stopped)
     })
+}
+
+/// What other workers dial, where that is not the listener's own address.
+fn advertised(args: &Args, listener: &TcpListener) -> Result<Option<String>, Error> {
+    let host = match &args.advertise {
+        Some(address) if address.contains(':') => return Ok(Some(address.clone())),
+        Some(host) => host.clone(),
+        None if args.listen.ip().is_unspecified() => host(),
+        None => return Ok(None),
+    };
+    let address = listener.local_addr();
+    let address =
+        address.map_err(|error| Error::failed(format!("cannot tell the port that was taken: {error}")))?;
+    Ok(Some(format!("{host}:{}", address.port())))
 }
 
 /// Completes when standard input is at its end: the process that started this one is gone or wants it gone.

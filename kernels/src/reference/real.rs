@@ -1,4 +1,4 @@
-//! The two number types of the reference: f32 with the functions of [`math`](crate::math), f64 with std's.
+//! The two number types of the reference: f32 with the functions of [`crate::math`], f64 with std's.
 
 use crate::math;
 

@@ -98,7 +98,7 @@ pub trait Collective: Send {
     /// [`Error::Roots`] where leaves are missing or repeated, on all ranks; else see [`Collective`].
     fn all_reduce_tree(&mut self, roots: &[Root<'_>], leaves: usize, out: &mut [f32]) -> Result<(), Error>;
 
-    /// Sums `data` over ranks, in rank order; `mine` gets this rank's [`segment`] of it.
+    /// Sums `data` over ranks, in rank order; `mine` gets this rank's [`segment()`] of it.
     ///
     /// # Errors
     /// See [`Collective`].

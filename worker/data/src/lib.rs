@@ -5,10 +5,10 @@
 //! digest does not fit; memory is bounded by one log partition a thread plus the vocabularies.
 //!
 //! # Layout
-//! * [`generate`]: a deterministic shopping log, with the best score that any model could reach on it
-//! * [`prepare`]: reads, cleans, sorts, splits and partitions logs
+//! * [`mod@generate`]: a deterministic shopping log, with the best score that any model could reach on it
+//! * [`mod@prepare`]: reads, cleans, sorts, splits and partitions logs
 //! * [`store`]: the columnar files of a prepared dataset, written by `prepare` and read by the trainer
-//! * [`stats`]: what a dataset looks like, in numbers
+//! * [`mod@stats`]: what a dataset looks like, in numbers
 
 pub mod generate;
 pub mod prepare;
