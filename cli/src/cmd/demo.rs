@@ -32,10 +32,10 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Number of worker processes
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub workers: u32,
     /// Seed of the logs and of training
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, default_value_t = 1)]
     pub seed: u64,
     /// Folder for logs, dataset and run, new or empty; runs/demo-N where absent
     #[arg(long, value_name = "DIR")]

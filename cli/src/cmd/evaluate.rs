@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long)]
     pub keep_seen: bool,
     /// Threads to use; all cores where absent
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
     /// Also write the report as CSV
     #[arg(long, value_name = "FILE")]

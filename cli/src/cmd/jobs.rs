@@ -60,13 +60,13 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "DIR")]
     pub dataset: PathBuf,
     /// Number of workers
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: u32,
     /// Run directory to write, as workers see it
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Seed, instead of the job file's
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Override a key of the job file
     #[arg(long = "set", value_name = "KEY=VALUE")]

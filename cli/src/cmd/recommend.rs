@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "ID")]
     pub user: String,
     /// How many items
-    #[arg(short, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(short, value_name = "N", allow_negative_numbers = true, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub k: u32,
 }
 

@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", required_unless_present = "resume")]
     pub dataset: Option<PathBuf>,
     /// Number of workers: processes to start here, or workers of the cluster to use
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: u32,
     /// Train on this cluster instead of on local processes
     #[arg(long, value_name = "URL")]
@@ -47,13 +47,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
     /// Threads of each worker; the cores of this machine over the workers where absent
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
     /// What to compute on
     #[arg(long, value_enum, default_value_t = Device::Auto)]
     pub device: Device,
     /// Seed, instead of the job file's
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Go on from the last checkpoint of this run, in its directory, on any number of workers
     #[arg(long, value_name = "RUN_DIR", conflicts_with = "out")]

@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long)]
     pub insecure: bool,
     /// Threads to use; all cores where absent
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
     /// What to compute on
     #[arg(long, value_enum, default_value_t = Device::Auto)]

@@ -64,3 +64,9 @@ fn a_log_in_a_folder_that_is_not_there_is_refused() {
         Refusal { code: 1, file: "nowhere/log.csv", field: "", words: &["no such file"] },
     );
 }
+
+#[test]
+fn workers_below_zero_are_refused_as_a_number() {
+    let outcome = folder().muster(&["train", "job.toml", "--dataset", "prepared", "--workers", "-3"]);
+    assert_refused(&outcome, Refusal { code: 2, file: "", field: "--workers", words: &["-3"] });
+}
