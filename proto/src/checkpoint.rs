@@ -125,8 +125,9 @@ pub fn model_digest(pieces: &BTreeMap<String, Piece>) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// SplitMix64's finalizer (Steele, Lea and Flood 2014).
-fn mix(value: u64) -> u64 {
+/// Scatters the bits of an identity: SplitMix64's finalizer (Steele, Lea and Flood 2014). Results depend on it.
+#[must_use]
+pub fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

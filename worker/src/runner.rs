@@ -51,14 +51,7 @@ enum Error {
 
 impl JobRunner for Runner {
     fn run(&self, assignment: Assignment, control: Control) -> Result<Outcome, RunError> {
-        let rank = assignment.rank.0;
-        let span = tracing::info_span!(
-            "job",
-            job = %assignment.fence.job,
-            generation = assignment.fence.generation.0,
-            rank,
-        );
-        let _inside = span.enter();
+        // The agent calls this inside its span of (job, generation, rank).
         self.run_job(&assignment, &control).map_err(|error| {
             tracing::error!(error = %error, "job failed on this rank");
             blame(&error)

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use muster_kernels::rng::Permutation;
+use muster_proto::checkpoint::mix;
 
 /// How an epoch is cut into steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,16 +88,9 @@ impl Sampler {
     }
 }
 
-/// Mixes (seed, epoch, group) into the key of a permutation (SplitMix64's finalizer, Steele et al. 2014).
+/// Mixes (seed, epoch, group) into the key of a permutation.
 fn key(seed: u64, epoch: u64, group: u64) -> u64 {
     [epoch, group].iter().fold(mix(seed), |key, part| mix(key ^ mix(*part)))
-}
-
-fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
