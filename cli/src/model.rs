@@ -15,6 +15,7 @@ use muster_worker::recommend::{Recommendation, recommend};
 use muster_worker::train::{Setup, Trainer};
 
 use crate::error::{Error, Kind};
+use crate::run_record::address;
 
 /// How to load and judge a model.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +36,7 @@ pub struct Model {
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("folder", &self.reader.folder).finish_non_exhaustive()
+        f.debug_struct("Model").field("location", &self.reader.location).finish_non_exhaustive()
     }
 }
 
@@ -45,7 +46,7 @@ impl Model {
     /// # Errors
     /// Where there is none, it is damaged, or it was trained on another dataset.
     pub fn open(path: &Path, dataset: &Dataset, options: Options) -> Result<Self, Error> {
-        let reader = checkpoint::find(path, true)?;
+        let reader = checkpoint::find(&address(path)?, true)?;
         if reader.manifest.dataset != dataset.manifest().digest {
             let dir = dataset.dir();
             let message = format!(
@@ -57,7 +58,7 @@ impl Model {
             );
             return Err(Error::bad_input(message).with_file(dir).with_field("--dataset"));
         }
-        let name = reader.folder.join(muster_proto::checkpoint::MANIFEST_FILE).display().to_string();
+        let name = reader.file(muster_proto::checkpoint::MANIFEST_FILE).display().to_string();
         let mut job: JobSpec = config::parse(&reader.manifest.job, &name, &[])?;
         job.evaluation.filter_seen = options.filter_seen.unwrap_or(job.evaluation.filter_seen);
         let mut alone = alone()?;
@@ -102,7 +103,9 @@ impl Model {
     ) -> Result<Vec<Recommendation>, Error> {
         if self.trainer.output_table.is_none() {
             let message = "the model predicts numbers and ranks no items; recommend from a model of items";
-            return Err(Error::bad_input(message).with_file(&self.reader.folder).with_field("MODEL"));
+            return Err(Error::bad_input(message)
+                .with_file(self.reader.location.address())
+                .with_field("MODEL"));
         }
         let Some((partition, local)) = dataset.find_user(user)? else {
             let message =

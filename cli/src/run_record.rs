@@ -22,6 +22,9 @@ pub struct RunRecord {
     pub workers: u32,
     /// The program's version.
     pub version: String,
+    /// Where its checkpoints lie, if in an object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<PathBuf>,
 }
 
 impl RunRecord {
@@ -55,12 +58,22 @@ impl RunRecord {
     }
 }
 
+/// Where the checkpoints of a model lie: in an object store where the record of a run directory says so, else at `model`
+/// itself, which may be a URL.
+///
+/// # Errors
+/// Where the record is there and is none.
+pub fn address(model: &Path) -> Result<PathBuf, Error> {
+    let record = if model.join(FILE).is_file() { RunRecord::find(model)? } else { None };
+    Ok(record.and_then(|record| record.checkpoints).unwrap_or_else(|| model.to_path_buf()))
+}
+
 /// Opens the dataset that a flag names, or else the one that the model was trained on.
 ///
 /// # Errors
 /// Where there is no model, no dataset is known, or it cannot be opened.
 pub fn open_dataset(named: Option<&Path>, model: &Path) -> Result<Dataset, Error> {
-    checkpoint::find(model, true)?;
+    checkpoint::find(&address(model)?, true)?;
     if let Some(dir) = named {
         return Ok(Dataset::open(dir)?);
     }
@@ -81,9 +94,16 @@ mod tests {
     #[test]
     fn a_record_is_found_from_a_checkpoint_inside_the_run() {
         let folder = tempfile::tempdir().unwrap();
-        let record =
-            RunRecord { name: "job".into(), dataset: "/d".into(), workers: 2, version: "0.1.0".into() };
+        let record = RunRecord {
+            name: "job".into(),
+            dataset: "/d".into(),
+            workers: 2,
+            version: "0.1.0".into(),
+            checkpoints: Some("s3://bucket/job-1".into()),
+        };
         record.save(folder.path()).unwrap();
+        assert_eq!(address(folder.path()).unwrap(), Path::new("s3://bucket/job-1"));
+        assert_eq!(address(Path::new("s3://bucket/job-2")).unwrap(), Path::new("s3://bucket/job-2"));
         assert_eq!(RunRecord::find(&folder.path().join("checkpoints/step-4")).unwrap(), Some(record));
         assert_eq!(RunRecord::find(Path::new("/nowhere")).unwrap(), None);
     }

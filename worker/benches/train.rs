@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
     let job: JobSpec = config::load(&PathBuf::from(job), &sets)?;
     let mut solo = solo()?;
     let mut trainer = Setup::open(job, &PathBuf::from(dataset), None, 1, threads)?.build(&mut *solo)?;
-    let mut rates = Vec::new();
+    let (mut rates, mut paces) = (Vec::new(), Vec::new());
     // The first steps warm buffers and caches and do not count.
     for _ in 0..5 {
         trainer.step(0, &mut *solo)?;
@@ -41,15 +41,26 @@ fn main() -> anyhow::Result<()> {
             targets += report.targets;
             loss += report.loss / 10.0;
         }
-        let rate = targets as f64 / started.elapsed().as_secs_f64();
-        println!("{}", serde_json::json!({ "step": trainer.step, "loss": loss, "tokens_per_second": rate }));
+        let seconds = started.elapsed().as_secs_f64();
+        let (rate, pace) = (targets as f64 / seconds, 10.0 / seconds);
+        println!(
+            "{}",
+            serde_json::json!({ "step": trainer.step, "loss": loss, "tokens_per_second": rate, "steps_per_second": pace })
+        );
         rates.push(rate);
+        paces.push(pace);
     }
     rates.sort_by(f64::total_cmp);
-    let (median, best) = (rates[rates.len() / 2], rates[rates.len() - 1]);
+    paces.sort_by(f64::total_cmp);
     println!(
         "{}",
-        serde_json::json!({ "threads": threads, "median_tokens_per_second": median, "best": best })
+        serde_json::json!({
+            "threads": threads,
+            "median_tokens_per_second": rates[rates.len() / 2],
+            "best": rates[rates.len() - 1],
+            "median_steps_per_second": paces[paces.len() / 2],
+            "best_steps_per_second": paces[paces.len() - 1],
+        })
     );
     Ok(())
 }

@@ -1,19 +1,24 @@
 //! Checkpoints: logical pieces in safetensors, one file a piece, and a manifest that is written last.
 //!
-//! Every rank writes the table shards it answers for, rank 0 the dense parameters; files are written beside their
-//! place, flushed to the disk and renamed. Nothing in a file depends on who wrote it.
+//! Every rank writes the table shards it answers for, rank 0 the dense parameters. On a disk, files are written beside
+//! their place, flushed and renamed; in an object store, the manifest is created only if there is none. Nothing in a
+//! piece depends on who wrote it.
 
+mod disk;
+mod location;
+mod objects;
 mod pieces;
 mod reader;
 mod retention;
 mod verify;
 mod writer;
 
+pub use location::{Location, is_url, run_address};
 pub use pieces::{decode_dense, decode_shard, dense_piece, shard_piece};
 pub use reader::{Reader, find};
 pub use retention::retain;
 pub use verify::{Verdict, verify};
-pub use writer::{Pending, Snapshot, commit, folder_of};
+pub use writer::{Pending, Snapshot, commit, location_of};
 
 use std::path::PathBuf;
 
@@ -63,6 +68,18 @@ pub enum Error {
         found: String,
         /// In the job.
         expected: String,
+    },
+    /// Another process has published another model as this checkpoint.
+    #[error(
+        "{} was published by another writer (incarnation {writer}) in the same generation: two runs share the location; \
+         give each its own [checkpoint] location or run directory name",
+        path.display()
+    )]
+    Taken {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The other writer.
+        writer: u64,
     },
     /// The thread that wrote the pieces ended without a result.
     #[error("the checkpoint writer of step {step} panicked")]

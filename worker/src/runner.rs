@@ -13,7 +13,7 @@ use muster_proto::job::JobSpec;
 use serde_json::json;
 
 use crate::agent::{Assignment, Control, JobRunner, Outcome, RunError};
-use crate::checkpoint;
+use crate::checkpoint::{self, Location};
 use crate::train::{self, Finished, Place, Setup, SetupError, Trainer};
 use hooks::AgentHooks;
 
@@ -66,12 +66,13 @@ impl Runner {
         let setup = Setup::open(job, &assignment.dataset_dir, Some(assignment.plan.clone()), world, threads)?;
         let mut collective = self.connect(assignment, control)?;
         let mut trainer = setup.build(&mut *collective)?;
-        resume(&mut trainer, assignment, &mut *collective)?;
+        let run = Location::of_run(&assignment.run_dir, trainer.job.checkpoint.location.as_deref())?;
+        resume(&mut trainer, &run, &mut *collective)?;
         let steps_per_epoch = trainer.steps_per_epoch();
         tracing::info!(step = trainer.step, steps_per_epoch, "ready to train");
         control.ready_and_wait_start().map_err(|aborted| Error::Aborted(aborted.to_string()))?;
         let place = Place {
-            run_dir: Some(assignment.run_dir.clone()),
+            run: Some(run.clone()),
             writer: Writer {
                 generation: assignment.fence.generation.0,
                 incarnation: assignment.fence.incarnation.0,
@@ -116,17 +117,13 @@ fn address(peer: &Peer) -> Result<SocketAddr, Error> {
     peer.address.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(unusable)
 }
 
-/// Continues from the newest checkpoint of the run directory, if it has one; rank 0 says which, so that all ranks
+/// Continues from the newest checkpoint of the run, if it has one; rank 0 says which, so that all ranks
 /// take the same.
-fn resume(
-    trainer: &mut Trainer,
-    assignment: &Assignment,
-    collective: &mut dyn Collective,
-) -> Result<(), Error> {
+fn resume(trainer: &mut Trainer, run: &Location, collective: &mut dyn Collective) -> Result<(), Error> {
     let mut chosen = Vec::new();
     if collective.rank() == 0 {
-        match checkpoint::find(&assignment.run_dir, false) {
-            Ok(reader) => chosen = reader.folder.to_string_lossy().into_owned().into_bytes(),
+        match checkpoint::find(&run.address(), false) {
+            Ok(reader) => chosen = reader.location.address().to_string_lossy().into_owned().into_bytes(),
             Err(checkpoint::Error::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -139,7 +136,7 @@ fn resume(
     if folder.is_empty() {
         return Ok(());
     }
-    let reader = checkpoint::Reader::open(folder.as_ref())?;
+    let reader = checkpoint::Reader::open(&Location::of(folder.as_ref())?)?;
     trainer.resume(&reader)?;
     tracing::info!(step = trainer.step, checkpoint = %folder, "resumed");
     Ok(())

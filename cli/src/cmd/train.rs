@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::local::{self, LocalCluster, threads_each};
 use crate::progress::Progress;
 use crate::run_dir;
-use crate::run_record::{RunRecord, open_dataset};
+use crate::run_record::{RunRecord, address, open_dataset};
 use crate::submission::{self, JobFile, Placement};
 use crate::summary::Summary;
 use crate::watch;
@@ -146,9 +146,32 @@ fn claim(args: &Args, job: &JobSpec, submission: &mut Submission) -> Result<Path
         dataset: PathBuf::from(&submission.dataset_dir),
         workers: args.workers,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        checkpoints: job
+            .checkpoint
+            .location
+            .as_deref()
+            .map(|url| checkpoint::run_address(&run_dir, Some(url))),
     };
+    if let (Some(address), None) = (&record.checkpoints, &args.resume) {
+        unused(address)?;
+    }
     record.save(&run_dir)?;
     Ok(run_dir)
+}
+
+/// A new run must not find the checkpoints of another: it would go on from them.
+fn unused(address: &Path) -> Result<(), Error> {
+    match checkpoint::find(address, false) {
+        Err(checkpoint::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => {
+            let message = format!(
+                "{} holds checkpoints of another run; name another folder with --out, or go on with --resume",
+                address.display()
+            );
+            Err(Error::bad_input(message).with_file(address).with_field("--out"))
+        }
+    }
 }
 
 /// The dataset that is named, or with `--resume` the one of the resumed run.
@@ -162,7 +185,7 @@ fn dataset(args: &Args) -> Result<PathBuf, Error> {
 
 /// The directory of a run that has a checkpoint to go on from.
 fn resumable(run_dir: &Path) -> Result<PathBuf, Error> {
-    checkpoint::find(run_dir, false).map_err(|error| Error::from(error).with_field("--resume"))?;
+    checkpoint::find(&address(run_dir)?, false).map_err(|error| Error::from(error).with_field("--resume"))?;
     Ok(run_dir.to_path_buf())
 }
 

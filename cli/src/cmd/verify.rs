@@ -9,7 +9,7 @@ use crate::Verdict;
 use crate::context::Context;
 use crate::error::Error;
 use crate::output::Report;
-use crate::run_record::open_dataset;
+use crate::run_record::{address, open_dataset};
 use crate::table::grouped;
 
 const EXAMPLES: &str = "\
@@ -22,7 +22,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The run directory
+    /// The run directory, or the URL of a run in an object store
     #[arg(value_name = "RUN_DIR")]
     pub run_dir: PathBuf,
     /// The prepared dataset; the one the run was trained on where absent
@@ -36,7 +36,7 @@ pub struct Args {
 /// Where there is no run or no dataset to check it against.
 pub fn run(context: &Context, args: &Args) -> Result<Verdict, Error> {
     let dataset = open_dataset(args.dataset.as_deref(), &args.run_dir)?;
-    let found = checkpoint::verify(&args.run_dir, Some(&dataset))?;
+    let found = checkpoint::verify(&address(&args.run_dir)?, Some(&dataset))?;
     context.output.report(&Found(&found))?;
     Ok(if found.problems.is_empty() { Verdict::Good } else { Verdict::Bad })
 }

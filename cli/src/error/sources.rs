@@ -113,9 +113,10 @@ impl From<checkpoint::Error> for Error {
     fn from(error: checkpoint::Error) -> Self {
         use checkpoint::Error as Checkpoint;
         let kind = match &error {
-            Checkpoint::NotFound { .. } | Checkpoint::Manifest { .. } | Checkpoint::Mismatch { .. } => {
-                Kind::BadInput
-            }
+            Checkpoint::NotFound { .. }
+            | Checkpoint::Manifest { .. }
+            | Checkpoint::Mismatch { .. }
+            | Checkpoint::Taken { .. } => Kind::BadInput,
             Checkpoint::Io { .. } | Checkpoint::Piece { .. } | Checkpoint::Panicked { .. } => Kind::Failed,
         };
         let mapped = Self::from_chain(kind, &error);
@@ -123,6 +124,7 @@ impl From<checkpoint::Error> for Error {
             Checkpoint::Piece { path, piece, .. } => mapped.with_file(path).with_field(piece),
             Checkpoint::Io { path, .. }
             | Checkpoint::NotFound { path }
+            | Checkpoint::Taken { path, .. }
             | Checkpoint::Manifest { path, .. } => mapped.with_file(path),
             Checkpoint::Mismatch { what, .. } => mapped.with_field(what),
             Checkpoint::Panicked { .. } => mapped,

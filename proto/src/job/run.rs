@@ -137,12 +137,17 @@ crate::documented! {
         pub every_epochs: u32,
         /// Checkpoints that are kept besides the best and the last.
         pub keep: u32,
+        /// Object store that checkpoints go to, `s3://BUCKET/PREFIX`, below it the run directory's name; absent: the
+        /// run directory. Endpoint and credentials come from the environment (`AWS_ENDPOINT_URL`, `AWS_REGION`,
+        /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub location: Option<String>,
     }
 }
 
 impl Default for CheckpointSpec {
     fn default() -> Self {
-        Self { every_steps: None, every_epochs: 1, keep: 2 }
+        Self { every_steps: None, every_epochs: 1, keep: 2, location: None }
     }
 }
 

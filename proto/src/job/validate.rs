@@ -53,8 +53,18 @@ impl Spec for JobSpec {
             "checkpoint.every_steps",
             || "must be at least 1",
         );
+        problems.check(
+            self.checkpoint.location.as_deref().is_none_or(|url| bucket_of(url).is_some()),
+            "checkpoint.location",
+            || "must be the URL of an object store, s3://BUCKET/PREFIX; leave it out for the run directory",
+        );
         problems.check(self.checkpoint.keep > 0, "checkpoint.keep", || "must be at least 1");
     }
+}
+
+/// The bucket of `s3://BUCKET/PREFIX`.
+fn bucket_of(url: &str) -> Option<&str> {
+    url.strip_prefix("s3://")?.split('/').next().filter(|bucket| !bucket.is_empty())
 }
 
 impl JobSpec {

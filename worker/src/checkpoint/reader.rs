@@ -1,33 +1,38 @@
 //! Reading a checkpoint, whole or the pieces that a rank needs, with every digest checked.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use muster_proto::checkpoint::{MANIFEST_FILE, Manifest, SCHEMA_VERSION, model_digest};
 use muster_proto::job::OptimizerKind;
 
 use super::Error;
+use super::location::Location;
 use super::pieces::{decode_dense, decode_shard, dense_piece, shard_piece};
 use crate::embedding::TableSet;
 use crate::model::Dense;
 
+/// The folder of a run that holds its checkpoints.
+pub(super) const FOLDER: &str = "checkpoints";
+
 /// A checkpoint that can be read.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    /// Its folder.
-    pub folder: PathBuf,
+    /// Where it lies.
+    pub location: Location,
     /// Its manifest.
     pub manifest: Manifest,
 }
 
 impl Reader {
-    /// Opens the checkpoint in `folder`.
+    /// Opens the checkpoint at `location`.
     ///
     /// # Errors
     /// No manifest, or one that this program cannot read or that contradicts itself.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join(MANIFEST_FILE);
-        let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::NotFound { path: folder.to_owned() },
+    pub fn open(location: &Location) -> Result<Self, Error> {
+        let path = location.address().join(MANIFEST_FILE);
+        let bytes = location.read(MANIFEST_FILE).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::NotFound { path: location.address() },
             _ => Error::Io { action: "read", path: path.clone(), source },
         })?;
         let wrong = |problem: String| Error::Manifest { path: path.clone(), problem };
@@ -39,7 +44,13 @@ impl Reader {
         if model_digest(&manifest.pieces) != manifest.model_digest {
             return Err(wrong("model_digest is not the digest of the pieces it lists".into()));
         }
-        Ok(Self { folder: folder.to_owned(), manifest })
+        Ok(Self { location: location.clone(), manifest })
+    }
+
+    /// The path or URL of one of its files.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.location.address().join(name)
     }
 
     /// Reads a piece's file and checks it against the manifest.
@@ -49,10 +60,10 @@ impl Reader {
     pub fn piece(&self, name: &str) -> Result<Vec<u8>, Error> {
         let damaged = |path: PathBuf, problem: String| Error::Piece { path, piece: name.to_owned(), problem };
         let Some(piece) = self.manifest.pieces.get(name) else {
-            return Err(damaged(self.folder.join(MANIFEST_FILE), "the manifest does not list it".into()));
+            return Err(damaged(self.file(MANIFEST_FILE), "the manifest does not list it".into()));
         };
-        let path = self.folder.join(&piece.file);
-        let bytes = std::fs::read(&path).map_err(|e| damaged(path.clone(), e.to_string()))?;
+        let path = self.file(&piece.file);
+        let bytes = self.location.read(&piece.file).map_err(|e| damaged(path.clone(), e.to_string()))?;
         let digest = blake3::hash(&bytes).to_hex();
         if digest.as_str() != piece.digest {
             return Err(damaged(path, format!("its digest is {digest}, the manifest says {}", piece.digest)));
@@ -95,39 +106,44 @@ impl Reader {
 
     fn unfit(&self, piece: &str, problem: String) -> Error {
         let file = self.manifest.pieces.get(piece).map_or("", |p| p.file.as_str());
-        Error::Piece { path: self.folder.join(file), piece: piece.to_owned(), problem }
+        Error::Piece { path: self.file(file), piece: piece.to_owned(), problem }
     }
 }
 
-/// Finds a checkpoint: `path` itself if it is one, or of a run directory the best one, else the newest.
+/// Finds a checkpoint: `path` itself if it is one, or of a run the best one, else the newest. `path` may be the URL of
+/// an object store.
 ///
 /// # Errors
 /// Nothing there that has a manifest.
 pub fn find(path: &Path, prefer_best: bool) -> Result<Reader, Error> {
-    if path.join(MANIFEST_FILE).is_file() {
-        return Reader::open(path);
+    let location = Location::of(path)?;
+    if location.has(MANIFEST_FILE).map_err(|source| unreadable(&location, source))? {
+        return Reader::open(&location);
     }
-    let found = all(path)?;
+    let found = all(&location)?;
     let newest = found.last().ok_or_else(|| Error::NotFound { path: path.to_owned() })?;
     let best = newest.manifest.validation.best_step.filter(|_| prefer_best);
     let chosen = best.and_then(|step| found.iter().find(|r| r.manifest.step == step));
     Ok(chosen.unwrap_or(newest).clone())
 }
 
-/// All checkpoints of a run directory by step; what has no manifest is not one.
+/// All checkpoints of a run by step; what has no manifest is not one.
 ///
 /// # Errors
 /// A manifest that cannot be read.
-pub(super) fn all(run_dir: &Path) -> Result<Vec<Reader>, Error> {
-    let folder = run_dir.join("checkpoints");
-    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
+pub(super) fn all(run: &Location) -> Result<Vec<Reader>, Error> {
+    let folder = run.join(FOLDER);
     let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|source| Error::Io { action: "list", path: folder.clone(), source })?;
-        if entry.path().join(MANIFEST_FILE).is_file() {
-            found.push(Reader::open(&entry.path())?);
+    for name in folder.children().map_err(|source| unreadable(&folder, source))? {
+        match Reader::open(&folder.join(&name)) {
+            Err(Error::NotFound { .. }) => {}
+            reader => found.push(reader?),
         }
     }
     found.sort_by_key(|r| (r.manifest.step, r.manifest.writer.generation));
     Ok(found)
+}
+
+fn unreadable(location: &Location, source: io::Error) -> Error {
+    Error::Io { action: "look for a checkpoint in", path: location.address(), source }
 }

@@ -9,6 +9,7 @@ use muster_proto::config;
 use muster_proto::job::JobSpec;
 
 use super::Error;
+use super::location::Location;
 use super::pieces::{dense_piece, shard_piece};
 use super::reader::{Reader, all, find};
 use crate::batch::{Corpus, EpochPlan, Sampler};
@@ -32,7 +33,7 @@ pub struct Verdict {
 /// No checkpoint at all, or one whose manifest cannot be read. Damage is reported in the verdict.
 pub fn verify(path: &Path, dataset: Option<&Dataset>) -> Result<Verdict, Error> {
     let newest = find(path, false)?;
-    let mut readers = all(path)?;
+    let mut readers = all(&Location::of(path)?)?;
     if readers.is_empty() {
         readers.push(newest.clone());
     }
@@ -58,14 +59,17 @@ fn verify_pieces(reader: &Reader, verdict: &mut Verdict) {
         }
     }
     for name in reader.manifest.pieces.keys().filter(|name| !expected.contains(name)) {
-        verdict.problems.push(format!("{}: piece {name} belongs to no table", reader.folder.display()));
+        verdict
+            .problems
+            .push(format!("{}: piece {name} belongs to no table", reader.location.address().display()));
     }
 }
 
 /// Draws the samples of all steps again, without the cluster, and compares with what the workers counted.
 fn verify_ledger(reader: &Reader, dataset: &Dataset, verdict: &mut Verdict) {
     let manifest = &reader.manifest;
-    let mut problem = |text: String| verdict.problems.push(format!("{}: {text}", reader.folder.display()));
+    let mut problem =
+        |text: String| verdict.problems.push(format!("{}: {text}", reader.location.address().display()));
     if manifest.dataset != dataset.manifest().digest {
         problem(format!("it was trained on dataset {}, not {}", manifest.dataset, dataset.manifest().digest));
         return;

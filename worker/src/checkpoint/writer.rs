@@ -1,16 +1,16 @@
 //! Writing a checkpoint while training goes on: copy the pieces, write them on a thread, agree, publish.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::io;
 use std::thread::JoinHandle;
 
 use muster_proto::checkpoint::{MANIFEST_FILE, Manifest, Piece};
 use muster_proto::job::OptimizerKind;
 
 use super::Error;
+use super::location::Location;
 use super::pieces::{dense_piece, encode_dense, encode_shard, file_of, shard_piece};
+use super::reader::{FOLDER, Reader};
 use crate::embedding::{Shard, TableSet};
 use crate::model::Dense;
 
@@ -58,35 +58,30 @@ impl Snapshot {
         shards.chain(dense)
     }
 
-    /// Writes the pieces into `folder` on a thread of their own.
+    /// Writes the pieces to `location` on a thread of their own.
     #[must_use]
-    pub fn write(self, folder: PathBuf) -> Pending {
+    pub fn write(self, location: Location) -> Pending {
         let step = self.step;
         let thread = std::thread::Builder::new().name(format!("checkpoint-{step}"));
         let write = {
-            let folder = folder.clone();
-            move || self.write_now(&folder)
+            let location = location.clone();
+            move || self.write_now(&location)
         };
         let (handle, done) = match thread.spawn(write) {
             Ok(handle) => (Some(handle), None),
             Err(source) => {
-                let error = Error::Io { action: "start a thread to write", path: folder.clone(), source };
+                let error = Error::Io { action: "start a thread to write", path: location.address(), source };
                 (None, Some(Err(error)))
             }
         };
-        Pending { step, folder, handle, done }
+        Pending { step, location, handle, done }
     }
 
-    fn write_now(self, folder: &Path) -> Result<BTreeMap<String, Piece>, Error> {
-        std::fs::create_dir_all(folder).map_err(|source| Error::Io {
-            action: "create",
-            path: folder.to_owned(),
-            source,
-        })?;
+    fn write_now(self, location: &Location) -> Result<BTreeMap<String, Piece>, Error> {
         let mut pieces = BTreeMap::new();
         for (name, bytes) in self.encoded() {
             let piece = describe(&name, &bytes);
-            write_file(&folder.join(&piece.file), &bytes)?;
+            location.write(&piece.file, bytes).map_err(|source| unwritten(location, &piece.file, source))?;
             pieces.insert(name, piece);
         }
         Ok(pieces)
@@ -98,8 +93,8 @@ impl Snapshot {
 pub struct Pending {
     /// The step of the checkpoint.
     pub step: u64,
-    /// Its folder.
-    pub folder: PathBuf,
+    /// Where it lies.
+    pub location: Location,
     handle: Option<JoinHandle<Result<BTreeMap<String, Piece>, Error>>>,
     done: Option<Result<BTreeMap<String, Piece>, Error>>,
 }
@@ -124,44 +119,40 @@ impl Pending {
     }
 }
 
-/// The folder of the checkpoint of `step` in a run directory, for one generation of the writer.
+/// Where the checkpoint of `step` of a run lies, for one generation of the writer.
 #[must_use]
-pub fn folder_of(run_dir: &Path, step: u64, generation: u64) -> PathBuf {
-    run_dir.join("checkpoints").join(format!("step-{step:09}-g{generation}"))
+pub fn location_of(run: &Location, step: u64, generation: u64) -> Location {
+    run.join(FOLDER).join(&format!("step-{step:09}-g{generation}"))
 }
 
 /// Publishes a checkpoint: writes its manifest, after which it exists.
 ///
 /// # Errors
-/// The disk's.
-pub fn commit(folder: &Path, manifest: &Manifest) -> Result<(), Error> {
+/// The disk's or the object store's; [`Error::Taken`] where another model was published as the same step of the same
+/// generation.
+pub fn commit(location: &Location, manifest: &Manifest) -> Result<(), Error> {
     let json = serde_json::to_vec_pretty(manifest).expect("a manifest has only string keys");
-    write_file(&folder.join(MANIFEST_FILE), &json)?;
-    sync_folder(folder)
+    match location.publish(MANIFEST_FILE, json) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => republish(location, manifest),
+        written => written.map_err(|source| unwritten(location, MANIFEST_FILE, source)),
+    }
+}
+
+/// Replaces the manifest of the very same model, as the end of a run does with the last epoch's.
+fn republish(location: &Location, manifest: &Manifest) -> Result<(), Error> {
+    let there = Reader::open(location)?.manifest;
+    if there.model_digest != manifest.model_digest {
+        return Err(Error::Taken { path: location.address(), writer: there.writer.incarnation });
+    }
+    let json = serde_json::to_vec_pretty(manifest).expect("a manifest has only string keys");
+    location.write(MANIFEST_FILE, json).map_err(|source| unwritten(location, MANIFEST_FILE, source))
+}
+
+fn unwritten(location: &Location, file: &str, source: io::Error) -> Error {
+    Error::Io { action: "write", path: location.address().join(file), source }
 }
 
 fn describe(name: &str, bytes: &[u8]) -> Piece {
     let digest = blake3::hash(bytes).to_hex().to_string();
     Piece { file: file_of(name), bytes: bytes.len() as u64, digest }
-}
-
-/// Writes a file so that it is either whole or not there under its name.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let beside = path.with_extension("tmp");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    };
-    write().map_err(|source| {
-        // What is left of it must not look like a file of the checkpoint; if it cannot be removed, its name says so.
-        let _ = std::fs::remove_file(&beside);
-        Error::Io { action: "write", path: path.to_owned(), source }
-    })
-}
-
-fn sync_folder(folder: &Path) -> Result<(), Error> {
-    let sync = || File::open(folder)?.sync_all();
-    sync().map_err(|source| Error::Io { action: "flush", path: folder.to_owned(), source })
 }

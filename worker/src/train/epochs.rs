@@ -18,7 +18,7 @@ use super::parameters::Parameters;
 use super::step::{StepReport, Trainer};
 use super::stopping::judge;
 use crate::NUMERICS;
-use crate::checkpoint::{self, Pending};
+use crate::checkpoint::{self, Location, Pending};
 use crate::evaluate::{Detail, Evaluation, evaluate};
 
 /// What the surroundings of a training loop see and ask.
@@ -62,7 +62,7 @@ pub struct Progress {
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The run directory; `None` writes none.
-    pub run_dir: Option<PathBuf>,
+    pub run: Option<Location>,
     /// The writer's generation and incarnation.
     pub writer: Writer,
     /// Checkpoints that are kept besides the best.
@@ -249,10 +249,10 @@ impl Run<'_> {
         if self.pending.is_some() {
             self.publish()?;
         }
-        let Some(run_dir) = &self.place.run_dir else { return Ok(()) };
-        let folder = checkpoint::folder_of(run_dir, trainer.step, self.place.writer.generation);
+        let Some(run) = &self.place.run else { return Ok(()) };
+        let location = checkpoint::location_of(run, trainer.step, self.place.writer.generation);
         let manifest = self.manifest(trainer)?;
-        self.pending = Some((trainer.snapshot(self.collective.rank() as u32).write(folder), manifest));
+        self.pending = Some((trainer.snapshot(self.collective.rank() as u32).write(location), manifest));
         Ok(())
     }
 
@@ -277,19 +277,20 @@ impl Run<'_> {
     /// Waits for this rank's pieces, gathers everyone's, and lets rank 0 write the manifest.
     fn publish(&mut self) -> Result<Option<(Manifest, PathBuf)>, Error> {
         let Some((pending, mut manifest)) = self.pending.take() else { return Ok(None) };
-        let (step, folder) = (pending.step, pending.folder.clone());
+        let (step, location) = (pending.step, pending.location.clone());
         // A rank whose disk failed still takes part, so that the others learn of it now.
         let mine = pending.wait();
         let pieces = gather_pieces(mine, self.collective)?;
         manifest.model_digest = model_digest(&pieces);
         manifest.pieces = pieces;
         if self.collective.rank() == 0 {
-            checkpoint::commit(&folder, &manifest)?;
-            if let Some(run_dir) = &self.place.run_dir {
-                checkpoint::retain(run_dir, self.place.keep)?;
+            checkpoint::commit(&location, &manifest)?;
+            if let Some(run) = &self.place.run {
+                checkpoint::retain(run, self.place.keep)?;
             }
         }
         let bytes = manifest.pieces.values().map(|p| p.bytes).sum();
+        let folder = location.address();
         let at = (self.collective.rank() == 0).then_some(&folder);
         self.hooks.saved(step, manifest.pieces.len(), bytes, at);
         Ok(Some((manifest, folder)))
@@ -299,7 +300,7 @@ impl Run<'_> {
         if self.pending.is_some() {
             self.publish()?;
         }
-        let (digest, folder) = if self.place.run_dir.is_some() {
+        let (digest, folder) = if self.place.run.is_some() {
             self.save(trainer)?;
             let published = self.publish()?;
             published.map_or_else(Default::default, |(m, f)| (m.model_digest, Some(f)))

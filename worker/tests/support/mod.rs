@@ -15,6 +15,7 @@ use muster_proto::checkpoint::Writer;
 use muster_proto::config;
 use muster_proto::dataset::DatasetSpec;
 use muster_proto::job::JobSpec;
+use muster_worker::checkpoint::Location;
 use muster_worker::train::{Finished, Hooks, Place, Progress, Setup, Trainer, train};
 use tempfile::TempDir;
 
@@ -99,7 +100,7 @@ impl Cluster {
 
     fn run(&self, folder: &Path, job: &JobSpec, run_dir: Option<&Path>, drain: &Drain) -> Finished {
         let place = Place {
-            run_dir: run_dir.map(Path::to_owned),
+            run: run_dir.map(|dir| Location::of(dir).unwrap()),
             writer: Writer { generation: self.generation, incarnation: 1 },
             keep: 2,
         };

@@ -1,0 +1,54 @@
+//! The S3 server of a test: `server.py` under a Python that has `moto`.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use muster_tests::binary::{Outcome, run_command};
+use muster_tests::folder::Folder;
+
+/// A running server; it ends when this is dropped, as its standard input does.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: Child,
+    port: u16,
+}
+
+impl Server {
+    /// Starts a server with one bucket; none, loudly, where `MUSTER_S3_PYTHON` names no Python that has `moto`.
+    pub(crate) fn start(bucket: &str, fail_every: u32) -> Option<Self> {
+        let Some(python) = std::env::var_os("MUSTER_S3_PYTHON") else {
+            assert!(std::env::var_os("MUSTER_REQUIRE_ALL").is_none(), "MUSTER_S3_PYTHON is not set");
+            println!("skipped: MUSTER_S3_PYTHON names no Python with moto (pip install 'moto[s3,server]')");
+            return None;
+        };
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/object_store/server.py");
+        let mut command = Command::new(python);
+        command.args([script, bucket, &fail_every.to_string()]);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port =
+            line.trim().parse().unwrap_or_else(|_| panic!("the S3 server did not start: it said {line:?}"));
+        Some(Self { process, port })
+    }
+
+    /// Runs the program with this server as its object store.
+    pub(crate) fn run(&self, folder: &Folder, args: &[&str]) -> Outcome {
+        let endpoint = format!("http://127.0.0.1:{}", self.port);
+        let environment = [
+            ("AWS_ENDPOINT_URL", endpoint.as_str()),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+        ];
+        run_command(folder.command(args).envs(environment))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        // A server that cannot be waited for has ended.
+        let _ = self.process.wait();
+    }
+}
