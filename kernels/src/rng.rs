@@ -51,6 +51,11 @@ impl Stream {
         Self { key: [words[0], words[1]] }
     }
 
+    /// Returns the key, for devices that draw the same numbers.
+    pub(crate) fn key(&self) -> [u32; 2] {
+        self.key
+    }
+
     /// Returns the four words of `(a, b)`.
     #[inline(always)]
     pub fn words(&self, a: u64, b: u64) -> [u32; 4] {

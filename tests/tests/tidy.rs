@@ -7,11 +7,16 @@ use muster_tests::source::{RustFile, is_code, manifests, root, rust_files};
 /// Which crates of the workspace a crate may see. `muster-tests` and `muster-cli` may see all below them.
 const ARROWS: &[(&str, &[&str])] = &[
     ("muster-proto", &[]),
-    ("muster-kernels", &[]),
+    ("muster-kernels", &["muster-cuda-double"]),
+    // A dev-dependency of whoever tests the CUDA path, never of the product.
+    ("muster-cuda-double", &[]),
     ("muster-collective", &[]),
     ("muster-data", &["muster-proto"]),
     ("muster-core", &["muster-proto"]),
-    ("muster-worker", &["muster-kernels", "muster-proto", "muster-data", "muster-collective"]),
+    (
+        "muster-worker",
+        &["muster-kernels", "muster-proto", "muster-data", "muster-collective", "muster-cuda-double"],
+    ),
     ("muster-coordinator", &["muster-core", "muster-proto"]),
     (
         "muster-cli",
@@ -35,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "muster-data",
             "muster-collective",
             "muster-kernels",
+            "muster-cuda-double",
             "muster-proto",
         ],
     ),
@@ -42,7 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates from outside that only these crates may use directly.
 const KEEPERS: &[(&str, &[&str])] = &[
-    ("cudarc", &["muster-kernels"]),
+    ("cudarc", &["muster-kernels", "muster-cuda-double"]),
     ("etcd-client", &["muster-coordinator"]),
     ("axum", &["muster-coordinator", "muster-worker"]),
 ];
@@ -52,6 +58,18 @@ const WITHOUT_RUNTIME: &[&str] = &["muster-core", "muster-kernels", "muster-coll
 
 /// The only files with `unsafe`, and what it is there for.
 const UNSAFE_FILES: &[(&str, &str)] = &[
+    ("kernels/double/tests/device/mod.rs", "launches the double's kernels with planted faults"),
+    ("kernels/double/tests/good.rs", "launches the double's own kernels"),
+    ("kernels/double/tests/planted_host.rs", "makes the mistakes that the double has to find"),
+    ("kernels/double/tests/ranks.rs", "joins a communicator without blocking"),
+    ("kernels/src/cuda/blas.rs", "calls of cuBLAS"),
+    ("kernels/src/cuda/launch.rs", "hands addresses to kernels, whose signatures it checks"),
+    ("kernels/src/cuda/memory.rs", "copies to, from and on the device"),
+    ("kernels/src/cuda/memory/pool.rs", "allocates and frees device memory"),
+    ("kernels/src/cuda/module.rs", "loads the kernels' machine code"),
+    ("kernels/src/cuda/nccl.rs", "calls of NCCL"),
+    ("kernels/src/cuda/pinned.rs", "page-locked memory, which the driver allocates"),
+    ("kernels/src/cuda/probe.rs", "tries to load NVIDIA's libraries"),
     ("kernels/src/embedding/memory.rs", "page-aligned memory on huge pages"),
     ("kernels/src/isa.rs", "calls the versions of an op that a check at run time allows"),
     ("kernels/src/isa/x86.rs", "vector intrinsics and raw loads"),
@@ -87,6 +105,18 @@ fn crates_see_only_the_crates_below_them() {
         }
     }
     assert_none(&findings, "arrows point downward (ARCHITECTURE.md)");
+}
+
+#[test]
+fn the_product_never_sees_the_double_of_cuda() {
+    let mut findings = Vec::new();
+    for manifest in manifests().iter().filter(|manifest| manifest.name != "muster-tests") {
+        let product = ["dependencies", "build-dependencies"].map(|kind| manifest.toml.get(kind));
+        if product.into_iter().flatten().any(|table| table.get("muster-cuda-double").is_some()) {
+            findings.push(manifest.path.clone());
+        }
+    }
+    assert_none(&findings, "muster-cuda-double is a dev-dependency");
 }
 
 #[test]

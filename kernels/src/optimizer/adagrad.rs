@@ -52,15 +52,16 @@ impl Adagrad {
     }
 }
 
+/// The scalars of one step, rounded to f32 once.
 #[derive(Clone, Copy)]
-struct Rates {
-    lr: f32,
-    eps: f32,
-    weight_decay: f32,
+pub(crate) struct Rates {
+    pub(crate) lr: f32,
+    pub(crate) eps: f32,
+    pub(crate) weight_decay: f32,
 }
 
 impl Rates {
-    fn new(spec: &Adagrad, step: u64) -> Self {
+    pub(crate) fn new(spec: &Adagrad, step: u64) -> Self {
         Self {
             lr: (spec.lr / (1.0 + (step - 1) as f64 * spec.lr_decay)) as f32,
             eps: spec.eps as f32,

@@ -106,19 +106,19 @@ impl AdamW {
 
 /// The scalars of one step, rounded to f32 once.
 #[derive(Clone, Copy)]
-struct Rates {
-    step_size: f32,
-    beta2: f32,
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
-    correction2_sqrt: f32,
-    eps: f32,
-    l2: f32,
-    keep: f32,
+pub(crate) struct Rates {
+    pub(crate) step_size: f32,
+    pub(crate) beta2: f32,
+    pub(crate) one_minus_beta1: f32,
+    pub(crate) one_minus_beta2: f32,
+    pub(crate) correction2_sqrt: f32,
+    pub(crate) eps: f32,
+    pub(crate) l2: f32,
+    pub(crate) keep: f32,
 }
 
 impl Rates {
-    fn new(spec: &Adam, step: u64) -> Self {
+    pub(crate) fn new(spec: &Adam, step: u64) -> Self {
         let exponent = step as f64;
         Self {
             step_size: (spec.lr / (1.0 - spec.beta1.powf(exponent))) as f32,
@@ -132,7 +132,7 @@ impl Rates {
         }
     }
 
-    fn decoupled(spec: &AdamW, step: u64) -> Self {
+    pub(crate) fn decoupled(spec: &AdamW, step: u64) -> Self {
         let AdamW { lr, beta1, beta2, eps, weight_decay } = *spec;
         let adam = Adam { lr, beta1, beta2, eps, weight_decay: 0.0 };
         Self { keep: (1.0 - lr * weight_decay) as f32, ..Self::new(&adam, step) }

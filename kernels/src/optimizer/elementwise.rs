@@ -100,7 +100,7 @@ pub(super) fn update_rows<R: Rule<S>, const S: usize>(
 }
 
 /// Refuses step 0, for which no bias correction exists.
-pub(super) fn check_step(op: &'static str, step: u64) -> Result<(), Error> {
+pub(crate) fn check_step(op: &'static str, step: u64) -> Result<(), Error> {
     if step > 0 {
         return Ok(());
     }

@@ -18,7 +18,10 @@ mod slots;
 mod tests;
 
 pub use adagrad::Adagrad;
+pub(crate) use adagrad::Rates as AdagradRates;
+pub(crate) use adam::Rates as AdamRates;
 pub use adam::{Adam, AdamW};
+pub(crate) use elementwise::check_step;
 pub(crate) use rowwise::Rates as RowwiseRates;
 pub use rowwise::{RowSquares, RowwiseAdagrad};
 pub use sgd::Sgd;

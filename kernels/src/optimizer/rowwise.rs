@@ -109,9 +109,9 @@ impl RowwiseAdagrad {
 /// The scalars of one step, rounded to f32 once.
 #[derive(Clone, Copy)]
 pub(crate) struct Rates {
-    lr: f32,
-    eps: f32,
-    weight_decay: f32,
+    pub(crate) lr: f32,
+    pub(crate) eps: f32,
+    pub(crate) weight_decay: f32,
 }
 
 impl Rates {
