@@ -14,6 +14,8 @@ mod update;
 
 pub use exchange::Error;
 pub use lookup::{LookupRequest, Rows, look_up};
+pub(crate) use lookup::{RowSource, look_up_from};
+pub(crate) use push::{Arrived, exchange_gradients};
 pub use push::{RowGradient, push_gradients};
 pub(crate) use shard::kernel_kind;
 pub use shard::{OptimizerState, Shard, ShardGradient};

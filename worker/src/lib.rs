@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod batch;
 pub mod checkpoint;
+pub mod cuda;
 pub mod embedding;
 pub mod evaluate;
 pub mod loss;
@@ -24,3 +25,7 @@ pub mod tree;
 /// The numeric contract of results: kernels' k-ordered chains with blocks of 256, 16 virtual lanes, own exp and tanh,
 /// sums along canonical trees. Workers of one job must have the same.
 pub const NUMERICS: &str = "muster-1";
+
+/// The numeric contract of results of GPUs: the same sums along the same trees, with products of cuBLAS, whose order of
+/// adding is its own. Checkpoints are those of [`NUMERICS`].
+pub const CUDA_NUMERICS: &str = "muster-1-cuda";

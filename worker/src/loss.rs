@@ -9,6 +9,7 @@ mod sampled;
 
 use muster_proto::job::Normalize;
 
+pub(crate) use full_softmax::{Global, gather_positions, parse_stats, send_gradients};
 pub use full_softmax::{Workspace as SoftmaxWorkspace, full_softmax};
 pub use pointwise::{Occurrences, PointwiseKind, pointwise, series_regression};
 pub use sampled::{NegativeSampler, sampled_softmax_head};
@@ -24,6 +25,9 @@ pub enum Error {
     /// A kernel refused its arguments.
     #[error(transparent)]
     Kernel(#[from] muster_kernels::Error),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] muster_kernels::cuda::Error),
     /// Ranks disagree on which shards there are.
     #[error("the scores of some table shard are missing: ranks do not have the same plan")]
     UnknownShard,

@@ -7,5 +7,5 @@ mod network;
 
 pub use dense::{Dense, Layout, Tensor};
 pub use input::{InputPart, Inputs};
+pub(crate) use network::{DropoutPlace, isa, last_rows, with_scratch};
 pub use network::{MicroState, Network, Packed};
-pub(crate) use network::{isa, last_rows, with_scratch};

@@ -6,8 +6,10 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use muster_collective::{AbortHandle, Collective, CollectiveExt, Config, Transport, connect};
+use muster_kernels::cuda::{Device, Settings};
 use muster_proto::checkpoint::Writer;
 use muster_proto::config;
+use muster_proto::control::DeviceKind;
 use muster_proto::control::Peer;
 use muster_proto::job::JobSpec;
 use serde_json::json;
@@ -37,6 +39,8 @@ enum Error {
     Setup(#[from] SetupError),
     #[error(transparent)]
     Train(#[from] train::Error),
+    #[error(transparent)]
+    Device(#[from] muster_kernels::cuda::Error),
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
     #[error("the collectives could not connect: {0}")]
@@ -68,6 +72,10 @@ impl Runner {
         let mut trainer = setup.build(&mut *collective)?;
         let run = Location::of_run(&assignment.run_dir, trainer.job.checkpoint.location.as_deref())?;
         resume(&mut trainer, &run, &mut *collective)?;
+        if assignment.device == DeviceKind::Cuda {
+            // The process sees one GPU of its own (CUDA_VISIBLE_DEVICES), or takes the first.
+            trainer.move_to(Device::open(Settings::of(0))?)?;
+        }
         let steps_per_epoch = trainer.steps_per_epoch();
         tracing::info!(step = trainer.step, steps_per_epoch, "ready to train");
         control.ready_and_wait_start().map_err(|aborted| Error::Aborted(aborted.to_string()))?;

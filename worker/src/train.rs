@@ -10,6 +10,7 @@ mod step;
 mod stopping;
 
 pub use epochs::{Finished, Hooks, Place, Progress, train};
+pub(crate) use heads::{Totals, count};
 pub use schedule::learning_rate;
 pub use setup::{Setup, SetupError, declare};
 pub use step::{StepReport, Trainer};
@@ -26,6 +27,9 @@ pub enum Error {
     /// A head could not compute its loss.
     #[error(transparent)]
     Head(#[from] crate::loss::Error),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] muster_kernels::cuda::Error),
     /// A kernel refused its arguments.
     #[error(transparent)]
     Kernel(#[from] muster_kernels::Error),

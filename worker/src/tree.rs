@@ -4,6 +4,7 @@
 //! what it holds up to its maximal subtrees; whoever gets the roots of all ranks goes on along the same tree.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ops::Range;
 
 /// Where a node with more than one leaf splits.
@@ -39,25 +40,68 @@ fn collect(node: Range<usize>, held: &dyn Fn(usize) -> bool, nodes: &mut Vec<Ran
 /// # Panics
 /// When a leaf is in no known node: the plan covers each piece.
 pub fn sum(node: Range<usize>, take: &mut dyn FnMut(&Range<usize>) -> Option<Vec<f32>>) -> Vec<f32> {
-    if let Some(values) = take(&node) {
-        return values;
-    }
-    assert!(node.len() > 1, "piece {} is held by no rank", node.start);
-    let middle = split(&node);
-    let mut left = sum(node.start..middle, take);
-    let right = sum(middle..node.end, take);
-    for (sum, value) in left.iter_mut().zip(&right) {
-        *sum += value;
-    }
-    left
+    never_fails(sum_with(node, take, &mut add))
 }
 
 /// Sums of held leaves up to their maximal subtrees.
 #[must_use]
-pub fn roots(leaves: usize, mut held: BTreeMap<usize, Vec<f32>>) -> Vec<(Range<usize>, Vec<f32>)> {
+pub fn roots(leaves: usize, held: BTreeMap<usize, Vec<f32>>) -> Vec<(Range<usize>, Vec<f32>)> {
+    never_fails(roots_with(leaves, held, &mut add))
+}
+
+#[allow(clippy::ptr_arg, reason = "the sums are of vectors, and this adds two of them")]
+fn add(left: &mut Vec<f32>, right: &Vec<f32>) -> Result<(), Infallible> {
+    for (sum, value) in left.iter_mut().zip(right) {
+        *sum += value;
+    }
+    Ok(())
+}
+
+fn never_fails<T>(result: Result<T, Infallible>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}
+
+/// How the values of two nodes are added: the second to the first.
+pub type Add<'a, T, E> = &'a mut dyn FnMut(&mut T, &T) -> Result<(), E>;
+
+/// As [`sum`], of values wherever they are.
+///
+/// # Errors
+/// What adding two of them gives.
+///
+/// # Panics
+/// As [`sum`].
+pub fn sum_with<T, E>(
+    node: Range<usize>,
+    take: &mut dyn FnMut(&Range<usize>) -> Option<T>,
+    add: Add<'_, T, E>,
+) -> Result<T, E> {
+    if let Some(values) = take(&node) {
+        return Ok(values);
+    }
+    assert!(node.len() > 1, "piece {} is held by no rank", node.start);
+    let middle = split(&node);
+    let mut left = sum_with(node.start..middle, take, add)?;
+    let right = sum_with(middle..node.end, take, add)?;
+    add(&mut left, &right)?;
+    Ok(left)
+}
+
+/// As [`roots`], of values wherever they are.
+///
+/// # Errors
+/// What adding two of them gives.
+pub fn roots_with<T, E>(
+    leaves: usize,
+    mut held: BTreeMap<usize, T>,
+    add: Add<'_, T, E>,
+) -> Result<Vec<(Range<usize>, T)>, E> {
     let nodes = maximal_subtrees(leaves, &|leaf| held.contains_key(&leaf));
     let mut leaf = |node: &Range<usize>| if node.len() == 1 { held.remove(&node.start) } else { None };
-    nodes.into_iter().map(|node| (node.clone(), sum(node, &mut leaf))).collect()
+    nodes.into_iter().map(|node| Ok((node.clone(), sum_with(node, &mut leaf, add)?))).collect()
 }
 
 #[cfg(test)]

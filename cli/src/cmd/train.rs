@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use muster_kernels::cuda::probe;
 use muster_proto::control::{DeviceKind, Submission};
 use muster_proto::job::JobSpec;
 use muster_worker::checkpoint;
@@ -73,14 +74,27 @@ pub enum Device {
     Auto,
     /// The processor
     Cpu,
+    /// NVIDIA GPUs, one a worker
+    Cuda,
 }
 
 impl Device {
-    /// The word of the flag, as a worker process is given it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Cpu => "cpu",
+    /// What a process of this machine computes on: with `auto` a GPU where one can be used, else the processor; and
+    /// with it how many GPUs there are and, where there is something to say about the choice, a line that says it.
+    ///
+    /// # Errors
+    /// Where a GPU is asked for and cannot be used; one sentence says why.
+    pub fn here(self) -> Result<Here, Error> {
+        let cpu = |note| Here { kind: DeviceKind::Cpu, gpus: 0, note };
+        if self == Self::Cpu {
+            return Ok(cpu(None));
+        }
+        match (self, probe::devices()) {
+            (_, Ok(gpus)) => {
+                Ok(Here { kind: DeviceKind::Cuda, gpus, note: Some(format!("training on {gpus} GPUs")) })
+            }
+            (Self::Cuda, Err(error)) => Err(Error::bad_input(error.to_string()).with_field("--device")),
+            (_, Err(error)) => Ok(cpu(Some(format!("training on the CPU: {error}")))),
         }
     }
 
@@ -88,8 +102,20 @@ impl Device {
         match self {
             Self::Auto => None,
             Self::Cpu => Some(DeviceKind::Cpu),
+            Self::Cuda => Some(DeviceKind::Cuda),
         }
     }
+}
+
+/// What this machine computes on.
+#[derive(Debug, Clone)]
+pub struct Here {
+    /// The kind of device.
+    pub kind: DeviceKind,
+    /// Number of GPUs to share out among workers.
+    pub gpus: usize,
+    /// What there is to say about the choice.
+    pub note: Option<String>,
 }
 
 /// Trains the job and reports its summary.
@@ -119,11 +145,14 @@ pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
             let job = client.submit(&submission).await?;
             return Ok((run_dir, watch::follow(&client, job, progress.as_mut(), None).await?));
         }
+        let here = args.device.here()?;
+        here.note.iter().for_each(|note| progress.say(note));
         let run_dir = claim(args, &job, &mut submission)?;
         let plan = local::Plan {
             workers: args.workers,
             threads: args.threads.unwrap_or_else(|| threads_each(args.workers)),
-            device: args.device.as_str(),
+            device: here.kind,
+            gpus: here.gpus,
             log_level: context.log_level,
             log_dir: run_dir.join("logs"),
         };

@@ -74,6 +74,14 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
             format!("cannot listen on {}: {error}; choose another address with --listen", args.listen);
         Error::failed(message).with_field("--listen")
     })?;
+    let here = args.device.here()?;
+    if let Some(note) = &here.note {
+        tracing::info!(device = %here.kind, note, "device chosen");
+    }
+    let numerics = match here.kind {
+        DeviceKind::Cpu => muster_worker::NUMERICS,
+        DeviceKind::Cuda => muster_worker::CUDA_NUMERICS,
+    };
     let config = AgentConfig {
         coordinator: args.cluster.coordinator.clone(),
         token,
@@ -83,8 +91,8 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         listener,
         threads: args.threads.unwrap_or_else(|| threads_each(1)),
         memory_bytes: memory_bytes(),
-        device: DeviceKind::Cpu,
-        numerics: muster_worker::NUMERICS.to_owned(),
+        device: here.kind,
+        numerics: numerics.to_owned(),
         register_deadline: REGISTER_DEADLINE,
     };
     let stop_with_stdin = args.stop_with_stdin;

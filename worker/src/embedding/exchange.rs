@@ -9,6 +9,9 @@ pub enum Error {
     /// A kernel refused its arguments.
     #[error(transparent)]
     Kernel(#[from] muster_kernels::Error),
+    /// The rows of this rank could not be read from its device.
+    #[error(transparent)]
+    Device(#[from] muster_kernels::cuda::Error),
     /// A peer asked for a row that is not on this rank.
     #[error("rank {peer} asked for row {row} of table {table}, which this rank does not own")]
     NotOwned {

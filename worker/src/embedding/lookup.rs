@@ -53,12 +53,41 @@ impl Rows {
     }
 }
 
+/// Where the rows of this rank are read from.
+pub(crate) trait RowSource {
+    /// Reads rows that are on this rank: values `[ids, dim]` and biases `[ids]`, zeros for a table without biases.
+    fn read(&mut self, table: usize, ids: &[u32]) -> Result<(Vec<f32>, Vec<f32>), Error>;
+}
+
+/// The shards in host memory.
+struct HostRows<'a>(&'a TableSet);
+
+impl RowSource for HostRows<'_> {
+    fn read(&mut self, table: usize, ids: &[u32]) -> Result<(Vec<f32>, Vec<f32>), Error> {
+        let table = &self.0.tables[table];
+        let mut rows = vec![0.0; ids.len() * table.dim()];
+        let places = rows.chunks_exact_mut(table.dim());
+        let bias = ids.iter().zip(places).map(|(id, row)| table.read_row(*id, row)).collect();
+        Ok((rows, bias))
+    }
+}
+
 /// Looks up the rows of all requests, one request a table, in one exchange. Collective: every rank calls it with
 /// the same tables in the same order; a rank may need nothing.
 ///
 /// # Errors
 /// The collective's, or a peer's message that does not fit.
 pub fn look_up(
+    set: &TableSet,
+    requests: Vec<LookupRequest>,
+    collective: &mut dyn Collective,
+) -> Result<Vec<Rows>, Error> {
+    look_up_from(&mut HostRows(set), set, requests, collective)
+}
+
+/// As [`look_up`], with the rows of this rank read from `source`.
+pub(crate) fn look_up_from(
+    source: &mut dyn RowSource,
     set: &TableSet,
     requests: Vec<LookupRequest>,
     collective: &mut dyn Collective,
@@ -82,31 +111,34 @@ pub fn look_up(
     if world > 1 {
         let send: Vec<&[u8]> = asked.iter().map(Writer::bytes).collect();
         collective.all_to_all::<u8>(&send, &mut received)?;
-        let answers = answer(set, &requests, &received)?;
+        let answers = answer(source, set, &requests, &received)?;
         let send: Vec<&[u8]> = answers.iter().map(Writer::bytes).collect();
         collective.all_to_all::<u8>(&send, &mut received)?;
     }
     let mut readers: Vec<Reader<'_>> = received.iter().map(|bytes| Reader::new(bytes)).collect();
-    requests.into_iter().map(|request| assemble(set, request, rank, &mut readers)).collect()
+    requests.into_iter().map(|request| assemble(source, set, request, rank, &mut readers)).collect()
 }
 
 /// Reads the rows that each peer asked for.
-fn answer(set: &TableSet, requests: &[LookupRequest], asked: &[Vec<u8>]) -> Result<Vec<Writer>, Error> {
+fn answer(
+    source: &mut dyn RowSource,
+    set: &TableSet,
+    requests: &[LookupRequest],
+    asked: &[Vec<u8>],
+) -> Result<Vec<Writer>, Error> {
     let mut answers = Vec::with_capacity(asked.len());
     for (peer, bytes) in asked.iter().enumerate() {
         let (mut reader, mut writer) = (Reader::new(bytes), Writer::default());
         for request in requests {
             let table = &set.tables[request.table];
             let ids = reader.u32s()?;
-            let mut rows = vec![0.0; ids.len() * table.dim()];
-            let mut bias = Vec::with_capacity(ids.len());
-            for (id, row) in ids.iter().zip(rows.chunks_exact_mut(table.dim())) {
+            for id in &ids {
                 let here = table.shards.contains_key(&table.decl.block_of(u64::from(*id)));
                 if !here || u64::from(*id) >= table.decl.rows {
                     return Err(Error::NotOwned { table: table.decl.name.clone(), row: *id, peer });
                 }
-                bias.push(table.read_row(*id, row));
             }
+            let (rows, bias) = source.read(request.table, &ids)?;
             writer.f32s(&rows);
             if table.decl.bias {
                 writer.f32s(&bias);
@@ -119,6 +151,7 @@ fn answer(set: &TableSet, requests: &[LookupRequest], asked: &[Vec<u8>]) -> Resu
 
 /// Puts the rows of one table together: own rows from the shards, others from the owners' answers.
 fn assemble(
+    source: &mut dyn RowSource,
     set: &TableSet,
     request: LookupRequest,
     rank: usize,
@@ -135,10 +168,16 @@ fn assemble(
         let answered_bias = if table.decl.bias { reader.f32s()? } else { Vec::new() };
         answers.push((answered, answered_bias, 0_usize));
     }
+    let is_here = |id: &u32| table.replicated() || table.owner(*id) as usize == rank;
+    let here: Vec<u32> = ids.iter().copied().filter(is_here).collect();
+    let (own_rows, own_bias) = source.read(request.table, &here)?;
+    let mut own = own_rows.chunks_exact(dim).zip(own_bias);
     for (place, (id, row)) in ids.iter().zip(rows.chunks_exact_mut(dim)).enumerate() {
         let owner = table.owner(*id) as usize;
-        if owner == rank || table.replicated() {
-            bias[place] = table.read_row(*id, row);
+        if is_here(id) {
+            let (from, from_bias) = own.next().ok_or(Error::Short { peer: rank })?;
+            row.copy_from_slice(from);
+            bias[place] = from_bias;
             continue;
         }
         let (answered, answered_bias, next) = &mut answers[owner];

@@ -32,6 +32,21 @@ pub fn push_gradients(
     gradients: &[RowGradient],
     collective: &mut dyn Collective,
 ) -> Result<(), Error> {
+    let mut buffers = SortBuffers::default();
+    for (table, arrived) in tables.iter().zip(exchange_gradients(set, tables, gradients, collective)?) {
+        sum_into_shards(&mut set.tables[*table], &arrived, &mut buffers)?;
+    }
+    Ok(())
+}
+
+/// Brings the gradients of this rank's micro-batches to the owners of the rows; returns what came here, one entry a
+/// table. Collective.
+pub(crate) fn exchange_gradients(
+    set: &TableSet,
+    tables: &[usize],
+    gradients: &[RowGradient],
+    collective: &mut dyn Collective,
+) -> Result<Vec<Arrived>, Error> {
     let (rank, world) = (collective.rank(), collective.world_size());
     let mut received = Vec::new();
     if world > 1 {
@@ -43,25 +58,27 @@ pub fn push_gradients(
         received.push(pack_for(set, tables, gradients, rank as u32).bytes().to_vec());
     }
     let mut readers: Vec<Reader<'_>> = received.iter().map(|bytes| Reader::new(bytes)).collect();
-    let mut buffers = SortBuffers::default();
-    for table in tables {
+    let arrived = tables.iter().map(|_| {
         let mut arrived = Arrived::default();
         for reader in &mut readers {
             arrived.ids.extend(reader.u32s()?);
             arrived.rows.extend(reader.f32s()?);
             arrived.bias.extend(reader.f32s()?);
         }
-        sum_into_shards(&mut set.tables[*table], &arrived, &mut buffers)?;
-    }
-    Ok(())
+        Ok(arrived)
+    });
+    arrived.collect()
 }
 
 /// All contributions to one table, in the order of micro-batches.
 #[derive(Debug, Default)]
-struct Arrived {
-    ids: Vec<u32>,
-    rows: Vec<f32>,
-    bias: Vec<f32>,
+pub(crate) struct Arrived {
+    /// Rows of the table, in the order of micro-batches.
+    pub(crate) ids: Vec<u32>,
+    /// `[ids, dim]`.
+    pub(crate) rows: Vec<f32>,
+    /// `[ids]`, or empty.
+    pub(crate) bias: Vec<f32>,
 }
 
 /// The message for `peer`: per table the rows that it holds, micro-batch after micro-batch.

@@ -6,6 +6,7 @@
 //! the canonical tree over shards. Logits of a whole batch never exist.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use muster_collective::{Collective, CollectiveExt};
 use muster_kernels::gemm::Beta;
@@ -28,11 +29,13 @@ pub struct Workspace {
 }
 
 /// All positions of the global batch in canonical order.
-struct Global {
-    hidden: Vec<f32>,
-    targets: Vec<u32>,
+pub(crate) struct Global {
+    /// `[positions, dim]`.
+    pub(crate) hidden: Vec<f32>,
+    /// `[positions]`.
+    pub(crate) targets: Vec<u32>,
     /// Positions of each rank.
-    counts: Vec<usize>,
+    pub(crate) counts: Vec<usize>,
 }
 
 /// Loss and gradients of the full softmax. Leaves a dense gradient in the shards that this rank scores (in all
@@ -47,7 +50,9 @@ pub fn full_softmax(
     workspace: &mut Workspace,
     collective: &mut dyn Collective,
 ) -> Result<HeadResult, Error> {
-    let global = gather_positions(heads, collective)?;
+    let mine = heads.hidden.iter().flat_map(|h| h.iter().copied()).collect();
+    let targets = heads.batches.iter().flat_map(|b| b.targets.iter().copied()).collect();
+    let global = gather_positions(mine, targets, collective)?;
     let (n, dim, blocks) = (global.targets.len(), table.dim(), table.decl.row_blocks as usize);
     let weights = vec![heads.normalize.weight(n); n];
     let scored = table.scored_by(collective.rank() as u32);
@@ -135,9 +140,11 @@ fn view<'a>(weight: &'a [f32], bias: &'a [f32], dim: usize) -> TableShard<'a> {
 }
 
 /// Gathers hidden states and targets of all ranks; ranks hold ascending micro-batches, so rank order is canonical.
-fn gather_positions(heads: &Heads<'_>, collective: &mut dyn Collective) -> Result<Global, Error> {
-    let mine: Vec<f32> = heads.hidden.iter().flat_map(|h| h.iter().copied()).collect();
-    let targets: Vec<u32> = heads.batches.iter().flat_map(|b| b.targets.iter().copied()).collect();
+pub(crate) fn gather_positions(
+    mine: Vec<f32>,
+    targets: Vec<u32>,
+    collective: &mut dyn Collective,
+) -> Result<Global, Error> {
     if collective.world_size() == 1 {
         let counts = vec![targets.len()];
         return Ok(Global { hidden: mine, targets, counts });
@@ -171,6 +178,17 @@ fn combine(
     }
     let mut all = Vec::new();
     collective.all_gather::<f32>(&mine, &mut all)?;
+    let parts = parse_stats(&all, blocks, positions)?;
+    Ok(combine_shards(&parts, combined, isa())?)
+}
+
+/// The statistics of every shard, in shard order, from what the ranks sent: for each of their shards its number, then
+/// maxima, sums and target logits of all positions.
+pub(crate) fn parse_stats(
+    all: &[Vec<f32>],
+    blocks: usize,
+    positions: usize,
+) -> Result<Vec<ShardStats<'_>>, Error> {
     let mut parts: Vec<Option<ShardStats<'_>>> = vec![None; blocks];
     for part in all.iter().flat_map(|values| values.chunks_exact(1 + 3 * positions)) {
         let (max, rest) = part[1..].split_at(positions);
@@ -178,8 +196,7 @@ fn combine(
         let place = parts.get_mut(part[0].to_bits() as usize).ok_or(Error::UnknownShard)?;
         *place = Some(ShardStats { max, sum, target_logit });
     }
-    let parts: Option<Vec<ShardStats<'_>>> = parts.into_iter().collect();
-    Ok(combine_shards(&parts.ok_or(Error::UnknownShard)?, combined, isa())?)
+    parts.into_iter().collect::<Option<_>>().ok_or(Error::UnknownShard)
 }
 
 /// Brings the positions' gradients to the ranks whose micro-batches they are, summed along the tree over shards.
@@ -194,11 +211,22 @@ fn scatter_gradients(
     if collective.world_size() == 1 {
         return Ok(roots.pop().map(|(_, values)| values).unwrap_or_default());
     }
+    send_gradients(&roots, blocks, global, dim, collective)
+}
+
+/// Sends each rank its positions' part of the sums over this rank's shards, and adds up what comes back.
+pub(crate) fn send_gradients(
+    roots: &[(Range<usize>, Vec<f32>)],
+    blocks: usize,
+    global: &Global,
+    dim: usize,
+    collective: &mut dyn Collective,
+) -> Result<Vec<f32>, Error> {
     let mut first = 0;
     let mut send = Vec::with_capacity(global.counts.len());
     for count in &global.counts {
         let mut message = Vec::with_capacity(roots.len() * (2 + count * dim));
-        for (node, values) in &roots {
+        for (node, values) in roots {
             message.push(f32::from_bits(node.start as u32));
             message.push(f32::from_bits(node.end as u32));
             message.extend_from_slice(&values[first * dim..(first + count) * dim]);

@@ -65,7 +65,7 @@ impl NegativeSampler {
         (0..self.negatives).map(one).collect()
     }
 
-    fn log_q_of(&self, ids: &[u32]) -> Vec<f32> {
+    pub(crate) fn log_q_of(&self, ids: &[u32]) -> Vec<f32> {
         ids.iter().map(|id| self.log_q[*id as usize]).collect()
     }
 }

@@ -64,6 +64,22 @@ impl Inputs {
         self.width
     }
 
+    /// Whether the parts of an event are added up, not laid side by side.
+    pub(crate) fn adds(&self) -> bool {
+        self.combine == Combine::Add
+    }
+
+    /// The parts with their first column in the combined vector and their number of columns.
+    pub(crate) fn places(&self) -> Vec<(InputPart, usize, usize)> {
+        let mut offset = 0;
+        let place = |(part, width): &(InputPart, usize)| {
+            let place = if self.combine == Combine::Concat { offset } else { 0 };
+            offset += width;
+            (*part, place, *width)
+        };
+        self.parts.iter().map(place).collect()
+    }
+
     /// The tables that inputs come from, with the ids that a batch needs of each.
     pub fn tables<'b>(&self, batch: &'b MicroBatch) -> Vec<(usize, &'b [u32])> {
         let ids = |part: &InputPart| match *part {
@@ -93,14 +109,11 @@ impl Inputs {
         if self.combine == Combine::Add {
             x.fill(0.0);
         }
-        let mut offset = 0;
-        for (part, width) in &self.parts {
-            let place = if self.combine == Combine::Concat { offset } else { 0 };
-            offset += width;
-            let (table, ids) = match *part {
+        for (part, place, width) in self.places() {
+            let (table, ids) = match part {
                 InputPart::Numeric { .. } => {
-                    let rows = batch.numeric.chunks_exact(*width);
-                    self.add_rows(x, place, *width, rows);
+                    let rows = batch.numeric.chunks_exact(width);
+                    self.add_rows(x, place, width, rows);
                     continue;
                 }
                 InputPart::Item { table } => (table, &batch.items),
@@ -111,7 +124,7 @@ impl Inputs {
                 let slot = rows.slot(*id);
                 &rows.rows[slot * width..(slot + 1) * width]
             };
-            self.add_rows(x, place, *width, ids.iter().map(row));
+            self.add_rows(x, place, width, ids.iter().map(row));
         }
     }
 
@@ -128,13 +141,10 @@ impl Inputs {
     /// The gradient of each table's looked-up rows, `[tokens, dim]`, from the gradient of the input.
     #[must_use]
     pub fn table_gradients(&self, d_x: &[f32]) -> Vec<(usize, Vec<f32>)> {
-        let mut offset = 0;
         let mut gradients = Vec::new();
-        for (part, width) in &self.parts {
-            let place = if self.combine == Combine::Concat { offset } else { 0 };
-            offset += width;
-            let (InputPart::Item { table } | InputPart::Categorical { table, .. }) = *part else { continue };
-            let rows = if *width == self.width {
+        for (part, place, width) in self.places() {
+            let (InputPart::Item { table } | InputPart::Categorical { table, .. }) = part else { continue };
+            let rows = if width == self.width {
                 d_x.to_vec()
             } else {
                 d_x.chunks_exact(self.width)

@@ -80,6 +80,26 @@ impl Network {
         Self { spec, layout, input_size, outputs, seed }
     }
 
+    /// The model's declaration.
+    pub(crate) fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Where the dense tensors are in their flat vector.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The masks and the rate of a place's dropout at a step.
+    pub(crate) fn dropout_of(&self, step: u64, place: DropoutPlace) -> (Stream, f32) {
+        let (rate, key) = match place {
+            DropoutPlace::Input(0) => (self.spec.dropout_embedding, 0),
+            DropoutPlace::Input(layer) => (self.spec.dropout_layers, layer as u64),
+            DropoutPlace::Output => (self.spec.dropout_output, OUTPUT_KEY),
+        };
+        (Purpose::Dropout.stream(self.seed).derive(step, key), rate)
+    }
+
     /// Packs the weights for a step.
     ///
     /// # Errors
@@ -136,12 +156,18 @@ impl Network {
     ) -> Result<(), Error> {
         with_scratch(|scratch| {
             let (tokens, hidden) = (batch.tokens(), self.spec.hidden_size as usize);
-            self.drop(&batch.row_keys, step, 0, &mut state.layers[0].x, scratch.isa())?;
+            self.drop(&batch.row_keys, step, DropoutPlace::Input(0), &mut state.layers[0].x, scratch.isa())?;
             for layer in 0..state.layers.len() {
                 if layer > 0 {
                     let (below, above) = state.layers.split_at_mut(layer);
                     above[0].x.clone_from(&below[layer - 1].h);
-                    self.drop(&batch.row_keys, step, layer, &mut above[0].x, scratch.isa())?;
+                    self.drop(
+                        &batch.row_keys,
+                        step,
+                        DropoutPlace::Input(layer),
+                        &mut above[0].x,
+                        scratch.isa(),
+                    )?;
                 }
                 let LayerState { x, gates, c, h } = &mut state.layers[layer];
                 gates.resize(tokens * 4 * hidden, 0.0);
@@ -166,7 +192,7 @@ impl Network {
                 }
                 None => state.out.copy_from_slice(top),
             }
-            self.drop(&batch.row_keys, step, OUTPUT, &mut state.out, scratch.isa())?;
+            self.drop(&batch.row_keys, step, DropoutPlace::Output, &mut state.out, scratch.isa())?;
             if let Some(weights) = &packed.linear {
                 let x = last_rows(&state.out, &batch.last_tokens, width);
                 state.predictions.resize(batch.sequences() * self.outputs, 0.0);
@@ -194,7 +220,7 @@ impl Network {
         with_scratch(|scratch| {
             let (tokens, hidden) = (batch.tokens(), self.spec.hidden_size as usize);
             state.gradient.resize(self.layout.len(), 0.0);
-            self.drop(&batch.row_keys, Some(step), OUTPUT, &mut state.d_out, scratch.isa())?;
+            self.drop(&batch.row_keys, Some(step), DropoutPlace::Output, &mut state.d_out, scratch.isa())?;
             let mut d_h = self.backward_projection(tokens, packed, state, scratch)?;
             for layer in (0..state.layers.len()).rev() {
                 let columns = if layer == 0 { self.input_size } else { hidden };
@@ -215,7 +241,7 @@ impl Network {
                     d_parameters,
                 };
                 lstm::backward(backward, scratch)?;
-                self.drop(&batch.row_keys, Some(step), layer, &mut d_x, scratch.isa())?;
+                self.drop(&batch.row_keys, Some(step), DropoutPlace::Input(layer), &mut d_x, scratch.isa())?;
                 d_h = d_x;
             }
             state.d_x = d_h;
@@ -294,23 +320,27 @@ impl Network {
         &self,
         row_keys: &[RowKey],
         step: Option<u64>,
-        place: usize,
+        place: DropoutPlace,
         values: &mut [f32],
         isa: Isa,
     ) -> Result<(), Error> {
-        let rate = match place {
-            0 => self.spec.dropout_embedding,
-            OUTPUT => self.spec.dropout_output,
-            _ => self.spec.dropout_layers,
-        };
         let Some(step) = step else { return Ok(()) };
-        let stream: Stream = Purpose::Dropout.stream(self.seed).derive(step, place as u64);
+        let (stream, rate) = self.dropout_of(step, place);
         dropout(Dropout { stream, rate, row_keys, values }, isa)
     }
 }
 
-/// The place of the output's dropout; layers' inputs are 0, 1, and so on.
-const OUTPUT: usize = 1 << 16;
+/// A place in the network with a dropout of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropoutPlace {
+    /// The input of a layer.
+    Input(usize),
+    /// What the head gets.
+    Output,
+}
+
+/// The key of the output's masks; those of layers' inputs are 0, 1, and so on.
+const OUTPUT_KEY: u64 = 1 << 16;
 
 /// The rows of the last token of each sequence.
 pub(crate) fn last_rows(rows: &[f32], last_tokens: &[u32], width: usize) -> Vec<f32> {

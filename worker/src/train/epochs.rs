@@ -17,7 +17,6 @@ use super::Error;
 use super::parameters::Parameters;
 use super::step::{StepReport, Trainer};
 use super::stopping::judge;
-use crate::NUMERICS;
 use crate::checkpoint::{self, Location, Pending};
 use crate::evaluate::{Detail, Evaluation, evaluate};
 
@@ -234,6 +233,7 @@ impl Run<'_> {
         if !last && !(epoch + 1).is_multiple_of(trainer.job.training.validate_every) {
             return Ok(false);
         }
+        trainer.sync_host()?;
         let evaluation = evaluate(trainer, Split::Valid, Detail::Hits, self.collective)?;
         self.hooks.validated(epoch, trainer.step, &evaluation.metrics);
         let spec = trainer.job.training.early_stopping.as_ref();
@@ -245,10 +245,11 @@ impl Run<'_> {
     }
 
     /// Starts to write a checkpoint; waits for the one before, if that is still being written.
-    fn save(&mut self, trainer: &Trainer) -> Result<(), Error> {
+    fn save(&mut self, trainer: &mut Trainer) -> Result<(), Error> {
         if self.pending.is_some() {
             self.publish()?;
         }
+        trainer.sync_host()?;
         let Some(run) = &self.place.run else { return Ok(()) };
         let location = checkpoint::location_of(run, trainer.step, self.place.writer.generation);
         let manifest = self.manifest(trainer)?;
@@ -264,7 +265,7 @@ impl Run<'_> {
             writer: self.place.writer,
             job: trainer.job_text(),
             dataset: trainer.dataset.manifest().digest.clone(),
-            numerics: NUMERICS.to_owned(),
+            numerics: trainer.numerics().to_owned(),
             tables: trainer.set.tables.iter().map(|t| t.decl.clone()).collect(),
             step: trainer.step,
             ledger,
@@ -305,6 +306,7 @@ impl Run<'_> {
             let published = self.publish()?;
             published.map_or_else(Default::default, |(m, f)| (m.model_digest, Some(f)))
         } else {
+            trainer.sync_host()?;
             let mine = trainer.snapshot(self.collective.rank() as u32).digests();
             (model_digest(&gather_pieces(Ok(mine), self.collective)?), None)
         };

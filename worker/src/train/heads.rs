@@ -23,18 +23,18 @@ pub(super) struct HeadOutput {
 
 /// Sums over the global batch, the same on every rank.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Totals {
+pub(crate) struct Totals {
     /// Real targets.
-    pub(super) targets: u64,
+    pub(crate) targets: u64,
     /// Sequences.
-    pub(super) samples: u64,
+    pub(crate) samples: u64,
     /// Status bits that every rank has, and that some rank has.
-    pub(super) status: (u64, u64),
+    pub(crate) status: (u64, u64),
 }
 
 impl Trainer {
     /// Whether the head scores all rows of its table: its gradient is then dense and needs no lookups.
-    pub(super) fn scores_all_rows(&self) -> bool {
+    pub(crate) fn scores_all_rows(&self) -> bool {
         matches!(self.job.model.head, Head::Softmax { .. })
     }
 
@@ -118,7 +118,7 @@ impl Trainer {
     }
 
     /// Adds the losses of all micro-batches in their order.
-    fn sum_losses(&self, losses: &[f64], collective: &mut dyn Collective) -> Result<f64, Error> {
+    pub(crate) fn sum_losses(&self, losses: &[f64], collective: &mut dyn Collective) -> Result<f64, Error> {
         let mut all = vec![losses.to_vec()];
         if collective.world_size() > 1 {
             collective.all_gather::<f64>(losses, &mut all)?;
@@ -128,7 +128,7 @@ impl Trainer {
 }
 
 /// Sums targets and sequences over the ranks and tells everyone's status bits.
-pub(super) fn count(
+pub(crate) fn count(
     batches: &[MicroBatch],
     status: u64,
     collective: &mut dyn Collective,

@@ -5,6 +5,7 @@
 
 use muster_collective::{Collective, RootSums};
 use muster_data::Dataset;
+use muster_kernels::cuda::Device;
 use muster_proto::checkpoint::{Counted, Validation};
 use muster_proto::job::{JobSpec, OptimizerKind};
 use muster_proto::sharding::ShardingPlan;
@@ -15,6 +16,7 @@ use super::heads::{Totals, count};
 use super::{Error, learning_rate};
 use crate::batch::{Corpus, Group, MicroBatch, Sampler, pack_samples};
 use crate::checkpoint::{self, Reader, Snapshot};
+use crate::cuda::Accelerator;
 use crate::embedding::{
     LookupRequest, RowGradient, Rows, TableSet, look_up, push_gradients, update_dense, update_shard,
 };
@@ -95,7 +97,9 @@ pub struct Trainer {
     pub output_table: Option<usize>,
     /// Compute threads.
     pub pool: rayon::ThreadPool,
-    pub(super) negatives: Option<NegativeSampler>,
+    pub(crate) negatives: Option<NegativeSampler>,
+    /// The GPU that steps run on; none for the CPU.
+    accelerator: Option<Box<Accelerator>>,
     pub(crate) packed: Option<Packed>,
     pub(super) states: Vec<MicroState>,
     pub(super) softmax: SoftmaxWorkspace,
@@ -126,6 +130,7 @@ impl Trainer {
             output_table: parts.output_table,
             pool: parts.pool,
             negatives: parts.negatives,
+            accelerator: None,
             packed: None,
             states,
             softmax: SoftmaxWorkspace::default(),
@@ -207,7 +212,7 @@ impl Trainer {
     }
 
     /// Counts the samples of the step at hand.
-    fn count_samples(&mut self, batches: &[MicroBatch]) {
+    pub(crate) fn count_samples(&mut self, batches: &[MicroBatch]) {
         let epoch = (self.step / self.steps_per_epoch().max(1)) as usize;
         if self.counted.len() <= epoch {
             self.counted.resize(epoch + 1, Counted::default());
@@ -217,11 +222,61 @@ impl Trainer {
         }
     }
 
+    /// Runs the steps from now on on a GPU, which takes the parameters as they are.
+    ///
+    /// # Errors
+    /// The device's, above all that its memory does not hold this rank's share of the model.
+    pub fn move_to(&mut self, device: Device) -> Result<(), Error> {
+        let accelerator = Accelerator::new(device, self.network.clone(), &self.set, &self.dense)?;
+        tracing::info!(device = accelerator.name(), "training on a GPU");
+        self.accelerator = Some(Box::new(accelerator));
+        Ok(())
+    }
+
+    /// The numerics that the steps have; ranks of a job must agree in them.
+    #[must_use]
+    pub fn numerics(&self) -> &'static str {
+        if self.accelerator.is_some() { crate::CUDA_NUMERICS } else { crate::NUMERICS }
+    }
+
+    /// Brings the host's parameters and optimizer state up to date with the GPU's, if there is one.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn sync_host(&mut self) -> Result<(), Error> {
+        if let Some(accelerator) = &self.accelerator {
+            accelerator.download(&mut self.set, &mut self.dense)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the GPU's parameters and optimizer state, if there is one, up to date with the host's.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn sync_device(&mut self) -> Result<(), Error> {
+        if let Some(accelerator) = &mut self.accelerator {
+            accelerator.upload(&self.set, &self.dense)?;
+        }
+        Ok(())
+    }
+
     /// Trains one step; `status` are this rank's status bits. Collective.
     ///
     /// # Errors
-    /// The collective's, or a loss that is no longer a number.
+    /// The collective's or the device's, or a loss that is no longer a number.
     pub fn step(&mut self, status: u64, collective: &mut dyn Collective) -> Result<StepReport, Error> {
+        match self.accelerator.take() {
+            None => self.step_on_host(status, collective),
+            Some(mut accelerator) => {
+                let report = accelerator.step(self, status, collective);
+                self.accelerator = Some(accelerator);
+                report
+            }
+        }
+    }
+
+    fn step_on_host(&mut self, status: u64, collective: &mut dyn Collective) -> Result<StepReport, Error> {
         let batches = self.next_batches();
         let negatives = self.draw_negatives(&batches);
         let rows = look_up(&self.set, self.requests(&batches, &negatives), collective)?;
@@ -247,13 +302,13 @@ impl Trainer {
         Ok(StepReport { loss: head.loss, targets, samples, learning_rate, status })
     }
 
-    fn draw_negatives(&self, batches: &[MicroBatch]) -> Vec<Vec<u32>> {
+    pub(crate) fn draw_negatives(&self, batches: &[MicroBatch]) -> Vec<Vec<u32>> {
         let Some(sampler) = &self.negatives else { return vec![Vec::new(); batches.len()] };
         self.groups.iter().map(|group| sampler.sample(self.step, group.index)).collect()
     }
 
     /// One request a table: inputs, and what the head scores if it does not score all rows.
-    fn requests(&self, batches: &[MicroBatch], negatives: &[Vec<u32>]) -> Vec<LookupRequest> {
+    pub(crate) fn requests(&self, batches: &[MicroBatch], negatives: &[Vec<u32>]) -> Vec<LookupRequest> {
         let mut requests = self.inputs.requests(batches);
         let Some(output) = self.output_table else { return requests };
         if output == requests.len() {
@@ -332,20 +387,23 @@ impl Trainer {
         Ok(())
     }
 
+    /// The tables whose rows are looked up, and so get gradients row by row.
+    pub(crate) fn tables_with_lookups(&self) -> Vec<usize> {
+        let empty = MicroBatch::with_features(self.set.tables.len());
+        let mut tables: Vec<usize> = self.inputs.tables(&empty).iter().map(|t| t.0).collect();
+        let output = self.output_table.filter(|_| !self.scores_all_rows());
+        tables.extend(output.filter(|o| !tables.contains(o)));
+        tables
+    }
+
     /// Row gradients of each table with lookups: per micro-batch, inputs first, then what the head scored.
     fn row_gradients(
         &self,
         batches: &[MicroBatch],
         scored: &[Occurrences],
     ) -> Result<(Vec<usize>, Vec<RowGradient>), Error> {
-        let mut tables: Vec<usize> = self
-            .inputs
-            .tables(&MicroBatch::with_features(self.set.tables.len()))
-            .iter()
-            .map(|t| t.0)
-            .collect();
+        let tables = self.tables_with_lookups();
         let output = self.output_table.filter(|_| !self.scores_all_rows());
-        tables.extend(output.filter(|o| !tables.contains(o)));
         let per_batch = |(place, (batch, state)): (usize, (&MicroBatch, &MicroState))| -> Result<Vec<RowGradient>, muster_kernels::Error> {
             let mut occurrences = vec![Occurrences::default(); self.set.tables.len()];
             for ((table, rows), (_, ids)) in

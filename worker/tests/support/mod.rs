@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use muster_collective::{AbortHandle, Collective, Config, Transport, connect};
 use muster_data::{PrepareArgs, prepare};
+use muster_kernels::cuda::{Device, Settings};
 use muster_proto::checkpoint::Writer;
 use muster_proto::config;
 use muster_proto::dataset::DatasetSpec;
@@ -81,11 +82,13 @@ pub(crate) struct Cluster {
     pub(crate) threads: usize,
     pub(crate) transport: Transport,
     pub(crate) generation: u64,
+    /// Whether all ranks train on the first GPU.
+    pub(crate) on_gpu: bool,
 }
 
 impl Cluster {
     pub(crate) fn new(world: usize) -> Self {
-        Self { world, threads: 1, transport: Transport::Auto, generation: 1 }
+        Self { world, threads: 1, transport: Transport::Auto, generation: 1, on_gpu: false }
     }
 
     /// Trains the job on all ranks and returns rank 0's result.
@@ -106,6 +109,9 @@ impl Cluster {
         };
         let mut results = self.on_ranks(|mut collective| {
             let mut trainer = self.trainer(folder, job, &mut *collective);
+            if self.on_gpu {
+                trainer.move_to(Device::open(Settings::of(0)).unwrap()).unwrap();
+            }
             if let Some(run_dir) = run_dir
                 && let Ok(reader) = muster_worker::checkpoint::find(run_dir, false)
             {

@@ -1,0 +1,109 @@
+//! Training on a GPU: the same step as on the CPU, with shards, dense parameters and optimizer state in device memory.
+//!
+//! A step has the structure of [`Trainer::step`](crate::train::Trainer::step): micro-batches by themselves, table shards
+//! by themselves, sums along the canonical tree. So its result does not depend on the number of workers either, bit for
+//! bit, with `reproducible = true`. What ranks exchange goes through host memory and the collectives of the CPU; dense
+//! gradients go over NCCL where the job does not ask for the canonical order. The host's copies of the parameters are stale while training goes on; they are brought up to date for checkpoints and
+//! evaluation ([`Accelerator::download`]).
+
+mod gradients;
+mod heads;
+mod nccl;
+mod network;
+mod rows;
+mod softmax;
+mod step;
+mod tables;
+mod update;
+
+use muster_kernels::cuda::{Buffer, Device, Error};
+use muster_proto::job::OptimizerKind;
+
+use crate::embedding::TableSet;
+use crate::model::{Dense, Network};
+
+use network::MicroState;
+use tables::DeviceTable;
+
+/// A device with this rank's share of the model.
+#[derive(Debug)]
+pub struct Accelerator {
+    device: Device,
+    network: Network,
+    tables: Vec<DeviceTable>,
+    dense: Buffer<f32>,
+    dense_state: Vec<Buffer<f32>>,
+    dense_gradient: Buffer<f32>,
+    states: Vec<MicroState>,
+    /// Sums over NCCL, once the ranks have tried to join; of no use to a reproducible job.
+    sums: Option<Option<nccl::Sums>>,
+}
+
+impl Accelerator {
+    /// Copies the shards of `set` and the dense parameters, with their optimizer state, into device memory.
+    ///
+    /// # Errors
+    /// The device's, above all that its memory does not hold them.
+    pub(crate) fn new(
+        device: Device,
+        network: Network,
+        set: &TableSet,
+        dense: &Dense,
+    ) -> Result<Self, Error> {
+        let tables = set.tables.iter().map(|table| DeviceTable::upload(&device, table));
+        let tables = tables.collect::<Result<_, _>>()?;
+        let state = dense.state.iter().map(|slot| device.upload(slot)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            tables,
+            dense: device.upload(&dense.values)?,
+            dense_state: state,
+            dense_gradient: device.zeros(dense.values.len())?,
+            states: Vec::new(),
+            sums: None,
+            network,
+            device,
+        })
+    }
+
+    /// Replaces what is on the device by the host's parameters and optimizer state.
+    ///
+    /// # Errors
+    /// The device's.
+    pub(crate) fn upload(&mut self, set: &TableSet, dense: &Dense) -> Result<(), Error> {
+        let Self { device, tables, .. } = self;
+        for (to, from) in tables.iter_mut().zip(&set.tables) {
+            *to = DeviceTable::upload(device, from)?;
+        }
+        device.write(&mut self.dense.view_mut(), &dense.values)?;
+        for (to, from) in self.dense_state.iter_mut().zip(&dense.state) {
+            device.write(&mut to.view_mut(), from)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the host's parameters and optimizer state up to date.
+    ///
+    /// # Errors
+    /// The device's, also of work launched earlier.
+    pub(crate) fn download(&self, set: &mut TableSet, dense: &mut Dense) -> Result<(), Error> {
+        for (from, to) in self.tables.iter().zip(&mut set.tables) {
+            from.download(&self.device, to)?;
+        }
+        dense.values = self.device.download(self.dense.view())?;
+        for (from, to) in self.dense_state.iter().zip(&mut dense.state) {
+            *to = self.device.download(from.view())?;
+        }
+        Ok(())
+    }
+
+    /// The card's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.device.name()
+    }
+}
+
+/// Whether a table's optimizer touches only rows with a gradient.
+fn is_sparse(kind: OptimizerKind) -> bool {
+    matches!(kind, OptimizerKind::LazyAdam | OptimizerKind::RowWiseAdagrad)
+}

@@ -1,0 +1,161 @@
+//! Gradients of looked-up rows: summed per micro-batch where they arise, then per row at the owner.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use muster_collective::Collective;
+use muster_kernels::cuda::embedding::{Ids, RowGradients, Segments, add_rows, scatter_sum};
+use muster_kernels::cuda::{Buffer, Device, Error, View};
+
+use super::heads::Scored;
+use super::tables::DeviceTable;
+use crate::embedding::{Arrived, RowGradient, Table, TableSet, exchange_gradients};
+use crate::train;
+
+/// What one micro-batch gives one table: each row once, ascending.
+#[derive(Debug)]
+pub(super) struct BatchGradient {
+    pub(super) table: usize,
+    ids: Vec<u32>,
+    /// `[ids, dim]`, and more that does not count.
+    rows: Buffer<f32>,
+    /// `[ids]`, or empty.
+    bias: Buffer<f32>,
+}
+
+impl BatchGradient {
+    /// Sums gradients of occurrences, `stride` apart, per row in their order.
+    pub(super) fn of(
+        device: &Device,
+        table: usize,
+        ids: &[u32],
+        grads: View<'_, f32>,
+        dim: usize,
+        stride: usize,
+    ) -> Result<Self, Error> {
+        let segments = Segments::of_ids(device, &Ids::upload(device, ids)?)?;
+        let mut rows = device.buffer(ids.len() * dim)?;
+        let gradients = RowGradients { segments: &segments, grads, dim, stride, factor: None };
+        scatter_sum(device, gradients, &mut rows.view_mut())?;
+        Ok(Self { table, ids: distinct(ids), rows, bias: device.buffer(0)? })
+    }
+
+    /// Sums what a head gave the rows that it scored.
+    pub(super) fn of_head(device: &Device, table: usize, scored: &Scored, dim: usize) -> Result<Self, Error> {
+        let Scored { ids, rows, bias } = scored;
+        let mut sums = Self::of(device, table, ids, rows.view(), dim, dim)?;
+        sums.bias = Self::of(device, table, ids, bias.view(), 1, 1)?.rows;
+        Ok(sums)
+    }
+
+    /// Gives the biases of the rows a gradient of zeros, for a table whose head has biases.
+    pub(super) fn with_bias(mut self, device: &Device) -> Result<Self, Error> {
+        self.bias = device.zeros(self.ids.len())?;
+        Ok(self)
+    }
+
+    fn download(&self, device: &Device, dim: usize) -> Result<RowGradient, Error> {
+        let n = self.ids.len();
+        let bias =
+            if self.bias.is_empty() { Vec::new() } else { device.download(self.bias.view().range(0..n))? };
+        let rows = device.download(self.rows.view().range(0..n * dim))?;
+        Ok(RowGradient { table: self.table, ids: self.ids.clone(), rows, bias })
+    }
+}
+
+fn distinct(ids: &[u32]) -> Vec<u32> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// The contributions to some rows of a table, in the order of micro-batches.
+#[derive(Debug)]
+pub(super) struct Contributions {
+    /// Distinct places, ascending.
+    pub(super) places: Vec<u32>,
+    pub(super) segments: Segments,
+    /// One row a contribution.
+    pub(super) rows: Buffer<f32>,
+    /// One value a contribution, or empty.
+    pub(super) bias: Buffer<f32>,
+}
+
+impl Contributions {
+    /// `factor`, where given, multiplies the sums.
+    pub(super) fn of_rows<'a>(&'a self, dim: usize, factor: Option<View<'a, f32>>) -> RowGradients<'a> {
+        RowGradients { segments: &self.segments, grads: self.rows.view(), dim, stride: dim, factor }
+    }
+
+    /// As [`Contributions::of_rows`], of the biases.
+    pub(super) fn of_bias<'a>(&'a self, factor: Option<View<'a, f32>>) -> RowGradients<'a> {
+        RowGradients { segments: &self.segments, grads: self.bias.view(), dim: 1, stride: 1, factor }
+    }
+}
+
+/// What arrived for each table: the rows of a shard that is here, and what they get.
+pub(super) type Sparse = BTreeMap<usize, Vec<(Range<usize>, Contributions)>>;
+
+/// Brings the gradients of this rank's micro-batches to the owners of the rows: for each of `tables`, contributions
+/// shard by shard, since a call that covered several shards would depend on which of them are here. Collective.
+pub(super) fn bring_home(
+    device: &Device,
+    set: &TableSet,
+    here: &[DeviceTable],
+    tables: &[usize],
+    gradients: &[BatchGradient],
+    collective: &mut dyn Collective,
+) -> Result<Sparse, train::Error> {
+    let downloaded = gradients.iter().map(|g| g.download(device, set.tables[g.table].dim()));
+    let downloaded = downloaded.collect::<Result<Vec<_>, Error>>()?;
+    let arrived = exchange_gradients(set, tables, &downloaded, collective)?;
+    let mut home = BTreeMap::new();
+    for (table, arrived) in tables.iter().zip(&arrived) {
+        home.insert(*table, by_shard(device, &set.tables[*table], &here[*table], arrived)?);
+    }
+    Ok(home)
+}
+
+fn by_shard(
+    device: &Device,
+    table: &Table,
+    here: &DeviceTable,
+    arrived: &Arrived,
+) -> Result<Vec<(Range<usize>, Contributions)>, Error> {
+    let dim = here.dim;
+    let mut shards = Vec::new();
+    for block in here.blocks() {
+        let span = here.span(block);
+        let (mut places, mut rows, mut bias) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, id) in arrived.ids.iter().enumerate() {
+            let Some(place) = here.place(&table.decl, *id).filter(|p| span.contains(&(*p as usize))) else {
+                continue;
+            };
+            places.push(place);
+            rows.extend_from_slice(&arrived.rows[at * dim..(at + 1) * dim]);
+            bias.extend(arrived.bias.get(at));
+        }
+        let segments = Segments::of_ids(device, &Ids::upload(device, &places)?)?;
+        let (rows, bias) = (device.upload(&rows)?, device.upload(&bias)?);
+        shards.push((span, Contributions { places: distinct(&places), segments, rows, bias }));
+    }
+    Ok(shards)
+}
+
+/// Adds contributions to the gradient of all rows.
+pub(super) fn add_to_dense(
+    device: &Device,
+    here: &mut DeviceTable,
+    shards: &[(Range<usize>, Contributions)],
+) -> Result<(), Error> {
+    let dim = here.dim;
+    let dense = here.densify(device)?;
+    for (_, contributions) in shards {
+        add_rows(device, contributions.of_rows(dim, None), &mut dense.weight.view_mut())?;
+        if !contributions.bias.is_empty() {
+            add_rows(device, contributions.of_bias(None), &mut dense.bias.view_mut())?;
+        }
+    }
+    Ok(())
+}

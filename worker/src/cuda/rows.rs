@@ -1,0 +1,111 @@
+//! Looked-up rows: on one rank straight from the tables, on several through the owners.
+
+use muster_collective::Collective;
+use muster_kernels::cuda::embedding::{Combine, Ids, Table as KernelTable, gather};
+use muster_kernels::cuda::{Buffer, Device, Error, View};
+
+use super::Accelerator;
+use super::tables::DeviceTable;
+use crate::embedding::{self, LookupRequest, RowSource, TableSet, look_up_from};
+use crate::train;
+
+/// The rows that a step needs of one table, in device memory.
+#[derive(Debug)]
+pub(super) struct DeviceRows {
+    ids: Vec<u32>,
+    dim: usize,
+    /// `[ids, dim]`.
+    rows: Buffer<f32>,
+    /// `[ids]`.
+    bias: Buffer<f32>,
+}
+
+impl DeviceRows {
+    /// Where the rows of `ids` are, each of which was asked for.
+    pub(super) fn slots(&self, device: &Device, ids: &[u32]) -> Result<Ids, Error> {
+        // Every id was part of the request that made these rows.
+        let slot =
+            |id: &u32| self.ids.binary_search(id).unwrap_or_else(|_| panic!("row {id} was not looked up"));
+        let slots: Vec<u32> = ids.iter().map(|id| slot(id) as u32).collect();
+        Ids::upload(device, &slots)
+    }
+
+    /// The rows, as a table that slots index.
+    pub(super) fn table(&self) -> KernelTable<'_> {
+        KernelTable { rows: self.rows.view(), dim: self.dim }
+    }
+
+    /// Rows and biases of `ids`, in their order.
+    pub(super) fn of(&self, device: &Device, ids: &[u32]) -> Result<(Buffer<f32>, Buffer<f32>), Error> {
+        let slots = self.slots(device, ids)?;
+        let rows = gathered(device, self.rows.view(), self.dim, &slots)?;
+        let bias = gathered(device, self.bias.view(), 1, &slots)?;
+        Ok((rows, bias))
+    }
+}
+
+/// Copies rows of `dim` values into a buffer of their own.
+pub(super) fn gathered(
+    device: &Device,
+    rows: View<'_, f32>,
+    dim: usize,
+    ids: &Ids,
+) -> Result<Buffer<f32>, Error> {
+    let mut out = device.buffer(ids.len() * dim)?;
+    gather(device, KernelTable { rows, dim }, ids, &mut out.view_mut(), dim, Combine::Replace)?;
+    Ok(out)
+}
+
+/// The shards on the device, as owners read them for others.
+struct OnDevice<'a> {
+    device: &'a Device,
+    tables: &'a [DeviceTable],
+    set: &'a TableSet,
+}
+
+impl OnDevice<'_> {
+    fn gather(&self, table: usize, ids: &[u32]) -> Result<(Buffer<f32>, Buffer<f32>), Error> {
+        let (here, decl) = (&self.tables[table], &self.set.tables[table].decl);
+        let place =
+            |id: &u32| here.place(decl, *id).unwrap_or_else(|| panic!("row {id} is not on this rank"));
+        let ids = Ids::upload(self.device, &ids.iter().map(place).collect::<Vec<u32>>())?;
+        let rows = gathered(self.device, here.weight.view(), here.dim, &ids)?;
+        let bias = match here.bias.is_empty() {
+            true => self.device.zeros(ids.len())?,
+            false => gathered(self.device, here.bias.view(), 1, &ids)?,
+        };
+        Ok((rows, bias))
+    }
+}
+
+impl RowSource for OnDevice<'_> {
+    fn read(&mut self, table: usize, ids: &[u32]) -> Result<(Vec<f32>, Vec<f32>), embedding::Error> {
+        let (rows, bias) = self.gather(table, ids)?;
+        Ok((self.device.download(rows.view())?, self.device.download(bias.view())?))
+    }
+}
+
+impl Accelerator {
+    /// Looks up the rows of all requests, one request a table. Collective.
+    pub(super) fn look_up(
+        &self,
+        set: &TableSet,
+        requests: Vec<LookupRequest>,
+        collective: &mut dyn Collective,
+    ) -> Result<Vec<DeviceRows>, train::Error> {
+        let device = &self.device;
+        let mut here = OnDevice { device, tables: &self.tables, set };
+        if collective.world_size() == 1 {
+            let on_device = requests.into_iter().map(|LookupRequest { table, ids }| {
+                let (rows, bias) = here.gather(table, &ids)?;
+                Ok(DeviceRows { dim: set.tables[table].dim(), ids, rows, bias })
+            });
+            return on_device.collect();
+        }
+        let upload = |rows: embedding::Rows| -> Result<DeviceRows, train::Error> {
+            let (values, bias) = (device.upload(&rows.rows)?, device.upload(&rows.bias)?);
+            Ok(DeviceRows { ids: rows.ids, dim: rows.dim, rows: values, bias })
+        };
+        look_up_from(&mut here, set, requests, collective)?.into_iter().map(upload).collect()
+    }
+}
