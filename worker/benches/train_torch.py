@@ -1,11 +1,11 @@
 """Throughput of the Beauty model in PyTorch on the CPU, beside benches/train.rs.
 
-Usage: train_torch.py Beauty.txt [--threads N] [--steps N] [--plain]
+Usage: train_torch.py Beauty.txt [--threads N] [--steps N] [--plain] [--bf16]
 
 Embedding(items, 128) -> LSTM(128) -> tied output with bias, full softmax at real positions, Adam, 128 sequences a step.
 At its best (the default): sequences are bucketed by length, the loss is a sum over a constant. `--plain`: random batches
-padded to their longest sequence. Set MALLOC_TOP_PAD_, MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ to 2000000000 so
-that glibc keeps its blocks, as the best setting does.
+padded to their longest sequence. `--bf16`: the output products in bf16, weights and softmax in f32. Set MALLOC_TOP_PAD_,
+MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ to 2000000000 so that glibc keeps its blocks, as the best setting does.
 """
 
 import argparse
@@ -39,6 +39,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     random.seed(1)
@@ -54,7 +55,10 @@ def main():
             x, y = batch[:, :-1], batch[:, 1:]
             real = y > 0
             hidden = lstm(torch.nn.functional.embedding(x, table))[0][real]
-            logits = torch.addmm(bias, hidden, table.T)
+            if args.bf16:
+                logits = (hidden.bfloat16() @ table.bfloat16().T).float() + bias
+            else:
+                logits = torch.addmm(bias, hidden, table.T)
             loss = torch.nn.functional.cross_entropy(logits, y[real], reduction="sum") / 750.0
             optimizer.zero_grad()
             loss.backward()
@@ -69,7 +73,7 @@ def main():
             if step >= args.steps:
                 break
     rates.sort()
-    print(json.dumps({"torch": torch.__version__, "threads": args.threads, "plain": args.plain,
+    print(json.dumps({"torch": torch.__version__, "threads": args.threads, "plain": args.plain, "bf16": args.bf16,
                       "median_tokens_per_second": rates[len(rates) // 2], "best": rates[-1]}))
 
 
