@@ -3,8 +3,9 @@
 //! A step has the structure of [`Trainer::step`](crate::train::Trainer::step): micro-batches by themselves, table shards
 //! by themselves, sums along the canonical tree. So its result does not depend on the number of workers either, bit for
 //! bit, with `reproducible = true`. What ranks exchange goes through host memory and the collectives of the CPU; dense
-//! gradients go over NCCL where the job does not ask for the canonical order. The host's copies of the parameters are stale while training goes on; they are brought up to date for checkpoints and
-//! evaluation ([`Accelerator::download`]).
+//! gradients go over NCCL where the job does not ask for the canonical order. The host's copies of the parameters are
+//! stale while training goes on; they are brought up to date for checkpoints and evaluation
+//! ([`Trainer::sync_host`](crate::train::Trainer::sync_host)).
 
 mod gradients;
 mod heads;
