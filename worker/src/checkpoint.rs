@@ -13,7 +13,7 @@ mod retention;
 mod verify;
 mod writer;
 
-pub use location::{Location, is_url, run_address};
+pub use location::{Location, run_address};
 pub use pieces::{decode_dense, decode_shard, dense_piece, shard_piece};
 pub use reader::{Reader, find};
 pub use retention::retain;

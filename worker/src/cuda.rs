@@ -14,11 +14,11 @@ mod network;
 mod rows;
 mod softmax;
 mod step;
+mod sums;
 mod tables;
 mod update;
 
 use muster_kernels::cuda::{Buffer, Device, Error};
-use muster_proto::job::OptimizerKind;
 
 use crate::embedding::TableSet;
 use crate::model::{Dense, Network};
@@ -66,22 +66,6 @@ impl Accelerator {
         })
     }
 
-    /// Replaces what is on the device by the host's parameters and optimizer state.
-    ///
-    /// # Errors
-    /// The device's.
-    pub(crate) fn upload(&mut self, set: &TableSet, dense: &Dense) -> Result<(), Error> {
-        let Self { device, tables, .. } = self;
-        for (to, from) in tables.iter_mut().zip(&set.tables) {
-            *to = DeviceTable::upload(device, from)?;
-        }
-        device.write(&mut self.dense.view_mut(), &dense.values)?;
-        for (to, from) in self.dense_state.iter_mut().zip(&dense.state) {
-            device.write(&mut to.view_mut(), from)?;
-        }
-        Ok(())
-    }
-
     /// Brings the host's parameters and optimizer state up to date.
     ///
     /// # Errors
@@ -102,9 +86,4 @@ impl Accelerator {
     pub fn name(&self) -> &str {
         self.device.name()
     }
-}
-
-/// Whether a table's optimizer touches only rows with a gradient.
-fn is_sparse(kind: OptimizerKind) -> bool {
-    matches!(kind, OptimizerKind::LazyAdam | OptimizerKind::RowWiseAdagrad)
 }

@@ -14,10 +14,11 @@ mod update;
 
 pub use exchange::Error;
 pub use lookup::{LookupRequest, Rows, look_up};
-pub(crate) use lookup::{RowSource, look_up_from};
+pub(crate) use lookup::{RowSource, distinct, look_up_from};
 pub(crate) use push::{Arrived, exchange_gradients};
 pub use push::{RowGradient, push_gradients};
 pub(crate) use shard::kernel_kind;
 pub use shard::{OptimizerState, Shard, ShardGradient};
 pub use table::{Init, Table, TableSet};
+pub(crate) use update::is_sparse;
 pub use update::{update_dense, update_shard};

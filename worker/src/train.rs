@@ -9,6 +9,7 @@ mod setup;
 mod step;
 mod stopping;
 
+pub(crate) use clip::global_factor;
 pub use epochs::{Finished, Hooks, Place, Progress, train};
 pub(crate) use heads::{Totals, count};
 pub use schedule::learning_rate;

@@ -45,7 +45,7 @@ pub fn sum(node: Range<usize>, take: &mut dyn FnMut(&Range<usize>) -> Option<Vec
 
 /// Sums of held leaves up to their maximal subtrees.
 #[must_use]
-pub fn roots(leaves: usize, held: BTreeMap<usize, Vec<f32>>) -> Vec<(Range<usize>, Vec<f32>)> {
+pub fn roots(leaves: usize, held: BTreeMap<usize, Vec<f32>>) -> Roots<Vec<f32>> {
     never_fails(roots_with(leaves, held, &mut add))
 }
 
@@ -63,6 +63,9 @@ fn never_fails<T>(result: Result<T, Infallible>) -> T {
         Err(never) => match never {},
     }
 }
+
+/// Sums of maximal subtrees, ascending: the leaves that a subtree covers, and their sum.
+pub type Roots<T> = Vec<(Range<usize>, T)>;
 
 /// How the values of two nodes are added: the second to the first.
 pub type Add<'a, T, E> = &'a mut dyn FnMut(&mut T, &T) -> Result<(), E>;
@@ -98,7 +101,7 @@ pub fn roots_with<T, E>(
     leaves: usize,
     mut held: BTreeMap<usize, T>,
     add: Add<'_, T, E>,
-) -> Result<Vec<(Range<usize>, T)>, E> {
+) -> Result<Roots<T>, E> {
     let nodes = maximal_subtrees(leaves, &|leaf| held.contains_key(&leaf));
     let mut leaf = |node: &Range<usize>| if node.len() == 1 { held.remove(&node.start) } else { None };
     nodes.into_iter().map(|node| Ok((node.clone(), sum_with(node, &mut leaf, add)?))).collect()

@@ -149,6 +149,18 @@ fn every_placement_gives_the_same_digest() {
 }
 
 #[test]
+fn a_run_that_stops_and_goes_on_on_a_gpu_ends_as_if_never_stopped() {
+    on_the_double(&plain(), || {
+        let (data, job, run) = (dataset(), job(""), tempfile::tempdir().unwrap());
+        let on_gpu = |world, generation| Cluster { generation, on_gpu: true, ..Cluster::new(world) };
+        let whole = on_gpu(1, 1).train(data.path(), &job, None);
+        assert!(on_gpu(2, 1).train_until(data.path(), &job, run.path(), 3).drained);
+        let resumed = on_gpu(3, 2).train(data.path(), &job, Some(run.path()));
+        assert_eq!((resumed.steps, resumed.model_digest), (whole.steps, whole.model_digest));
+    });
+}
+
+#[test]
 fn a_checkpoint_of_a_gpu_goes_on_on_the_cpu_and_back() {
     on_the_double(&plain(), || {
         let (data, job, run) = (dataset(), job(""), tempfile::tempdir().unwrap());

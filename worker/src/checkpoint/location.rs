@@ -22,7 +22,7 @@ impl Location {
     /// # Errors
     /// A URL of an object store that cannot be reached with what the environment says.
     pub fn of(path: &Path) -> Result<Self, Error> {
-        match path.to_str().filter(|text| is_url(text)) {
+        match path.to_str().filter(|text| text.starts_with("s3://")) {
             Some(url) => Prefix::open(url).map(Self::Objects).map_err(|source| Error::Io {
                 action: "use the object store",
                 path: path.to_owned(),
@@ -56,14 +56,6 @@ impl Location {
         match self {
             Self::Folder(folder) => folder.clone(),
             Self::Objects(prefix) => PathBuf::from(prefix.url()),
-        }
-    }
-
-    /// Whether a file of that name is there.
-    pub(super) fn has(&self, file: &str) -> io::Result<bool> {
-        match self {
-            Self::Folder(folder) => Ok(folder.join(file).is_file()),
-            Self::Objects(prefix) => prefix.has(file),
         }
     }
 
@@ -125,10 +117,4 @@ pub fn run_address(run_dir: &Path, location: Option<&str>) -> PathBuf {
         Some(url) => PathBuf::from(format!("{}/{name}", url.trim_end_matches('/'))),
         None => run_dir.to_owned(),
     }
-}
-
-/// Whether a model's address is one of an object store, not of a file.
-#[must_use]
-pub fn is_url(address: &str) -> bool {
-    address.starts_with("s3://")
 }

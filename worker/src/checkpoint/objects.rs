@@ -69,14 +69,6 @@ impl Prefix {
         Self { path, ..self.clone() }
     }
 
-    pub(super) fn has(&self, file: &str) -> io::Result<bool> {
-        let (store, path) = (self.store.clone(), self.path.clone().join(file));
-        match wait(async move { store.head(&path).await })? {
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            found => Ok(found.map(|_| true)?),
-        }
-    }
-
     pub(super) fn read(&self, file: &str) -> io::Result<Vec<u8>> {
         let (store, path) = (self.store.clone(), self.path.clone().join(file));
         let bytes = wait(async move { store.get(&path).await?.bytes().await })??;

@@ -32,7 +32,10 @@ impl Reader {
     pub fn open(location: &Location) -> Result<Self, Error> {
         let path = location.address().join(MANIFEST_FILE);
         let bytes = location.read(MANIFEST_FILE).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => Error::NotFound { path: location.address() },
+            // A file where a folder would be holds no checkpoint either.
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                Error::NotFound { path: location.address() }
+            }
             _ => Error::Io { action: "read", path: path.clone(), source },
         })?;
         let wrong = |problem: String| Error::Manifest { path: path.clone(), problem };
@@ -117,8 +120,9 @@ impl Reader {
 /// Nothing there that has a manifest.
 pub fn find(path: &Path, prefer_best: bool) -> Result<Reader, Error> {
     let location = Location::of(path)?;
-    if location.has(MANIFEST_FILE).map_err(|source| unreadable(&location, source))? {
-        return Reader::open(&location);
+    match Reader::open(&location) {
+        Err(Error::NotFound { .. }) => {}
+        reader => return reader,
     }
     let found = all(&location)?;
     let newest = found.last().ok_or_else(|| Error::NotFound { path: path.to_owned() })?;
@@ -134,7 +138,12 @@ pub fn find(path: &Path, prefer_best: bool) -> Result<Reader, Error> {
 pub(super) fn all(run: &Location) -> Result<Vec<Reader>, Error> {
     let folder = run.join(FOLDER);
     let mut found = Vec::new();
-    for name in folder.children().map_err(|source| unreadable(&folder, source))? {
+    let names = folder.children().map_err(|source| Error::Io {
+        action: "look for a checkpoint in",
+        path: folder.address(),
+        source,
+    })?;
+    for name in names {
         match Reader::open(&folder.join(&name)) {
             Err(Error::NotFound { .. }) => {}
             reader => found.push(reader?),
@@ -144,6 +153,17 @@ pub(super) fn all(run: &Location) -> Result<Vec<Reader>, Error> {
     Ok(found)
 }
 
-fn unreadable(location: &Location, source: io::Error) -> Error {
-    Error::Io { action: "look for a checkpoint in", path: location.address(), source }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stray_file_among_checkpoints_is_none() {
+        let run = tempfile::tempdir().expect("a folder of its own");
+        let folder = run.path().join(FOLDER);
+        std::fs::create_dir_all(&folder).expect("the folder is new");
+        std::fs::write(folder.join("notes.txt"), "mine").expect("the folder is there");
+        assert!(matches!(find(run.path(), true), Err(Error::NotFound { .. })));
+        assert!(matches!(find(&folder.join("notes.txt"), true), Err(Error::NotFound { .. })));
+    }
 }

@@ -9,7 +9,7 @@ use muster_kernels::cuda::{Buffer, Device, Error, View};
 
 use super::heads::Scored;
 use super::tables::DeviceTable;
-use crate::embedding::{Arrived, RowGradient, Table, TableSet, exchange_gradients};
+use crate::embedding::{Arrived, RowGradient, Table, TableSet, distinct, exchange_gradients};
 use crate::train;
 
 /// What one micro-batch gives one table: each row once, ascending.
@@ -37,7 +37,7 @@ impl BatchGradient {
         let mut rows = device.buffer(ids.len() * dim)?;
         let gradients = RowGradients { segments: &segments, grads, dim, stride, factor: None };
         scatter_sum(device, gradients, &mut rows.view_mut())?;
-        Ok(Self { table, ids: distinct(ids), rows, bias: device.buffer(0)? })
+        Ok(Self { table, ids: distinct(ids.iter().copied()), rows, bias: device.buffer(0)? })
     }
 
     /// Sums what a head gave the rows that it scored.
@@ -61,13 +61,6 @@ impl BatchGradient {
         let rows = device.download(self.rows.view().range(0..n * dim))?;
         Ok(RowGradient { table: self.table, ids: self.ids.clone(), rows, bias })
     }
-}
-
-fn distinct(ids: &[u32]) -> Vec<u32> {
-    let mut ids = ids.to_vec();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
 }
 
 /// The contributions to some rows of a table, in the order of micro-batches.
@@ -138,7 +131,7 @@ fn by_shard(
         }
         let segments = Segments::of_ids(device, &Ids::upload(device, &places)?)?;
         let (rows, bias) = (device.upload(&rows)?, device.upload(&bias)?);
-        shards.push((span, Contributions { places: distinct(&places), segments, rows, bias }));
+        shards.push((span, Contributions { places: distinct(places.iter().copied()), segments, rows, bias }));
     }
     Ok(shards)
 }

@@ -8,7 +8,7 @@ use muster_kernels::gemm::Beta;
 
 use super::rows::{DeviceRows, gathered};
 use crate::batch::MicroBatch;
-use crate::model::{DropoutPlace, InputPart, Inputs, Network};
+use crate::model::{DropoutPlace, Inputs, Network};
 
 /// What one micro-batch keeps on the device between forward and backward, and its gradients.
 #[derive(Debug)]
@@ -119,19 +119,15 @@ impl MicroState {
                 continue;
             }
             let mut to = x.range(place..len);
-            match part {
-                InputPart::Numeric { .. } => {
+            match part.lookup(batch) {
+                None => {
                     let values = device.upload(&batch.numeric)?;
                     let every: Vec<u32> = (0..batch.tokens() as u32).collect();
                     let table = KernelTable { rows: values.view(), dim: columns };
                     gather(device, table, &Ids::upload(device, &every)?, &mut to, width, combine)?;
                 }
-                InputPart::Item { table } => {
-                    let ids = rows[table].slots(device, &batch.items)?;
-                    gather(device, rows[table].table(), &ids, &mut to, width, combine)?;
-                }
-                InputPart::Categorical { table, feature } => {
-                    let ids = rows[table].slots(device, &batch.categorical[feature])?;
+                Some((table, ids)) => {
+                    let ids = rows[table].slots(device, ids)?;
                     gather(device, rows[table].table(), &ids, &mut to, width, combine)?;
                 }
             }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use muster_collective::{Collective, CollectiveExt};
-use muster_kernels::cuda::reduce::{add_assign, fill};
+use muster_kernels::cuda::reduce::fill;
 use muster_kernels::cuda::softmax::{
     BlockScan, CombinedStats, Positions, ShardStats, SoftmaxGrads, SoftmaxWeights, TableShard, Targets,
     combine_shards, softmax_gradient, softmax_loss, softmax_scan,
@@ -12,10 +12,10 @@ use muster_kernels::cuda::softmax::{
 use muster_kernels::cuda::{Buffer, Device, Error as DeviceError};
 use muster_kernels::gemm::Beta;
 
+use super::sums;
 use super::tables::{DenseGradient, DeviceTable};
 use crate::embedding::Table;
 use crate::loss::{Error, Global, parse_stats, send_gradients};
-use crate::tree;
 
 /// All positions of the global batch on this rank's device.
 pub(super) struct OnDevice<'a> {
@@ -179,20 +179,14 @@ impl OnDevice<'_> {
         let device = self.device;
         let held: BTreeMap<usize, Buffer<f32>> =
             work.into_iter().map(|work| (work.block as usize, work.partial)).collect();
-        let mut roots =
-            tree::roots_with(blocks, held, &mut |left: &mut Buffer<f32>, right: &Buffer<f32>| {
-                add_assign(device, &mut left.view_mut(), right.view())
-            })?;
+        let mut roots = sums::roots(device, blocks, held)?;
         if collective.world_size() == 1 {
             return Ok(match roots.pop() {
                 Some((_, values)) => values,
                 None => device.buffer(0)?,
             });
         }
-        let download = |(node, values): &(std::ops::Range<usize>, Buffer<f32>)| {
-            Ok((node.clone(), device.download(values.view())?))
-        };
-        let roots = roots.iter().map(download).collect::<Result<Vec<_>, DeviceError>>()?;
+        let roots = sums::download(device, &roots)?;
         Ok(device.upload(&send_gradients(&roots, blocks, self.global, dim, collective)?)?)
     }
 

@@ -14,12 +14,12 @@ use super::network::{MicroState, Weights};
 use super::rows::DeviceRows;
 use super::softmax;
 use super::update::Rule;
-use super::{Accelerator, is_sparse};
+use super::{Accelerator, sums};
 use crate::batch::MicroBatch;
+use crate::embedding::is_sparse;
 use crate::loss::{PointwiseKind, Weight as _, gather_positions};
 use crate::model::InputPart;
 use crate::train::{Error, StepReport, Totals, Trainer, count, learning_rate};
-use crate::tree;
 
 /// What a step works on: this rank's micro-batches, their negatives, and the rows that they need.
 #[derive(Clone, Copy)]
@@ -185,10 +185,7 @@ impl Accelerator {
             let gradient = std::mem::replace(&mut state.gradient, device.buffer(0)?);
             held.insert(group.index as usize, gradient);
         }
-        let mut roots =
-            tree::roots_with(leaves, held, &mut |left: &mut Buffer<f32>, right: &Buffer<f32>| {
-                add_assign(device, &mut left.view_mut(), right.view())
-            })?;
+        let mut roots = sums::roots(device, leaves, held)?;
         if collective.world_size() == 1 {
             if let Some((_, total)) = roots.pop() {
                 self.dense_gradient = total;
@@ -206,10 +203,7 @@ impl Accelerator {
             }
             return Ok(sums.add_up(total)?);
         }
-        let download = |(node, values): &(std::ops::Range<usize>, Buffer<f32>)| {
-            Ok((node.clone(), device.download(values.view())?))
-        };
-        let roots = roots.iter().map(download).collect::<Result<Vec<_>, DeviceError>>()?;
+        let roots = sums::download(device, &roots)?;
         let mut total = vec![0.0; self.dense.len()];
         if trainer.job.reproducible {
             let roots: Vec<Root<'_>> =
@@ -270,11 +264,7 @@ impl Accelerator {
         let scored = trainer.output_table.filter(|_| !trainer.scores_all_rows());
         let width = inputs.width();
         let gradient = |(part, place, columns): (InputPart, usize, usize)| {
-            let (table, ids) = match part {
-                InputPart::Numeric { .. } => return None,
-                InputPart::Item { table } => (table, &batch.items),
-                InputPart::Categorical { table, feature } => (table, &batch.categorical[feature]),
-            };
+            let (table, ids) = part.lookup(batch)?;
             let grads = d_x.range(place..d_x.len());
             let sums = BatchGradient::of(&self.device, table, ids, grads, columns, width);
             let with_bias = scored == Some(table);

@@ -1,6 +1,6 @@
 //! The optimizers on the device, and clipping before them.
 
-use muster_collective::{Collective, CollectiveExt};
+use muster_collective::Collective;
 use muster_kernels::cuda::embedding::{RowGradients, RowRule, scatter_sum, update_rows};
 use muster_kernels::cuda::norm::sum_of_squares;
 use muster_kernels::cuda::{Buffer, DenseRule, Device, Error, View, ViewMut, update_dense};
@@ -11,7 +11,7 @@ use super::Accelerator;
 use super::gradients::{Contributions, Sparse};
 use super::tables::DeviceTable;
 use crate::embedding::TableSet;
-use crate::train;
+use crate::train::{self, global_factor};
 
 /// An optimizer at a step.
 #[derive(Clone, Copy)]
@@ -167,21 +167,9 @@ impl Accelerator {
                 mine.extend([index as u64, u64::from(block), squares.to_bits()]);
             }
         }
-        let mut all = vec![mine];
-        if collective.world_size() > 1 {
-            let mine = std::mem::take(&mut all[0]);
-            collective.all_gather::<u64>(&mine, &mut all)?;
-        }
-        let words = all.iter().flat_map(|words| words.chunks_exact(3));
-        let mut pieces: Vec<(u64, u64, f64)> = words.map(|w| (w[0], w[1], f64::from_bits(w[2]))).collect();
-        pieces.sort_by_key(|piece| (piece.0, piece.1));
-        let own = squares_of(&self.device, &[self.dense_gradient.view()])?;
-        let squares = pieces.iter().fold(own, |sum, piece| sum + piece.2);
-        let factor = limit / (squares.sqrt() + 1e-6);
-        if factor < 1.0 {
-            return Ok(Some(self.device.upload(&[factor as f32])?));
-        }
-        Ok(None)
+        let dense = squares_of(&self.device, &[self.dense_gradient.view()])?;
+        let (_, factor) = global_factor(mine, dense, limit, collective)?;
+        Ok(factor.map(|factor| self.device.upload(&[factor])).transpose()?)
     }
 
     fn shard_squares(&self, index: usize, block: u32, sparse: &Sparse) -> Result<f64, Error> {

@@ -18,11 +18,16 @@ impl LookupRequest {
     /// A request for all of `ids`, which may repeat and have any order.
     #[must_use]
     pub fn of(table: usize, ids: impl Iterator<Item = u32>) -> Self {
-        let mut ids: Vec<u32> = ids.collect();
-        ids.sort_unstable();
-        ids.dedup();
-        Self { table, ids }
+        Self { table, ids: distinct(ids) }
     }
+}
+
+/// The ids, ascending and each once.
+pub(crate) fn distinct(ids: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut ids: Vec<u32> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 /// Looked-up rows of one table.

@@ -27,6 +27,17 @@ pub enum InputPart {
     },
 }
 
+impl InputPart {
+    /// The table that the part comes from and its ids in a batch; none for numeric columns.
+    pub(crate) fn lookup<'b>(&self, batch: &'b MicroBatch) -> Option<(usize, &'b [u32])> {
+        match *self {
+            Self::Item { table } => Some((table, &batch.items)),
+            Self::Categorical { table, feature } => Some((table, &batch.categorical[feature])),
+            Self::Numeric { .. } => None,
+        }
+    }
+}
+
 /// How an event becomes one vector.
 #[derive(Debug, Clone)]
 pub struct Inputs {
@@ -82,12 +93,7 @@ impl Inputs {
 
     /// The tables that inputs come from, with the ids that a batch needs of each.
     pub fn tables<'b>(&self, batch: &'b MicroBatch) -> Vec<(usize, &'b [u32])> {
-        let ids = |part: &InputPart| match *part {
-            InputPart::Item { table } => Some((table, &batch.items[..])),
-            InputPart::Categorical { table, feature } => Some((table, &batch.categorical[feature][..])),
-            InputPart::Numeric { .. } => None,
-        };
-        self.parts.iter().filter_map(|(part, _)| ids(part)).collect()
+        self.parts.iter().filter_map(|(part, _)| part.lookup(batch)).collect()
     }
 
     /// One request a table for the inputs of all `batches`.
@@ -110,14 +116,9 @@ impl Inputs {
             x.fill(0.0);
         }
         for (part, place, width) in self.places() {
-            let (table, ids) = match part {
-                InputPart::Numeric { .. } => {
-                    let rows = batch.numeric.chunks_exact(width);
-                    self.add_rows(x, place, width, rows);
-                    continue;
-                }
-                InputPart::Item { table } => (table, &batch.items),
-                InputPart::Categorical { table, feature } => (table, &batch.categorical[feature]),
+            let Some((table, ids)) = part.lookup(batch) else {
+                self.add_rows(x, place, width, batch.numeric.chunks_exact(width));
+                continue;
             };
             let rows = &looked_up[table];
             let row = |id: &u32| {

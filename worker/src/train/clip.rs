@@ -25,21 +25,8 @@ pub(super) fn clip(
             mine.extend([index as u64, u64::from(block), squares.to_bits()]);
         }
     }
-    let mut all = vec![mine];
-    if collective.world_size() > 1 {
-        let mine = std::mem::take(&mut all[0]);
-        collective.all_gather::<u64>(&mine, &mut all)?;
-    }
-    let mut pieces: Vec<(u64, u64, f64)> = all
-        .iter()
-        .flat_map(|words| words.chunks_exact(3).map(|w| (w[0], w[1], f64::from_bits(w[2]))))
-        .collect();
-    pieces.sort_by_key(|piece| (piece.0, piece.1));
-    let squares = pieces.iter().fold(squares(dense), |sum, piece| sum + piece.2);
-    let norm = squares.sqrt();
-    let factor = limit / (norm + 1e-6);
-    if factor < 1.0 {
-        let factor = factor as f32;
+    let (norm, factor) = global_factor(mine, squares(dense), limit, collective)?;
+    if let Some(factor) = factor {
         scale(dense, factor);
         for shard in set.tables.iter_mut().flat_map(|t| t.shards.values_mut()) {
             let gradient = &mut shard.gradient;
@@ -51,6 +38,33 @@ pub(super) fn clip(
         }
     }
     Ok(norm)
+}
+
+/// Adds up the squares of all gradients and returns their norm, and by what they shrink to a norm of `limit` if they
+/// exceed it. `mine` has, for each shard that this rank scores, its table, its block and the bits of its sum of squares;
+/// `dense` is that of the dense gradients. Collective.
+///
+/// # Errors
+/// The collective's.
+pub(crate) fn global_factor(
+    mine: Vec<u64>,
+    dense: f64,
+    limit: f64,
+    collective: &mut dyn Collective,
+) -> Result<(f64, Option<f32>), muster_collective::Error> {
+    let mut all = vec![mine];
+    if collective.world_size() > 1 {
+        let mine = std::mem::take(&mut all[0]);
+        collective.all_gather::<u64>(&mine, &mut all)?;
+    }
+    let mut pieces: Vec<(u64, u64, f64)> = all
+        .iter()
+        .flat_map(|words| words.chunks_exact(3).map(|w| (w[0], w[1], f64::from_bits(w[2]))))
+        .collect();
+    pieces.sort_by_key(|piece| (piece.0, piece.1));
+    let norm = pieces.iter().fold(dense, |sum, piece| sum + piece.2).sqrt();
+    let factor = limit / (norm + 1e-6);
+    Ok((norm, (factor < 1.0).then_some(factor as f32)))
 }
 
 fn shard_squares(shard: &Shard) -> f64 {

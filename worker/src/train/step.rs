@@ -190,7 +190,11 @@ impl Trainer {
     ///
     /// # Errors
     /// A checkpoint of another model, or a damaged one.
+    ///
+    /// # Panics
+    /// After [`Trainer::move_to`]: the GPU would go on with the parameters that it took then.
     pub fn load(&mut self, reader: &Reader) -> Result<(), checkpoint::Error> {
+        assert!(self.accelerator.is_none(), "a checkpoint is loaded before the trainer moves to a GPU");
         let kinds = self.kinds();
         reader.load(&mut self.set, &mut self.dense, kinds)
     }
@@ -246,17 +250,6 @@ impl Trainer {
     pub fn sync_host(&mut self) -> Result<(), Error> {
         if let Some(accelerator) = &self.accelerator {
             accelerator.download(&mut self.set, &mut self.dense)?;
-        }
-        Ok(())
-    }
-
-    /// Brings the GPU's parameters and optimizer state, if there is one, up to date with the host's.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn sync_device(&mut self) -> Result<(), Error> {
-        if let Some(accelerator) = &mut self.accelerator {
-            accelerator.upload(&self.set, &self.dense)?;
         }
         Ok(())
     }

@@ -109,13 +109,13 @@ impl Cluster {
         };
         let mut results = self.on_ranks(|mut collective| {
             let mut trainer = self.trainer(folder, job, &mut *collective);
-            if self.on_gpu {
-                trainer.move_to(Device::open(Settings::of(0)).unwrap()).unwrap();
-            }
             if let Some(run_dir) = run_dir
                 && let Ok(reader) = muster_worker::checkpoint::find(run_dir, false)
             {
                 trainer.resume(&reader).unwrap();
+            }
+            if self.on_gpu {
+                trainer.move_to(Device::open(Settings::of(0)).unwrap()).unwrap();
             }
             collective.barrier().unwrap();
             train(&mut trainer, &place, &mut Quiet { steps: 0, drain: drain.0 }, &mut *collective).unwrap()
