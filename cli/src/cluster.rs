@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use muster_proto::auth::Token;
 use muster_proto::rpc::{JobClient, Target};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::ClusterArgs;
 use crate::error::Error;
@@ -54,19 +55,34 @@ pub async fn connect_to(url: &str, token: Option<Token>) -> Result<JobClient, Er
     JobClient::connect(target).await.map_err(Error::from)
 }
 
-/// Completes when the process is asked to stop, by ctrl-c or by SIGTERM.
-pub async fn stop_requested() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupted = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminated) => {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = interrupted.await;
+/// The requests to stop that this process is sent: ctrl-c and SIGTERM.
+///
+/// A command listens before it starts anything, so that a request finds it listening at every later moment; one that
+/// arrives while nobody waits is kept for the next wait.
+#[derive(Debug)]
+pub struct StopRequests {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopRequests {
+    /// Listens from now on; needs the runtime of [`block_on`].
+    ///
+    /// # Errors
+    /// Where the system lets no handler be set.
+    pub fn listen() -> Result<Self, Error> {
+        let on = |kind| {
+            signal(kind)
+                .map_err(|error| Error::failed(format!("cannot listen for requests to stop: {error}")))
+        };
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+
+    /// Completes when the process is asked to stop.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use muster_proto::rpc::JobClient;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::cluster;
+use crate::cluster::StopRequests;
 use crate::error::Error;
 use crate::local::LocalCluster;
 use crate::metrics;
@@ -25,6 +25,7 @@ pub async fn follow(
     job: JobId,
     progress: &mut dyn Progress,
     mut local: Option<&mut LocalCluster>,
+    stop: &mut StopRequests,
 ) -> Result<Value, Error> {
     let mut events = client.watch(job, 0);
     let mut view = View { local: local.is_some(), ..View::default() };
@@ -38,7 +39,7 @@ pub async fn follow(
                 continue;
             }
             () = passed(deadline) => return Err(failed("it cannot go on", died.as_ref())),
-            () = cluster::stop_requested() => {
+            () = stop.next() => {
                 progress.say("stopping");
                 client.cancel(job, CancelMode::Abort).await?;
                 return Err(Error::failed("stopped on request; the last checkpoint is kept, go on with --resume"));

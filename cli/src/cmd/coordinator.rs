@@ -6,7 +6,7 @@ use muster_coordinator::{Problems, Settings};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::cluster::{self, block_on};
+use crate::cluster::{StopRequests, block_on};
 use crate::context::Context;
 use crate::error::{Error, Kind};
 use crate::output::Report;
@@ -53,6 +53,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     };
     let config = settings.check().map_err(refused)?;
     block_on(async {
+        let mut requests = StopRequests::listen()?;
         let listener = TcpListener::bind(config.listen).await.map_err(|error| {
             let message =
                 format!("cannot listen on {}: {error}; choose another address with --listen", config.listen);
@@ -62,7 +63,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
             .local_addr()
             .map_err(|error| Error::failed(format!("cannot tell the port that was taken: {error}")))?;
         context.output.say(&format!("coordinator at http://{address}"))?;
-        muster_coordinator::serve(config, listener, cluster::stop_requested())
+        muster_coordinator::serve(config, listener, async move { requests.next().await })
             .await
             .map_err(|error| Error::from_chain(Kind::Failed, &error))?;
         context.output.report(&Stopped { address: address.to_string() })

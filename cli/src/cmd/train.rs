@@ -8,7 +8,7 @@ use muster_proto::job::JobSpec;
 use muster_worker::checkpoint;
 use serde_json::Value;
 
-use crate::cluster::{self, block_on, connect_to};
+use crate::cluster::{self, StopRequests, block_on, connect_to};
 use crate::context::Context;
 use crate::curves;
 use crate::error::Error;
@@ -138,12 +138,13 @@ pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
     let token = cluster::token(args.token_file.as_deref())?;
     let mut progress = context.progress();
     let (run_dir, summary) = block_on(async {
+        let mut stop = StopRequests::listen()?;
         if let Some(url) = &args.coordinator {
             // Before a folder is made: with nobody there, nothing is left behind.
             let client = connect_to(url, token).await?;
             let run_dir = claim(args, &job, &mut submission)?;
             let job = client.submit(&submission).await?;
-            return Ok((run_dir, watch::follow(&client, job, progress.as_mut(), None).await?));
+            return Ok((run_dir, watch::follow(&client, job, progress.as_mut(), None, &mut stop).await?));
         }
         let here = args.device.here()?;
         here.note.iter().for_each(|note| progress.say(note));
@@ -156,7 +157,7 @@ pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
             log_level: context.log_level,
             log_dir: run_dir.join("logs"),
         };
-        let summary = on_local_cluster(plan, &submission, progress.as_mut()).await?;
+        let summary = on_local_cluster(plan, &submission, progress.as_mut(), &mut stop).await?;
         Ok((run_dir, summary))
     })?;
     let curves = curves::draw(&run_dir)?;
@@ -222,11 +223,19 @@ async fn on_local_cluster(
     plan: local::Plan,
     submission: &Submission,
     progress: &mut dyn Progress,
+    stop: &mut StopRequests,
 ) -> Result<Value, Error> {
-    let mut cluster = LocalCluster::start(plan).await?;
-    let client = connect_to(&cluster.url, None).await?;
-    let job = client.submit(submission).await?;
-    let followed = watch::follow(&client, job, progress, Some(&mut cluster)).await;
+    let started = async {
+        let cluster = LocalCluster::start(plan).await?;
+        let client = connect_to(&cluster.url, None).await?;
+        let job = client.submit(submission).await?;
+        Ok::<_, Error>((cluster, client, job))
+    };
+    let (mut cluster, client, job) = tokio::select! {
+        started = started => started?,
+        () = stop.next() => return Err(Error::failed("stopped on request, before the job was submitted")),
+    };
+    let followed = watch::follow(&client, job, progress, Some(&mut cluster), stop).await;
     let stopped = cluster.stop().await;
     let summary = followed?;
     stopped?;

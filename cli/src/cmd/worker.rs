@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::train::Device;
 use crate::args::ClusterArgs;
-use crate::cluster::{self, block_on};
+use crate::cluster::{self, StopRequests, block_on};
 use crate::context::Context;
 use crate::error::Error;
 use crate::local::threads_each;
@@ -97,9 +97,10 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     };
     let stop_with_stdin = args.stop_with_stdin;
     block_on(async {
+        let mut requests = StopRequests::listen()?;
         let stop = async move {
             tokio::select! {
-                () = cluster::stop_requested() => {}
+                () = requests.next() => {}
                 () = stdin_closed(), if stop_with_stdin => {}
             }
         };
