@@ -55,6 +55,7 @@ KINDS = {
     "const uint32_t *": "In(U32)",
     "uint32_t *": "Out(U32)",
     "const uint64_t *": "In(U64)",
+    "__nv_bfloat16 *": "Out(Bf16)",
     "const double *": "In(F64)",
     "double *": "Out(F64)",
     "uint32_t": "Value(U32)",
@@ -200,7 +201,7 @@ def signatures():
 
 def signatures_text():
     used = set(re.findall(r"\b(In|Out|Value)\b", str(signatures())))
-    elements = set(re.findall(r"\b(F32|F64|U32|U64)\b", str(signatures())))
+    elements = set(re.findall(r"\b(Bf16|F32|F64|U32|U64)\b", str(signatures())))
     lines = [
         "//! The kernels of the fatbin and the kinds of their parameters, for the check before each launch.",
         "//!",

@@ -90,20 +90,26 @@ extern "C" __global__ void softmax_combine_kernel(const float *maxima, const flo
     if (target_logits != nullptr) target_logit[i] = logit;
 }
 
-// Replaces `logits` [n, n_rows] by the gradient of the weighted loss: weight * (softmax - [row is the target]).
+// Makes of `logits` [n, n_rows] the gradient of the weighted loss: weight * (softmax - [row is the target]). It replaces
+// the logits, or goes to `rounded` where products take bfloat16 operands; then logits are replaced too only where there
+// is a bias, whose gradient sums the exact values.
 extern "C" __global__ void softmax_gradient_kernel(float *logits, const float *bias, const uint32_t *targets,
                                                    const float *weights, const float *max, const float *sum,
-                                                   uint32_t n_rows) {
+                                                   __nv_bfloat16 *rounded, uint32_t n_rows) {
     uint32_t position = blockIdx.y;
     uint32_t start = blockIdx.x * SOFTMAX_TILE, end = smaller(start + SOFTMAX_TILE, n_rows);
     float weight = weights[position], highest = max[position], scale = weight / sum[position];
     uint32_t target = targets[position];
-    float *row = logits + (size_t)position * n_rows;
+    size_t first = (size_t)position * n_rows;
+    float *row = logits + first;
+    bool exact = rounded == nullptr || bias != nullptr;
 #pragma unroll 4
     for (uint32_t v = start + threadIdx.x; v < end; v += SOFTMAX_THREADS) {
         float logit = row[v] + (bias == nullptr ? 0.0f : bias[v]);
         float gradient = exp_of(logit - highest) * scale;
-        row[v] = v == target ? gradient - weight : gradient;
+        if (v == target) gradient = gradient - weight;
+        if (exact) row[v] = gradient;
+        if (rounded != nullptr) rounded[first + v] = __float2bfloat16_rn(gradient);
     }
 }
 

@@ -15,6 +15,7 @@
 //!
 //! [`reference`](mod@reference) holds the specification: plain loops, generic over f32 and f64.
 
+pub mod bf16;
 pub mod cuda;
 pub mod dropout;
 pub mod embedding;

@@ -5,6 +5,7 @@
 mod cuda;
 
 use cuda::{assert_same_bits, device, everywhere, host, host_view, ids, values};
+use muster_kernels::cuda::bf16::round;
 use muster_kernels::cuda::dropout::{RowKeys, dropout};
 use muster_kernels::cuda::embedding::Ids;
 use muster_kernels::cuda::exchange::{Owners, pack_ids, unpack_rows};
@@ -17,7 +18,7 @@ use muster_kernels::gemm::Beta;
 use muster_kernels::isa::Isa;
 use muster_kernels::optimizer::{Adagrad, Adam, AdamW, Sgd};
 use muster_kernels::rng::Stream;
-use muster_kernels::{loss as cpu_loss, reduce as cpu_reduce, reference};
+use muster_kernels::{bf16, loss as cpu_loss, reduce as cpu_reduce, reference};
 
 #[test]
 fn dropout_has_the_masks_of_the_cpu() {
@@ -215,6 +216,27 @@ fn packed_ids_go_out_by_owner_and_their_rows_come_back_in_place() {
             unpack_rows(&device, answers.view(), &sent.places, dim, &mut out.view_mut()).unwrap();
             let in_place: Vec<f32> = (0..n * dim).map(|i| i as f32).collect();
             assert_same_bits("rows", &host(&device, &out), &in_place);
+        }
+    });
+}
+
+#[test]
+fn bfloat16_operands_are_rounded_as_on_the_cpu() {
+    everywhere(|| {
+        let device = device();
+        for n in [1, 3, 7, 8, 9, 33, 2049] {
+            let mut all = values(n + 1, 1);
+            all.iter_mut().enumerate().for_each(|(i, x)| *x *= 10.0_f32.powi(i as i32 % 40 - 20));
+            // Halfway between two neighbours, so that ties show.
+            all[n / 2] = 1.0 + 2.0_f32.powi(-8);
+            let uploaded = device.upload(&all).unwrap();
+            // From the second element on, addresses do not allow vectors.
+            for first in [0, 1] {
+                let rounded = round(&device, uploaded.view().range(first..first + n)).unwrap();
+                let got: Vec<f32> = host(&device, &rounded).into_iter().map(f32::from).collect();
+                let expected: Vec<f32> = all[first..first + n].iter().map(|&x| bf16::round(x)).collect();
+                assert_same_bits("rounded", &got, &expected);
+            }
         }
     });
 }

@@ -5,6 +5,8 @@
 mod cuda;
 
 use cuda::{assert_close, assert_same_bits, device, everywhere, host, ids, values};
+use muster_kernels::bf16::Precision;
+use muster_kernels::cuda::bf16::round;
 use muster_kernels::cuda::softmax::sampled::{
     Candidates, DotInput, SampledGrads, SampledInput, dot_backward, dot_forward, sampled_softmax,
 };
@@ -33,6 +35,7 @@ struct Case {
     targets: Vec<Vec<Option<u32>>>,
     /// Positions of a block.
     block: usize,
+    precision: Precision,
 }
 
 impl Case {
@@ -49,7 +52,7 @@ impl Case {
         };
         let local = |s: usize| targets.iter().map(|t| (*t as usize % 2 == s).then_some(t / 2)).collect();
         let (shards, targets) = ((0..2).map(shard).collect(), (0..2).map(local).collect());
-        Self { dim, hidden: wide(n * dim, 5), weights, shards, targets, block }
+        Self { dim, hidden: wide(n * dim, 5), weights, shards, targets, block, precision: Precision::F32 }
     }
 
     fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {
@@ -76,7 +79,7 @@ impl Case {
             let positions =
                 |s: usize| cpu::Positions { hidden, targets: &self.targets[s][first..first + len] };
             for s in 0..2 {
-                let mut scan = cpu::BlockScan::default();
+                let mut scan = cpu::BlockScan::new(self.precision);
                 cpu::softmax_scan(table(s), positions(s), &mut scan, &mut scratch).unwrap();
                 scans.push(scan);
             }
@@ -102,6 +105,9 @@ impl Case {
         let upload = |array: &Vec<f32>| device.upload(array).unwrap();
         let (hidden, weights) = (upload(&self.hidden), upload(&self.weights));
         let shards: Vec<_> = self.shards.iter().map(|(rows, bias)| (upload(rows), upload(bias))).collect();
+        let in_bf16 = self.precision == Precision::Bf16;
+        let operands = |rows: &Buffer<f32>| in_bf16.then(|| round(device, rows.view()).unwrap());
+        let rounded: Vec<_> = shards.iter().map(|(rows, _)| operands(rows)).collect();
         let targets: Vec<_> = self.targets.iter().map(|t| Targets::upload(device, t).unwrap()).collect();
         let mut d_shards: Vec<(Buffer<f32>, Buffer<f32>)> = shards
             .iter()
@@ -112,7 +118,8 @@ impl Case {
             let span = first * dim..(first + len) * dim;
             let table = |s: usize| {
                 let (rows, bias): &(Buffer<f32>, Buffer<f32>) = &shards[s];
-                TableShard { rows: rows.view(), bias: Some(bias.view()), n_rows: bias.len(), dim }
+                let rounded = rounded[s].as_ref().map(Buffer::view);
+                TableShard { rows: rows.view(), bias: Some(bias.view()), rounded, n_rows: bias.len(), dim }
             };
             let positions = |s: usize| Positions {
                 hidden: hidden.view().range(span.clone()),
@@ -146,13 +153,18 @@ impl Case {
 }
 
 fn assert_case(device: &Device, case: &Case) {
+    let tolerance = match case.precision {
+        Precision::F32 => TOLERANCE,
+        // The CPU rounds exps and scaled hidden states, the device their product; biases are not rounded there at all.
+        Precision::Bf16 => 0.02,
+    };
     let (expected, got) = (case.expected(), case.computed(device));
     let error = (got.0 - expected.0).abs();
     assert!(error <= 1e-5 * expected.0.abs().max(1.0), "loss {}, expected {}", got.0, expected.0);
-    assert_close("d_hidden", &got.1, &expected.1, TOLERANCE);
+    assert_close("d_hidden", &got.1, &expected.1, tolerance);
     for (got, expected) in got.2.iter().zip(&expected.2) {
-        assert_close("d_rows", &got.0, &expected.0, TOLERANCE);
-        assert_close("d_bias", &got.1, &expected.1, TOLERANCE);
+        assert_close("d_rows", &got.0, &expected.0, tolerance);
+        assert_close("d_bias", &got.1, &expected.1, tolerance);
     }
 }
 
@@ -165,6 +177,21 @@ fn the_full_softmax_over_two_shards_is_the_cpus() {
             [(1, 3, 1, 1), (5, 40, 3, 2), (7, 311, 33, 4), (3, 1, 2, 3), (4, 66, 128, 4)]
         {
             assert_case(&device, &Case::new(n, n_rows, dim, block));
+        }
+    });
+}
+
+#[test]
+fn with_rounded_operands_the_loss_is_the_cpus_and_gradients_are_near() {
+    everywhere(|| {
+        let device = device();
+        for (n, n_rows, dim, block) in [(1, 3, 1, 1), (7, 311, 33, 4), (4, 66, 128, 4)] {
+            let case = Case { precision: Precision::Bf16, ..Case::new(n, n_rows, dim, block) };
+            assert_case(&device, &case);
+            if n > 1 {
+                let exact = Case::new(n, n_rows, dim, block).computed(&device);
+                assert_ne!(case.computed(&device), exact, "nothing was rounded");
+            }
         }
     });
 }

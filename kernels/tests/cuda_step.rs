@@ -217,7 +217,8 @@ impl OnDevice {
     ) -> Buffer<f64> {
         let n = targets.len();
         let mut loss = device.zeros(1).unwrap();
-        let shard = TableShard { rows: self.table.view(), bias: None, n_rows: N_ROWS, dim: DIM };
+        let shard =
+            TableShard { rows: self.table.view(), bias: None, rounded: None, n_rows: N_ROWS, dim: DIM };
         for first in (0..n).step_by(10) {
             let len = 10.min(n - first);
             let span = first * DIM..(first + len) * DIM;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::reference::{Section, section};
 
-pub use model::{Combine, FeatureSpec, Head, ModelSpec, Normalize};
+pub use model::{Combine, FeatureSpec, Head, ModelSpec, Normalize, Precision};
 pub use optim::{Decay, Kind as OptimizerKind, OptimizerSpec, ScheduleSpec};
 pub use run::{
     BatchSpec, CheckpointSpec, EarlyStoppingSpec, EvaluationSpec, TablesSpec, TrainingSpec, Window,

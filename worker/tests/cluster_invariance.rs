@@ -32,6 +32,7 @@ fn every_head_gives_one_digest_on_any_number_of_ranks() {
     for head in [
         "[model.head.softmax]\ntied = false\n",
         "[model.head.softmax]\nbias = false\n",
+        "[model.head.softmax]\nprecision = \"bf16\"\n",
         "[model.head.sampled_softmax]\nnegatives = 20\n",
         "[model.head.sampled_softmax]\nnegatives = 20\ntied = false\n",
         "[model.head.mse]\nlabel = \"rating\"\n",
@@ -100,4 +101,22 @@ fn another_seed_gives_another_digest() {
         Cluster::new(1).train(data.path(), &job, None).model_digest
     };
     assert_ne!(digest(1), digest(2));
+}
+
+#[test]
+fn rounded_operands_change_the_model_and_hardly_its_loss() {
+    let data = dataset();
+    let losses = |text: &str| {
+        let all = Cluster::new(1).on_ranks(|mut collective| {
+            let mut trainer = Cluster::new(1).trainer(data.path(), &job(text), &mut *collective);
+            (0..6).map(|_| trainer.step(0, &mut *collective).unwrap().loss).collect::<Vec<f64>>()
+        });
+        all.into_iter().next().unwrap()
+    };
+    let (exact, rounded) = (losses(""), losses("[model.head.softmax]\nprecision = \"bf16\"\n"));
+    assert_ne!(exact, rounded);
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        let off = (exact - rounded).abs() / exact;
+        assert!(off < 1e-3, "a loss is {off} of itself away");
+    }
 }

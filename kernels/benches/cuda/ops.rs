@@ -104,7 +104,7 @@ pub(crate) fn softmax(device: &Device, sizes: Sizes, table: &mut Table) -> Resul
         let targets = Targets::upload(device, &targets)?;
         let weights = device.upload(&vec![1.0 / n as f32; n])?;
         let (mut d_hidden, mut d_rows) = (device.buffer(n * dim)?, device.buffer(sizes.items * dim)?);
-        let shard = TableShard { rows: rows.view(), bias: None, n_rows: sizes.items, dim };
+        let shard = TableShard { rows: rows.view(), bias: None, rounded: None, n_rows: sizes.items, dim };
         let block = block_of(sizes.items, 256 << 20);
         let time = seconds(device, sizes.rounds, || {
             for first in (0..n).step_by(block) {

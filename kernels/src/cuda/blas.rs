@@ -1,29 +1,46 @@
 //! Matrix products by cuBLAS, on row-major matrices.
 #![allow(unsafe_code, reason = "calls of cuBLAS; each block says what makes it sound")]
 
+use std::ffi::c_void;
 use std::sync::Arc;
 
 use cudarc::cublas::{result, sys};
 
 use super::Error;
+use super::bf16::Bf16;
 use super::device::Device;
-use super::memory::{View, ViewMut};
+use super::memory::{Scalar, View, ViewMut};
 use super::streams::Streams;
 use crate::error::check_shape;
 use crate::gemm::Beta;
 
+/// An element type of factors; sums are f32 for each.
+pub trait Operand: Scalar {
+    /// The type as cuBLAS names it.
+    #[doc(hidden)]
+    const TYPE: sys::cudaDataType_t;
+}
+
+impl Operand for f32 {
+    const TYPE: sys::cudaDataType_t = sys::cudaDataType_t::CUDA_R_32F;
+}
+
+impl Operand for Bf16 {
+    const TYPE: sys::cudaDataType_t = sys::cudaDataType_t::CUDA_R_16BF;
+}
+
 /// A factor of a product.
 #[derive(Debug, Clone, Copy)]
-pub struct Factor<'a> {
-    view: View<'a, f32>,
+pub struct Factor<'a, T = f32> {
+    view: View<'a, T>,
     rows: usize,
     cols: usize,
     transposed: bool,
 }
 
-impl<'a> Factor<'a> {
+impl<'a, T: Operand> Factor<'a, T> {
     /// Returns `view` as a row-major matrix `[rows, cols]`.
-    pub fn new(view: View<'a, f32>, rows: usize, cols: usize) -> Self {
+    pub fn new(view: View<'a, T>, rows: usize, cols: usize) -> Self {
         Self { view, rows, cols, transposed: false }
     }
 
@@ -96,14 +113,14 @@ fn dimension(what: &'static str, value: usize) -> Result<i32, Error> {
     i32::try_from(value).map_err(|_| Error::TooLarge { op: "gemm", what, got: value })
 }
 
-/// Computes `C = A B` or `C += A B` with `c [rows of a, cols of b]`, row-major.
+/// Computes `C = A B` or `C += A B` with `c [rows of a, cols of b]`, row-major, in sums of f32.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] where the shapes do not fit together, else cuBLAS's.
-pub fn gemm(
+pub fn gemm<T: Operand>(
     device: &Device,
-    a: Factor<'_>,
-    b: Factor<'_>,
+    a: Factor<'_, T>,
+    b: Factor<'_, T>,
     c: &mut ViewMut<'_, f32>,
     beta: Beta,
 ) -> Result<(), Error> {
@@ -128,21 +145,26 @@ pub fn gemm(
     // c is borrowed exclusively. The call is ordered by the compute stream, on which memory is used again only later.
     // The scalars are read during the call, as the pointer mode is the host's.
     unsafe {
-        result::sgemm(
+        result::gemm_ex(
             blas.handle,
             b.operation(),
             a.operation(),
             rows,
             cols,
             depth,
-            &raw const one,
-            b.view.address() as *const f32,
+            (&raw const one).cast(),
+            b.view.address() as *const c_void,
+            T::TYPE,
             lead_b,
-            a.view.address() as *const f32,
+            a.view.address() as *const c_void,
+            T::TYPE,
             lead_a,
-            &raw const keep,
-            c.address() as *mut f32,
+            (&raw const keep).cast(),
+            c.address() as *mut c_void,
+            f32::TYPE,
             rows,
+            sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
         )
     }
     .map_err(failed("multiply"))

@@ -14,6 +14,8 @@ use super::memory::{Scalar, View, ViewMut};
 /// Types of elements and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
+    /// `__nv_bfloat16`
+    Bf16,
     /// `float`
     F32,
     /// `double`

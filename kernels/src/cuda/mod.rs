@@ -42,7 +42,7 @@
 //! })?;
 //! // Softmax over the item table, a block of positions at a time.
 //! let (mut d_h, mut d_rows) = (device.buffer(tokens * hidden)?, device.buffer(model.table.len())?);
-//! let shard = TableShard { rows: model.table.view(), bias: None, n_rows: model.n_rows, dim };
+//! let shard = TableShard { rows: model.table.view(), bias: None, rounded: None, n_rows: model.n_rows, dim };
 //! let block = softmax::block_of(model.n_rows, 256 << 20);
 //! for first in (0..tokens).step_by(block) {
 //!     let len = block.min(tokens - first);
@@ -86,6 +86,7 @@
 //! # }
 //! ```
 
+pub mod bf16;
 mod blas;
 mod device;
 pub mod dropout;
@@ -109,7 +110,7 @@ mod signatures;
 pub mod softmax;
 mod streams;
 
-pub use blas::{Factor, gemm};
+pub use blas::{Factor, Operand, gemm};
 pub use device::{Device, Limits, Settings};
 pub use error::Error;
 pub use graph::Graph;

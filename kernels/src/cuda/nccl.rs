@@ -78,6 +78,7 @@ fn failed(call: &'static str) -> impl FnOnce(NcclError) -> Error {
 
 fn data_type(element: Element) -> sys::ncclDataType_t {
     match element {
+        Element::Bf16 => sys::ncclDataType_t::ncclBfloat16,
         Element::F32 => sys::ncclDataType_t::ncclFloat32,
         Element::F64 => sys::ncclDataType_t::ncclFloat64,
         Element::U32 => sys::ncclDataType_t::ncclUint32,

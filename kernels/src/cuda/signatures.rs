@@ -2,7 +2,7 @@
 //!
 //! Written by `kernels/cuda/build_fatbin.py` from the sources; CI compares.
 
-use super::launch::Element::{F32, F64, U32, U64};
+use super::launch::Element::{Bf16, F32, F64, U32, U64};
 use super::launch::Kind::{self, In, Out, Value};
 
 /// Each kernel's name with the kinds of its parameters, in order of names.
@@ -10,6 +10,8 @@ use super::launch::Kind::{self, In, Out, Value};
 pub(super) const SIGNATURES: &[(&str, &[Kind])] = &[
     ("add_assign_kernel", &[Out(F32), In(F32), Value(U64)]),
     ("add_row_kernel", &[Out(F32), In(F32), Value(U32), Value(U32)]),
+    ("bf16_round_kernel", &[In(F32), Out(Bf16), Value(U64)]),
+    ("bf16_round_vec8_kernel", &[In(F32), Out(Bf16), Value(U64)]),
     ("binary_cross_entropy_kernel", &[In(F32), In(F32), Out(F32), Out(F64), Value(F32), Value(U32)]),
     ("column_sums_combine_kernel", &[In(F32), Out(F32), Value(U32), Value(U32), Value(U32)]),
     ("column_sums_partial_kernel", &[In(F32), Out(F32), Value(U32), Value(U32)]),
@@ -65,7 +67,7 @@ pub(super) const SIGNATURES: &[(&str, &[Kind])] = &[
     ("segment_count_kernel", &[In(U32), Out(U32), Value(U32)]),
     ("segment_write_kernel", &[In(U32), In(U32), In(U32), Out(U32), Out(U32), Out(U32), Out(U32), Value(U32)]),
     ("softmax_combine_kernel", &[In(F32), In(F32), In(F32), Out(F32), Out(F32), Out(F32), Value(U32), Value(U32)]),
-    ("softmax_gradient_kernel", &[Out(F32), In(F32), In(U32), In(F32), In(F32), In(F32), Value(U32)]),
+    ("softmax_gradient_kernel", &[Out(F32), In(F32), In(U32), In(F32), In(F32), In(F32), Out(Bf16), Value(U32)]),
     ("softmax_loss_kernel", &[In(F32), In(F32), In(F32), In(F32), Out(F64), Value(U32)]),
     ("softmax_stats_kernel", &[In(F32), In(F32), In(U32), Out(F32), Out(F32), Out(F32), Value(U32), Value(U32)]),
     ("sort_histogram_kernel", &[In(U32), Out(U32), Value(U32), Value(U32), Value(U32)]),

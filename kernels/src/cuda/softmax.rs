@@ -11,7 +11,8 @@ mod stats;
 pub use stats::{CombinedStats, ShardStats, combine_shards, softmax_loss};
 
 use super::Error;
-use super::blas::{Factor, gemm};
+use super::bf16::{Bf16, round};
+use super::blas::{Factor, Operand, gemm};
 use super::device::Device;
 use super::error::count;
 use super::launch::Shape;
@@ -34,6 +35,8 @@ pub struct TableShard<'a> {
     pub rows: View<'a, f32>,
     /// One value `[n_rows]` that is added to the logit of its row.
     pub bias: Option<View<'a, f32>>,
+    /// The same rows as bfloat16, where products are to take such operands; see [`bf16`](mod@crate::bf16).
+    pub rounded: Option<View<'a, Bf16>>,
     /// Rows of the shard.
     pub n_rows: usize,
     /// Values of a row.
@@ -90,6 +93,8 @@ impl<'a> Positions<'a> {
     fn check(&self, op: &'static str, table: TableShard<'_>) -> Result<(), Error> {
         check_shape(op, "length of the hidden states", self.len * table.dim, self.hidden.len())?;
         check_shape(op, "length of the table's rows", table.n_rows * table.dim, table.rows.len())?;
+        let rounded = table.rounded.map_or(table.rows.len(), |rows| rows.len());
+        check_shape(op, "length of the rounded rows", table.rows.len(), rounded)?;
         let bias = table.bias.map_or(table.n_rows, |bias| bias.len());
         check_shape(op, "length of the table's bias", table.n_rows, bias)?;
         if self.first + self.len > self.targets.len() {
@@ -113,6 +118,8 @@ pub fn block_of(n_rows: usize, bytes: usize) -> usize {
 #[derive(Debug)]
 pub struct BlockScan {
     logits: Buffer<f32>,
+    /// The hidden states as operands, where they are rounded.
+    hidden: Option<Buffer<Bf16>>,
     max: Buffer<f32>,
     sum: Buffer<f32>,
     target_logit: Buffer<f32>,
@@ -138,9 +145,12 @@ pub fn softmax_scan(
     positions.check(OP, table)?;
     let (n, n_rows, dim) = (positions.len, table.n_rows, table.dim);
     let mut logits = device.buffer(n * n_rows)?;
-    let hidden = Factor::new(positions.hidden, n, dim);
-    let rows = Factor::new(table.rows, n_rows, dim);
-    gemm(device, hidden, rows.transposed(), &mut logits.view_mut(), Beta::Overwrite)?;
+    let hidden = table.rounded.map(|_| round(device, positions.hidden)).transpose()?;
+    let sizes = [n, n_rows, dim];
+    match (&hidden, table.rounded) {
+        (Some(hidden), Some(rows)) => score(device, hidden.view(), rows, sizes, &mut logits)?,
+        _ => score(device, positions.hidden, table.rows, sizes, &mut logits)?,
+    }
     let (mut max, mut sum) = (device.buffer(n)?, device.buffer(n)?);
     let mut target_logit = device.zeros(n)?;
     let tiles = n_rows.div_ceil(TILE);
@@ -163,7 +173,19 @@ pub fn softmax_scan(
         stats::Parts { max: tile_max.view(), sum: tile_sum.view(), target_logit: None, parts: tiles },
         stats::Combined { max: max.view_mut(), sum: sum.view_mut(), target_logit: target_logit.view_mut() },
     )?;
-    Ok(BlockScan { logits, max, sum, target_logit })
+    Ok(BlockScan { logits, hidden, max, sum, target_logit })
+}
+
+/// Makes the logits `[n, n_rows]` of hidden states `[n, dim]` over rows `[n_rows, dim]`.
+fn score<T: Operand>(
+    device: &Device,
+    hidden: View<'_, T>,
+    rows: View<'_, T>,
+    [n, n_rows, dim]: [usize; 3],
+    logits: &mut Buffer<f32>,
+) -> Result<(), Error> {
+    let (hidden, rows) = (Factor::new(hidden, n, dim), Factor::new(rows, n_rows, dim));
+    gemm(device, hidden, rows.transposed(), &mut logits.view_mut(), Beta::Overwrite)
 }
 
 /// What each position of a block counts for.
@@ -203,11 +225,11 @@ pub fn softmax_gradient(
     const OP: &str = "softmax_gradient";
     positions.check(OP, table)?;
     let (n, n_rows, dim) = (positions.len, table.n_rows, table.dim);
-    let mut logits = scan.logits;
+    let BlockScan { mut logits, hidden, .. } = scan;
     check_shape(OP, "length of the scan's logits", n * n_rows, logits.len())?;
     check_shape(OP, "length of the combined maxima", n, weights.combined.max.len())?;
     check_shape(OP, "length of the weights", n, weights.weights.len())?;
-    let SoftmaxGrads { mut d_hidden, mut d_rows, d_bias, beta } = grads;
+    let mut rounded = hidden.as_ref().map(|_| device.buffer(logits.len())).transpose()?;
     device
         .launch("softmax_gradient_kernel")
         .output(&mut logits.view_mut())
@@ -216,16 +238,36 @@ pub fn softmax_gradient(
         .input(weights.weights)
         .input(weights.combined.max.view())
         .input(weights.combined.sum.view())
+        .output_or_null(rounded.as_mut().map(Buffer::view_mut).as_mut())
         .value(count(OP, "rows of the shard", n_rows)?)
         .run(Shape { grid: [n_rows.div_ceil(TILE), n], ..Shape::blocks(0) })?;
-    let d_logits = Factor::new(logits.view(), n, n_rows);
-    gemm(device, d_logits, Factor::new(table.rows, n_rows, dim), &mut d_hidden, Beta::Overwrite)?;
-    gemm(device, d_logits.transposed(), Factor::new(positions.hidden, n, dim), &mut d_rows, beta)?;
-    match d_bias {
+    let (sizes, mut grads) = ([n, n_rows, dim], grads);
+    match (&rounded, &hidden, table.rounded) {
+        (Some(d_logits), Some(hidden), Some(rows)) => {
+            multiply_out(device, d_logits.view(), [hidden.view(), rows], sizes, &mut grads)?;
+        }
+        _ => {
+            multiply_out(device, logits.view(), [positions.hidden, table.rows], sizes, &mut grads)?;
+        }
+    }
+    match grads.d_bias {
         Some(mut d_bias) => {
             check_shape(OP, "length of d_bias", n_rows, d_bias.len())?;
-            column_sums(device, logits.view(), &mut d_bias, beta)
+            column_sums(device, logits.view(), &mut d_bias, grads.beta)
         }
         None => Ok(()),
     }
+}
+
+/// Gives hidden states and rows their gradients from that of the logits, `[n, n_rows]`.
+fn multiply_out<T: Operand>(
+    device: &Device,
+    d_logits: View<'_, T>,
+    [hidden, rows]: [View<'_, T>; 2],
+    [n, n_rows, dim]: [usize; 3],
+    grads: &mut SoftmaxGrads<'_>,
+) -> Result<(), Error> {
+    let d_logits = Factor::new(d_logits, n, n_rows);
+    gemm(device, d_logits, Factor::new(rows, n_rows, dim), &mut grads.d_hidden, Beta::Overwrite)?;
+    gemm(device, d_logits.transposed(), Factor::new(hidden, n, dim), &mut grads.d_rows, grads.beta)
 }

@@ -1,5 +1,6 @@
 //! The two number types of the reference: f32 with the functions of [`crate::math`], f64 with std's.
 
+use crate::bf16::Precision;
 use crate::math;
 
 /// A floating-point type the reference can compute in.
@@ -26,6 +27,9 @@ pub trait Real: Copy + PartialOrd + std::fmt::Debug + Default + Send + Sync + 's
     /// Returns `-self`.
     #[must_use]
     fn neg(self) -> Self;
+    /// Returns the value as an operand of a product.
+    #[must_use]
+    fn operand(self, precision: Precision) -> Self;
     /// Returns e to the power of `self`.
     #[must_use]
     fn exp(self) -> Self;
@@ -74,6 +78,10 @@ impl Real for f32 {
         -self
     }
     #[inline(always)]
+    fn operand(self, precision: Precision) -> Self {
+        precision.operand(self)
+    }
+    #[inline(always)]
     fn exp(self) -> Self {
         math::exp(self)
     }
@@ -115,6 +123,12 @@ impl Real for f64 {
     }
     fn neg(self) -> Self {
         -self
+    }
+    fn operand(self, precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => self,
+            Precision::Bf16 => Self::from(precision.operand(self as f32)),
+        }
     }
     fn exp(self) -> Self {
         Self::exp(self)

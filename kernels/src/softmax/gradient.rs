@@ -6,6 +6,7 @@ use super::dot::fold;
 use super::scan::BlockScan;
 use super::tile::{Exps, LINE, Line, Target, row_gradients};
 use super::{CombinedStats, Positions, TILE_ROWS, TableShard};
+use crate::bf16::Precision;
 use crate::error::{Error, check_shape};
 use crate::gemm::Beta;
 use crate::isa::{Kernel, Simd};
@@ -63,6 +64,7 @@ pub fn softmax_gradient(
         let end = n_rows.min(start + TILE_ROWS);
         let max = &scan.tile_max[start / TILE_ROWS * padded..][..n];
         scratch.isa().dispatch(Rescale {
+            precision: scan.precision,
             weights,
             max,
             hidden: positions.hidden,
@@ -86,7 +88,8 @@ pub fn softmax_gradient(
             *d = weighted[i / LINE * dim + k][i % LINE] * scale;
         }
     }
-    subtract_targets(table, positions, weights.weights, SoftmaxGrads { d_hidden, d_rows, d_bias, beta });
+    let grads = SoftmaxGrads { d_hidden, d_rows, d_bias, beta };
+    subtract_targets(table, positions, weights.weights, scan.precision, grads);
     Ok(())
 }
 
@@ -119,6 +122,7 @@ fn subtract_targets(
     table: TableShard<'_>,
     positions: Positions<'_>,
     weights: &[f32],
+    precision: Precision,
     grads: SoftmaxGrads<'_>,
 ) {
     let dim = table.dim;
@@ -127,10 +131,10 @@ fn subtract_targets(
         let Some(row) = target.map(|row| row as usize) else { continue };
         let (here, there) = (i * dim..(i + 1) * dim, row * dim..(row + 1) * dim);
         for (d, &value) in d_hidden[here.clone()].iter_mut().zip(&table.rows[there.clone()]) {
-            *d -= weight * value;
+            *d -= weight * precision.operand(value);
         }
         for (d, &value) in d_rows[there].iter_mut().zip(&positions.hidden[here]) {
-            *d -= weight * value;
+            *d -= weight * precision.operand(value);
         }
         if let Some(d_bias) = &mut d_bias {
             d_bias[row] -= weight;
@@ -141,6 +145,7 @@ fn subtract_targets(
 /// Finds what an exp at `max` counts for, `weight * exp(max - combined max) / combined sum`, and the hidden states times
 /// that; a position whose maximum did not rise in this tile keeps its lines.
 struct Rescale<'a> {
+    precision: Precision,
     weights: SoftmaxWeights<'a>,
     max: &'a [f32],
     hidden: &'a [f32],
@@ -164,7 +169,7 @@ impl Kernel for Rescale<'_> {
             self.scale[i] = scale;
             for (column, values) in self.hidden[i * dim..(i + 1) * dim].chunks(LINE).enumerate() {
                 for (to, value) in self.scaled[column * n + i].iter_mut().zip(values) {
-                    *to = value * scale;
+                    *to = self.precision.operand(self.precision.operand(*value) * scale);
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::ops::Div;
 
 use super::dot::reference::lane_dot;
 use super::{CombinedStats, Positions, ShardStats, SoftmaxGrads, SoftmaxWeights, TILE_ROWS, TableShard};
+use crate::bf16::Precision;
 use crate::gemm::Beta;
 use crate::matrix::{MatrixMut, MatrixRef};
 use crate::reference::{Real, gemm};
@@ -11,6 +12,8 @@ use crate::reference::{Real, gemm};
 /// What the scan of one shard keeps for one block of `n` positions.
 #[derive(Debug, Clone, Default)]
 pub struct Scan<T> {
+    /// What the products' operands are rounded to.
+    pub precision: Precision,
     /// exp(logit - running maximum after the row's tile) `[V_s, n]`.
     pub exps: Vec<T>,
     /// The running maximum after each tile `[tiles, n]`.
@@ -59,10 +62,20 @@ fn scan_tile<T: Real>(logits: &mut [T], n: usize, scan: &mut Scan<T>) -> Vec<T> 
     keeps
 }
 
+/// Returns copies of values as operands of a product.
+fn operands<T: Real>(values: &[T], precision: Precision) -> Vec<T> {
+    values.iter().map(|value| value.operand(precision)).collect()
+}
+
 /// Scores a block of positions against one shard; panics where shapes do not fit.
-pub fn softmax_scan<T: Real>(table: TableShard<'_, T>, positions: Positions<'_, T>) -> Scan<T> {
+pub fn softmax_scan<T: Real>(
+    table: TableShard<'_, T>,
+    positions: Positions<'_, T>,
+    precision: Precision,
+) -> Scan<T> {
     let (n, dim, n_rows) = (positions.len(), table.dim, table.n_rows());
     let mut scan = Scan {
+        precision,
         max: vec![T::from_f64(f64::NEG_INFINITY); n],
         sum: vec![T::default(); n],
         target_logit: vec![T::default(); n],
@@ -72,10 +85,12 @@ pub fn softmax_scan<T: Real>(table: TableShard<'_, T>, positions: Positions<'_, 
     if n == 0 {
         return scan;
     }
-    let hidden = matrix(positions.hidden, n, dim);
+    let hidden = operands(positions.hidden, precision);
+    let hidden = matrix(&hidden, n, dim);
     for start in (0..n_rows).step_by(TILE_ROWS) {
         let end = n_rows.min(start + TILE_ROWS);
-        let rows = matrix(table.tile(start..end), end - start, dim);
+        let rows = operands(table.tile(start..end), precision);
+        let rows = matrix(&rows, end - start, dim);
         let mut logits = vec![T::default(); (end - start) * n];
         gemm(rows, hidden.transposed(), &mut matrix_mut(&mut logits, end - start, n), Beta::Overwrite);
         for (v, line) in logits.chunks_exact_mut(n).enumerate() {
@@ -91,6 +106,7 @@ pub fn softmax_scan<T: Real>(table: TableShard<'_, T>, positions: Positions<'_, 
             }
         }
         let keep = scan_tile(&mut logits, n, &mut scan);
+        let logits = operands(&logits, precision);
         let exps = matrix(&logits, end - start, n).transposed();
         let mut weighted = vec![T::default(); n * dim];
         gemm(exps, rows, &mut matrix_mut(&mut weighted, n, dim), Beta::Overwrite);
@@ -159,7 +175,9 @@ pub fn softmax_gradient<T: Real + Div<Output = T>>(
         let rows = TILE_ROWS.min(n_rows - start);
         let max = scan.tile_max.get(tile * n..(tile + 1) * n).unwrap_or_default();
         let scale: Vec<T> = (0..n).map(|i| coefficient(combined, weights[i], max[i], i)).collect();
-        let scaled: Vec<T> = (0..n * dim).map(|j| positions.hidden[j].mul(scale[j / dim])).collect();
+        let hidden = operands(positions.hidden, scan.precision);
+        let scaled: Vec<T> = (0..n * dim).map(|j| hidden[j].mul(scale[j / dim])).collect();
+        let scaled = operands(&scaled, scan.precision);
         let exps = &scan.exps[start * n..(start + rows) * n];
         let tile = &mut d_rows[start * dim..(start + rows) * dim];
         gemm(matrix(exps, rows, n), matrix(&scaled, n, dim), &mut matrix_mut(tile, rows, dim), beta);
@@ -179,8 +197,10 @@ pub fn softmax_gradient<T: Real + Div<Output = T>>(
         let Some(row) = positions.targets[i] else { continue };
         for j in 0..dim {
             let (d, at) = (i * dim + j, row as usize * dim + j);
-            d_hidden[d] = d_hidden[d].sub(weights[i].mul(table.rows[at]));
-            d_rows[at] = d_rows[at].sub(weights[i].mul(positions.hidden[d]));
+            let (value, hidden) =
+                (table.rows[at].operand(scan.precision), positions.hidden[d].operand(scan.precision));
+            d_hidden[d] = d_hidden[d].sub(weights[i].mul(value));
+            d_rows[at] = d_rows[at].sub(weights[i].mul(hidden));
         }
         if let Some(d_bias) = &mut d_bias {
             d_bias[row as usize] = d_bias[row as usize].sub(weights[i]);

@@ -6,6 +6,7 @@
 
 use super::tile::{LINE, Line, logits, pack_columns, weighted_rows};
 use super::{Positions, ShardStats, TILE_ROWS, TableShard};
+use crate::bf16::Precision;
 use crate::error::Error;
 use crate::isa::{Kernel, Simd};
 use crate::math;
@@ -14,6 +15,7 @@ use crate::scratch::{AlignedBuffer, Scratch};
 /// What one shard keeps for one block of positions between its scan and its gradient; reused from block to block.
 #[derive(Debug, Default)]
 pub struct BlockScan {
+    pub(super) precision: Precision,
     pub(super) n: usize,
     pub(super) n_rows: usize,
     pub(super) dim: usize,
@@ -34,6 +36,14 @@ pub struct BlockScan {
 }
 
 impl BlockScan {
+    /// Makes an empty scan whose products, and those of its gradient, take operands of `precision`.
+    ///
+    /// With bfloat16, hidden states, rows, exps and scaled hidden states are rounded where a product takes them; maxima,
+    /// sums, logits and gradients are f32.
+    pub fn new(precision: Precision) -> Self {
+        Self { precision, ..Self::default() }
+    }
+
     /// Returns the statistics that the last scan found.
     pub fn stats(&self) -> ShardStats<'_> {
         let n = self.n;
@@ -72,6 +82,7 @@ impl BlockScan {
             for (k, line) in lines.as_chunks_mut::<LINE>().0.iter_mut().enumerate() {
                 let value = |j| positions.hidden.get((panel * LINE + j) * dim + k).copied().unwrap_or(0.0);
                 *line = std::array::from_fn(value);
+                self.precision.operands(line);
             }
         }
     }
@@ -96,10 +107,17 @@ pub fn softmax_scan(
     let padded = scan.panels() * LINE;
     for start in (0..scan.n_rows).step_by(TILE_ROWS) {
         let end = scan.n_rows.min(start + TILE_ROWS);
-        let rows = table.tile(start..end);
+        let mut rows = table.tile(start..end);
+        if scan.precision != Precision::F32 {
+            let rounded = scratch.packed_b.resize(rows.len());
+            rounded.copy_from_slice(rows);
+            scan.precision.operands(rounded);
+            rows = scratch.packed_b.as_slice();
+        }
         let packed = scratch.packed_a.resize(rows.len());
         pack_columns(rows, table.dim, packed);
         scratch.isa().dispatch(Tile {
+            precision: scan.precision,
             rows,
             packed: scratch.packed_a.as_slice(),
             bias: table.bias.map(|bias| &bias[start..end]),
@@ -119,6 +137,7 @@ pub fn softmax_scan(
 
 /// One tile of rows against all positions.
 struct Tile<'a> {
+    precision: Precision,
     rows: &'a [f32],
     packed: &'a [f32],
     bias: Option<&'a [f32]>,
@@ -154,6 +173,8 @@ impl Kernel for Tile<'_> {
                 }
             }
             let keep = exps_at_maximum(exps, &mut self.max[panel], &mut self.sum[panel]);
+            // The sum is of exact exps; only what enters products is rounded.
+            self.precision.operands(exps.as_flattened_mut());
             weighted_rows(simd, self.packed, exps, &keep, &mut self.weighted[panel * dim..][..dim]);
         }
     }

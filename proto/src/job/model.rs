@@ -99,6 +99,9 @@ pub enum Head {
         /// Whether each item has a bias.
         #[serde(default = "yes")]
         bias: bool,
+        /// What the operands of the products over the table are rounded to; sums, softmax and master weights stay f32.
+        #[serde(default)]
+        precision: Precision,
     },
     /// The next item against sampled negatives, with the logQ correction (Bengio and Senecal 2008).
     SampledSoftmax {
@@ -140,7 +143,7 @@ pub enum Head {
 
 impl Default for Head {
     fn default() -> Self {
-        Self::Softmax { tied: true, bias: true }
+        Self::Softmax { tied: true, bias: true, precision: Precision::F32 }
     }
 }
 
@@ -167,6 +170,15 @@ impl Head {
         }
     }
 
+    /// What the operands of the products over the output table are rounded to.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        match self {
+            Self::Softmax { precision, .. } => *precision,
+            _ => Precision::F32,
+        }
+    }
+
     /// Whether the job is a regression on a dense numeric series, without tables.
     #[must_use]
     pub fn is_regression(&self) -> bool {
@@ -181,6 +193,17 @@ impl Head {
             _ => None,
         }
     }
+}
+
+/// What the operands of a product are rounded to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Nothing: f32.
+    #[default]
+    F32,
+    /// bfloat16.
+    Bf16,
 }
 
 /// What the summed loss of a step is divided by. It is never the mean of ranks' or micro-batches' means.
@@ -228,7 +251,18 @@ pub(super) const HEAD_FIELDS: &[Field] = &[
     field("regression", "table", &["A vector for a dense numeric series: squared error; has no keys."]),
 ];
 pub(super) const SOFTMAX_DOCS: &[&str] = HEAD_FIELDS[0].docs;
-pub(super) const SOFTMAX_FIELDS: &[Field] = &[TIED, BIAS];
+pub(super) const SOFTMAX_FIELDS: &[Field] = &[
+    TIED,
+    BIAS,
+    field(
+        "precision",
+        "Precision",
+        &[
+            "What the operands of the products over the table are rounded to, `f32` (nothing, the default) or `bf16`;",
+            "sums, softmax and master weights stay f32.",
+        ],
+    ),
+];
 pub(super) const SAMPLED_DOCS: &[&str] = HEAD_FIELDS[1].docs;
 pub(super) const SAMPLED_FIELDS: &[Field] = &[
     TIED,

@@ -65,7 +65,7 @@ impl JobSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{FeatureSpec, Head};
+    use crate::job::{FeatureSpec, Head, Precision};
 
     fn rows_of(column: &str) -> Option<u64> {
         match column {
@@ -82,7 +82,7 @@ mod tests {
             FeatureSpec { column: "category".into(), dim: Some(16) },
             FeatureSpec { column: "price".into(), dim: None },
         ];
-        job.model.head = Head::Softmax { tied: false, bias: true };
+        job.model.head = Head::Softmax { tied: false, bias: true, precision: Precision::F32 };
         let tables = job.table_decls(rows_of, "item, category").unwrap();
         let names: Vec<_> = tables.iter().map(|t| (t.name.as_str(), t.rows, t.bias)).collect();
         assert_eq!(names, [("item", 100, false), ("category", 7, false), ("output", 100, true)]);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use muster_collective::{Collective, CollectiveExt};
+use muster_kernels::cuda::bf16::{Bf16, round};
 use muster_kernels::cuda::reduce::fill;
 use muster_kernels::cuda::softmax::{
     BlockScan, CombinedStats, Positions, ShardStats, SoftmaxGrads, SoftmaxWeights, TableShard, Targets,
@@ -11,6 +12,7 @@ use muster_kernels::cuda::softmax::{
 };
 use muster_kernels::cuda::{Buffer, Device, Error as DeviceError};
 use muster_kernels::gemm::Beta;
+use muster_proto::job::Precision;
 
 use super::sums;
 use super::tables::{DenseGradient, DeviceTable};
@@ -28,11 +30,15 @@ pub(super) struct OnDevice<'a> {
     pub(super) weight: f32,
     /// Positions that are scored at once.
     pub(super) block: usize,
+    /// What the products' operands are rounded to.
+    pub(super) precision: Precision,
 }
 
 /// A shard that this rank scores.
 struct Work {
     block: u32,
+    /// The shard's rows as operands of products, where the job has them rounded.
+    rounded: Option<Buffer<Bf16>>,
     targets: Targets,
     /// The shard's part of the positions' gradients, `[positions, dim]`.
     partial: Buffer<f32>,
@@ -57,7 +63,11 @@ impl OnDevice<'_> {
             };
             let targets: Vec<Option<u32>> = self.global.targets.iter().map(local).collect();
             let targets = Targets::upload(device, &targets)?;
-            work.push(Work { block, targets, partial: device.zeros(n * dim)? });
+            let rounded = match self.precision {
+                Precision::F32 => None,
+                Precision::Bf16 => Some(round(device, here.weight_of(here.span(block)))?),
+            };
+            work.push(Work { block, rounded, targets, partial: device.zeros(n * dim)? });
         }
         let mut weights = device.buffer(n)?;
         fill(device, &mut weights.view_mut(), self.weight)?;
@@ -92,7 +102,7 @@ impl OnDevice<'_> {
     ) -> Result<Vec<BlockScan>, DeviceError> {
         let scan = |work: &Work| {
             let positions = self.positions(&work.targets, here.dim, first, len);
-            softmax_scan(self.device, shard(here, work.block), positions)
+            softmax_scan(self.device, shard(here, work.block, work.rounded.as_ref()), positions)
         };
         work.iter().map(scan).collect()
     }
@@ -149,7 +159,7 @@ impl OnDevice<'_> {
         let beta = if first == 0 { Beta::Overwrite } else { Beta::Accumulate };
         let Some(mut gradient) = here.dense.take() else { return Ok(()) };
         for (work, scan) in work.iter_mut().zip(scans) {
-            let Work { block, targets, partial } = work;
+            let Work { block, rounded, targets, partial } = work;
             let rows = here.span(*block);
             let DenseGradient { weight, bias } = &mut gradient;
             let has_bias = !bias.is_empty();
@@ -162,7 +172,8 @@ impl OnDevice<'_> {
                 beta,
             };
             let positions = self.positions(targets, dim, first, len);
-            softmax_gradient(self.device, shard(here, *block), positions, weights, scan, grads)?;
+            let shard = shard(here, *block, rounded.as_ref());
+            softmax_gradient(self.device, shard, positions, weights, scan, grads)?;
         }
         here.dense = Some(gradient);
         Ok(())
@@ -232,8 +243,14 @@ impl OnDevice<'_> {
     }
 }
 
-fn shard(here: &DeviceTable, block: u32) -> TableShard<'_> {
+fn shard<'a>(here: &'a DeviceTable, block: u32, rounded: Option<&'a Buffer<Bf16>>) -> TableShard<'a> {
     let rows = here.span(block);
     let n_rows = rows.len();
-    TableShard { bias: here.bias_of(rows.clone()), rows: here.weight_of(rows), n_rows, dim: here.dim }
+    TableShard {
+        bias: here.bias_of(rows.clone()),
+        rows: here.weight_of(rows),
+        rounded: rounded.map(Buffer::view),
+        n_rows,
+        dim: here.dim,
+    }
 }

@@ -161,7 +161,9 @@ impl Accelerator {
         let hidden = if alone { hidden } else { device.upload(&global.hidden)? };
         let weight = trainer.job.model.normalize.weight(global.targets.len());
         let block = trainer.job.batch.score_block as usize;
-        let softmax = softmax::OnDevice { device, hidden: &hidden, global: &global, weight, block };
+        let precision = trainer.job.model.head.precision();
+        let softmax =
+            softmax::OnDevice { device, hidden: &hidden, global: &global, weight, block, precision };
         let (loss, d_hidden) = softmax.full_softmax(table, &mut self.tables[output], collective)?;
         let mut first = 0;
         for state in &mut self.states {

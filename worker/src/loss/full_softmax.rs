@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use muster_collective::{Collective, CollectiveExt};
+use muster_kernels::bf16::Precision;
 use muster_kernels::gemm::Beta;
 use muster_kernels::softmax::{
     BlockScan, CombinedStats, Positions, ShardStats, SoftmaxGrads, SoftmaxWeights, TableShard,
@@ -24,8 +25,16 @@ use crate::tree;
 /// Buffers that live from step to step.
 #[derive(Debug, Default)]
 pub struct Workspace {
+    precision: Precision,
     scans: Vec<BlockScan>,
     combined: CombinedStats,
+}
+
+impl Workspace {
+    /// Makes the buffers of a head whose products take operands of `precision`.
+    pub fn new(precision: Precision) -> Self {
+        Self { precision, ..Self::default() }
+    }
 }
 
 /// All positions of the global batch in canonical order.
@@ -128,7 +137,7 @@ fn take_work<'t>(
             block: *block,
             shard,
             targets: global.targets.iter().map(local).collect(),
-            scan: workspace.scans.pop().unwrap_or_default(),
+            scan: workspace.scans.pop().unwrap_or_else(|| BlockScan::new(workspace.precision)),
             partial: vec![0.0; n * dim],
         });
     }

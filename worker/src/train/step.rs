@@ -5,9 +5,10 @@
 
 use muster_collective::{Collective, RootSums};
 use muster_data::Dataset;
+use muster_kernels::bf16::Precision;
 use muster_kernels::cuda::Device;
 use muster_proto::checkpoint::{Counted, Validation};
-use muster_proto::job::{JobSpec, OptimizerKind};
+use muster_proto::job::{self, JobSpec, OptimizerKind};
 use muster_proto::sharding::ShardingPlan;
 use rayon::prelude::*;
 
@@ -115,6 +116,10 @@ pub struct Trainer {
 impl Trainer {
     pub(super) fn new(parts: Parts) -> Self {
         let states = vec![MicroState::default(); parts.groups.len()];
+        let precision = match parts.job.model.head.precision() {
+            job::Precision::F32 => Precision::F32,
+            job::Precision::Bf16 => Precision::Bf16,
+        };
         Self {
             job: parts.job,
             dataset: parts.dataset,
@@ -133,7 +138,7 @@ impl Trainer {
             accelerator: None,
             packed: None,
             states,
-            softmax: SoftmaxWorkspace::default(),
+            softmax: SoftmaxWorkspace::new(precision),
             counted: Vec::new(),
             resumed_ledger: Vec::new(),
             resumed_validation: Validation::default(),

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::cuda::bf16::Bf16;
 use crate::cuda::launch::Element;
 
 /// An element type of device memory: plain numbers, for which all bytes are values.
@@ -19,10 +20,18 @@ pub trait Scalar: Copy + Default + Send + Sync + sealed::Sealed + 'static {
 mod sealed {
     /// Keeps other types out.
     pub trait Sealed {}
+    impl Sealed for crate::cuda::bf16::Bf16 {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
     impl Sealed for u32 {}
     impl Sealed for u64 {}
+}
+
+impl Scalar for Bf16 {
+    const ELEMENT: Element = Element::Bf16;
+    fn to_parameter(self) -> u64 {
+        u64::from(self.0)
+    }
 }
 
 impl Scalar for f32 {

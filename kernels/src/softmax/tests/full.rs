@@ -1,7 +1,9 @@
 //! The full softmax.
 
 use super::{assert_slopes, bits, levels, normals, wide};
+use crate::bf16::Precision;
 use crate::gemm::Beta;
+use crate::isa::Isa;
 use crate::scratch::Scratch;
 use crate::softmax::{
     BlockScan, CombinedStats, Positions, SoftmaxGrads, SoftmaxWeights, TableShard, combine_shards, reference,
@@ -59,13 +61,20 @@ impl Case {
 }
 
 fn assert_fast_is_reference(case: &Case) {
-    let scans: Vec<_> =
-        (0..case.shards.len()).map(|s| reference::softmax_scan(case.table(s), case.positions(s))).collect();
+    for precision in [Precision::F32, Precision::Bf16] {
+        assert_fast_is_reference_in(case, precision);
+    }
+}
+
+fn assert_fast_is_reference_in(case: &Case, precision: Precision) {
+    let scans: Vec<_> = (0..case.shards.len())
+        .map(|s| reference::softmax_scan(case.table(s), case.positions(s), precision))
+        .collect();
     let stats: Vec<_> = scans.iter().map(reference::Scan::stats).collect();
     let expected = reference::combine_shards(&stats);
     for isa in levels() {
         let mut scratch = Scratch::new(isa);
-        let mut fast: Vec<_> = case.shards.iter().map(|_| BlockScan::default()).collect();
+        let mut fast: Vec<_> = case.shards.iter().map(|_| BlockScan::new(precision)).collect();
         for (s, scan) in fast.iter_mut().enumerate() {
             softmax_scan(case.table(s), case.positions(s), scan, &mut scratch).unwrap();
             assert_eq!(bits(scan.stats().max), bits(&scans[s].max), "maxima at {isa}");
@@ -121,6 +130,34 @@ fn every_level_gives_the_reference_bit_for_bit() {
     }
 }
 
+/// Gradients of one shard's hidden states, rows and biases.
+fn gradients_in(case: &Case, precision: Precision) -> [Vec<f32>; 3] {
+    let mut scratch = Scratch::new(Isa::detect());
+    let (table, positions, mut scan) = (case.table(0), case.positions(0), BlockScan::new(precision));
+    softmax_scan(table, positions, &mut scan, &mut scratch).unwrap();
+    let mut combined = CombinedStats::default();
+    combine_shards(&[scan.stats()], &mut combined, scratch.isa()).unwrap();
+    let weights = SoftmaxWeights { combined: &combined, weights: &case.weights };
+    let n_rows = case.shards[0].n_rows();
+    let mut grads = [vec![0.0; case.n * case.dim], vec![0.0; n_rows * case.dim], vec![0.0; n_rows]];
+    softmax_gradient(table, positions, weights, &mut scan, places(&mut grads, Beta::Overwrite), &mut scratch)
+        .unwrap();
+    grads
+}
+
+#[test]
+fn rounded_operands_move_gradients_by_no_more_than_their_rounding() {
+    let case = case(40, &[300], 24);
+    let (exact, rounded) = (gradients_in(&case, Precision::F32), gradients_in(&case, Precision::Bf16));
+    for (name, (exact, rounded)) in ["d_hidden", "d_rows", "d_bias"].iter().zip(exact.iter().zip(&rounded)) {
+        let norm =
+            |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>().sqrt();
+        let off = norm(&mut exact.iter().zip(rounded).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied());
+        // A bfloat16 is off by at most 2^-9 of itself; logits of a few units turn that into a few times as much.
+        assert!(off > 0.0 && off < 0.03, "{name} is off by {off}");
+    }
+}
+
 #[test]
 fn empty_blocks_and_empty_shards_are_legal() {
     for (n, shards, dim) in [(0, vec![5, 3], 8), (4, vec![0, 9, 0], 8), (0, vec![0], 4)] {
@@ -165,7 +202,7 @@ fn a_scan_is_reused_for_smaller_and_larger_blocks() {
     for n in [40, 3, 61] {
         let case = case(n, &[290], 16);
         softmax_scan(case.table(0), case.positions(0), &mut scan, &mut scratch).unwrap();
-        let expected = reference::softmax_scan(case.table(0), case.positions(0));
+        let expected = reference::softmax_scan(case.table(0), case.positions(0), Precision::F32);
         assert_eq!(bits(scan.stats().sum), bits(&expected.sum), "{n} positions");
     }
 }
@@ -175,7 +212,8 @@ fn huge_logits_neither_overflow_nor_vanish() {
     let mut case = case(4, &[300, 40], 8);
     case.hidden.iter_mut().for_each(|h| *h *= 400.0);
     assert_fast_is_reference(&case);
-    let scans: Vec<_> = (0..2).map(|s| reference::softmax_scan(case.table(s), case.positions(s))).collect();
+    let scans: Vec<_> =
+        (0..2).map(|s| reference::softmax_scan(case.table(s), case.positions(s), Precision::F32)).collect();
     let combined = reference::combine_shards(&[scans[0].stats(), scans[1].stats()]);
     assert!(reference::softmax_loss(&combined, &case.weights).is_finite());
 }
@@ -201,7 +239,7 @@ impl Wide {
     fn scans(&self, values: &[f64]) -> Vec<reference::Scan<f64>> {
         let scan = |s| {
             let (table, hidden) = self.shard(s, values);
-            reference::softmax_scan(table, Positions { hidden, targets: &self.targets[s] })
+            reference::softmax_scan(table, Positions { hidden, targets: &self.targets[s] }, Precision::F32)
         };
         vec![scan(0), scan(1)]
     }
@@ -252,7 +290,8 @@ fn the_loss_is_the_negative_log_of_the_target_s_share() {
     let case = case(6, &[40, 30], 5);
     let all_rows: Vec<f32> = case.shards.iter().flat_map(|shard| shard.rows.clone()).collect();
     let all_bias: Vec<f32> = case.shards.iter().flat_map(|shard| shard.bias.clone().unwrap()).collect();
-    let scans: Vec<_> = (0..2).map(|s| reference::softmax_scan(case.table(s), case.positions(s))).collect();
+    let scans: Vec<_> =
+        (0..2).map(|s| reference::softmax_scan(case.table(s), case.positions(s), Precision::F32)).collect();
     let combined = reference::combine_shards(&[scans[0].stats(), scans[1].stats()]);
     let mut expected = 0.0;
     for i in 0..case.n {
