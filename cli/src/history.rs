@@ -25,6 +25,9 @@ pub struct Record {
     /// Real target positions over wall seconds of training steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<f64>,
+    /// The generation that begins here; what was recorded of later steps was made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// What an evaluation on the validation split gave.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
@@ -42,10 +45,11 @@ pub fn load(path: &Path) -> Result<Vec<Record>, Error> {
             return Err(Error::failed(format!("cannot read {}: {error}", path.display())).with_file(path));
         }
     };
-    let mut records = Vec::new();
+    let mut records: Vec<Record> = Vec::new();
     let n_lines = text.lines().count();
     for (idx, line) in text.lines().enumerate() {
         match serde_json::from_str(line) {
+            Ok(Record { generation: Some(_), step, .. }) => records.retain(|record| record.step <= step),
             Ok(record) => records.push(record),
             Err(_) if idx + 1 == n_lines && !text.ends_with('\n') => {}
             Err(error) => {

@@ -11,6 +11,7 @@ pub mod context;
 pub mod curves;
 pub mod error;
 pub mod history;
+pub mod incidents;
 pub mod local;
 pub mod logging;
 pub mod metrics;

@@ -25,6 +25,8 @@ use crate::logging::Level;
 pub struct Plan {
     /// Number of worker processes.
     pub workers: u32,
+    /// The fewest that a job can go on with.
+    pub needed: u32,
     /// Threads of each.
     pub threads: u32,
     /// What each computes on.
@@ -54,6 +56,8 @@ pub struct LocalCluster {
     log_dir: PathBuf,
     stop: watch::Sender<bool>,
     ended: mpsc::Receiver<EndedWorker>,
+    alive: u32,
+    needed: u32,
     workers: JoinSet<()>,
     server: JoinHandle<Result<(), muster_coordinator::Error>>,
 }
@@ -87,15 +91,24 @@ impl LocalCluster {
             let child = start_worker(&plan, number, &url)?;
             workers.spawn(supervise(number, child, report.clone(), stopped.clone()));
         }
-        Ok(Self { url, log_dir: plan.log_dir, stop, ended, workers, server })
+        let (alive, needed) = (plan.workers, plan.needed);
+        Ok(Self { url, log_dir: plan.log_dir, stop, ended, alive, needed, workers, server })
     }
 
     /// The next worker that ends by itself; pending for as long as all are up.
     pub async fn ended_worker(&mut self) -> EndedWorker {
         match self.ended.recv().await {
-            Some(ended) => ended,
+            Some(ended) => {
+                self.alive = self.alive.saturating_sub(1);
+                ended
+            }
             None => std::future::pending().await,
         }
+    }
+
+    /// Whether enough workers are left for a job to go on.
+    pub fn can_go_on(&self) -> bool {
+        self.alive >= self.needed.max(1)
     }
 
     /// The last lines of a worker's log.

@@ -44,6 +44,8 @@ pub struct Placement {
     pub dataset: PathBuf,
     /// Number of workers.
     pub workers: u32,
+    /// The fewest that the job goes on with when some are lost.
+    pub min_workers: u32,
     /// What they must compute on; `None` for any.
     pub device: Option<DeviceKind>,
 }
@@ -73,6 +75,7 @@ pub fn plan(job: &JobSpec, job_path: &Path, placement: &Placement) -> Result<Sub
         reproducible: job.reproducible,
         device: placement.device,
         numerics: None,
+        min_workers: placement.min_workers,
     })
 }
 

@@ -10,13 +10,14 @@ use tokio::time::Instant;
 
 use crate::cluster::StopRequests;
 use crate::error::Error;
+use crate::incidents;
 use crate::local::LocalCluster;
 use crate::metrics;
 use crate::progress::Progress;
 
 /// Follows `job` until it ends and gives its summary. Ctrl-c cancels the job.
 ///
-/// With a local cluster, a worker that dies ends the wait with the last lines of its log.
+/// With a local cluster, workers that die end the wait with the last lines of a log once too few are left to go on.
 ///
 /// # Errors
 /// Where the job fails, is cancelled, or the coordinator can no longer be reached.
@@ -33,9 +34,13 @@ pub async fn follow(
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            ended = ended_worker(&mut local) => {
-                deadline.get_or_insert(Instant::now() + GRACE);
-                died.get_or_insert(ended);
+            (ended, can_go_on) = ended_worker(&mut local) => {
+                if can_go_on {
+                    progress.say(ended.lines().next().unwrap_or_default());
+                } else {
+                    deadline.get_or_insert(Instant::now() + GRACE);
+                }
+                died = Some(ended);
                 continue;
             }
             () = passed(deadline) => return Err(failed("it cannot go on", died.as_ref())),
@@ -70,11 +75,13 @@ async fn passed(deadline: Option<Instant>) {
     }
 }
 
-async fn ended_worker(local: &mut Option<&mut LocalCluster>) -> String {
+/// The next worker that ends, in words, and whether enough are left.
+async fn ended_worker(local: &mut Option<&mut LocalCluster>) -> (String, bool) {
     match local {
         Some(cluster) => {
             let ended = cluster.ended_worker().await;
-            format!("worker {} ended ({})\n{}", ended.number, ended.status, cluster.log_tail(ended.number))
+            let log = cluster.log_tail(ended.number);
+            (format!("worker {} ended ({})\n{log}", ended.number, ended.status), cluster.can_go_on())
         }
         None => std::future::pending().await,
     }
@@ -100,7 +107,7 @@ impl View {
         match event {
             EventKind::PhaseChanged { phase, reason } => {
                 // A cluster that this command started itself gathers and loads in a moment.
-                let brief = self.local && *phase != JobPhase::Planning;
+                let brief = self.local && !matches!(phase, JobPhase::Planning | JobPhase::Recovering);
                 if *phase != JobPhase::Training && !brief {
                     progress.say(&format!("{phase}: {reason}"));
                 }
@@ -109,6 +116,7 @@ impl View {
             EventKind::WorkerLost { worker, rank, reason } => {
                 progress.say(&format!("lost {worker} (rank {rank}): {reason}"));
             }
+            EventKind::Incident { incident } => progress.say(&incidents::line(incident)),
             EventKind::CheckpointSaved { step, .. } => tracing::info!(%step, "checkpoint saved"),
             EventKind::Missed { count } => tracing::warn!(count, "events of the job were missed"),
             EventKind::Finished { .. } | EventKind::Failed { .. } | EventKind::Cancelled => {}

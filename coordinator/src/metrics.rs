@@ -18,6 +18,9 @@ pub(crate) struct Counters {
     commits: AtomicU64,
     commit_nanos: AtomicU64,
     workers_lost: AtomicU64,
+    incidents: AtomicU64,
+    down_nanos: AtomicU64,
+    steps_redone: AtomicU64,
 }
 
 impl Counters {
@@ -40,6 +43,16 @@ impl Counters {
             EventKind::CheckpointSaved { step, manifest } => {
                 info!(%job, generation, step = step.0, manifest, "checkpoint saved");
             }
+            EventKind::Incident { incident } => {
+                self.incidents.fetch_add(1, Ordering::Relaxed);
+                self.down_nanos.fetch_add(incident.downtime().as_nanos() as u64, Ordering::Relaxed);
+                self.steps_redone.fetch_add(incident.steps_redone, Ordering::Relaxed);
+                info!(
+                    %job, generation, planned = incident.planned, before = incident.before, after = incident.after,
+                    downtime = ?incident.downtime(), steps_redone = incident.steps_redone, reason = incident.reason,
+                    "went on with other workers"
+                );
+            }
             EventKind::Finished { .. } => info!(%job, generation, "job finished"),
             EventKind::Failed { error } => warn!(%job, generation, error, "job failed"),
             EventKind::Cancelled => info!(%job, generation, "job cancelled"),
@@ -55,11 +68,12 @@ pub(crate) struct Page<'a> {
     pub(crate) workers: &'a [WorkerStatus],
 }
 
-const PHASES: [JobPhase; 8] = [
+const PHASES: [JobPhase; 9] = [
     JobPhase::Gathering,
     JobPhase::Planning,
     JobPhase::Loading,
     JobPhase::Training,
+    JobPhase::Recovering,
     JobPhase::Draining,
     JobPhase::Finished,
     JobPhase::Failed,
@@ -94,6 +108,21 @@ impl Page<'_> {
                 "muster_workers_lost_total",
                 "Workers that were lost with a rank.",
                 count(&counters.workers_lost),
+            ),
+            (
+                "muster_incidents_total",
+                "Changes of a job's workers that are over.",
+                count(&counters.incidents),
+            ),
+            (
+                "muster_incident_seconds_total",
+                "Time in which changes of workers kept jobs from new steps.",
+                count(&counters.down_nanos) / 1e9,
+            ),
+            (
+                "muster_steps_redone_total",
+                "Steps that were made a second time.",
+                count(&counters.steps_redone),
             ),
             ("muster_claims_refused_total", "Claims that were out of date.", count(&counters.refused)),
             ("muster_commits_total", "Commits to the store.", count(&counters.commits)),

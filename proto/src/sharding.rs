@@ -167,6 +167,40 @@ impl ShardingPlan {
         Ok(Self { world_size, micro_batches, tables: plans })
     }
 
+    /// Gives the pieces of this plan to another set of ranks, and moves as few as it can: a piece stays with its owner if
+    /// that is among `kept` (old rank to new rank), orphans go to those with the least, and row-wise tables stay as even
+    /// as [`ShardingPlan::simple`] makes them.
+    ///
+    /// # Errors
+    /// `NoRanks` if `world_size` is zero.
+    pub fn repaired(
+        &self,
+        tables: &[TableDecl],
+        kept: &BTreeMap<u32, u32>,
+        world_size: u32,
+    ) -> Result<Self, Error> {
+        if world_size == 0 {
+            return Err(Error::NoRanks);
+        }
+        let mut table_wise_load = vec![0_u64; world_size as usize];
+        let mut plans = BTreeMap::new();
+        for table in tables {
+            let old =
+                self.tables.get(&table.name).ok_or_else(|| Error::Unplaced { table: table.name.clone() })?;
+            let owners = match old.placement {
+                Placement::RowWise | Placement::DataParallel => rebalance(&old.owners, kept, world_size),
+                Placement::TableWise => {
+                    let stays = old.owners.first().and_then(|owner| kept.get(owner)).copied();
+                    let rank = stays.unwrap_or_else(|| least_loaded(&table_wise_load));
+                    table_wise_load[rank as usize] += table.bytes();
+                    vec![rank; table.row_blocks as usize]
+                }
+            };
+            plans.insert(table.name.clone(), TablePlan { placement: old.placement, owners });
+        }
+        Ok(Self { world_size, micro_batches: self.micro_batches, tables: plans })
+    }
+
     /// Checks that each declared shard has exactly one owner among the ranks.
     ///
     /// # Errors
@@ -221,6 +255,36 @@ pub fn micro_batch_of_partition(partition: u32, micro_batches: u32) -> u32 {
 fn owner_of(block: u32, row_blocks: u32, world_size: u32) -> u32 {
     let (block, blocks, world) = (u64::from(block), u64::from(row_blocks), u64::from(world_size));
     (((block + 1) * world - 1) / blocks) as u32
+}
+
+/// Owners of the blocks over other ranks: as even as can be, with the fewest blocks moved.
+fn rebalance(owners: &[u32], kept: &BTreeMap<u32, u32>, world_size: u32) -> Vec<u32> {
+    let (blocks, world) = (owners.len(), world_size as usize);
+    let mut held = vec![Vec::new(); world];
+    let mut orphans = Vec::new();
+    for (block, owner) in owners.iter().enumerate() {
+        match kept.get(owner) {
+            Some(rank) => held[*rank as usize].push(block),
+            None => orphans.push(block),
+        }
+    }
+    // The ranks that hold the most may have one more than the others, so that the fewest blocks move.
+    let mut by_load: Vec<usize> = (0..world).collect();
+    by_load.sort_by_key(|&rank| (std::cmp::Reverse(held[rank].len()), rank));
+    let mut share = vec![blocks / world; world];
+    by_load.iter().take(blocks % world).for_each(|&rank| share[rank] += 1);
+    for (rank, held) in held.iter_mut().enumerate() {
+        orphans.extend(held.split_off(share[rank].min(held.len())));
+    }
+    orphans.sort_unstable();
+    let mut orphans = orphans.into_iter();
+    let mut repaired = vec![0; blocks];
+    for (rank, mut held) in held.into_iter().enumerate() {
+        let missing = share[rank] - held.len();
+        held.extend(orphans.by_ref().take(missing));
+        held.into_iter().for_each(|block| repaired[block] = rank as u32);
+    }
+    repaired
 }
 
 fn least_loaded(load: &[u64]) -> u32 {
@@ -279,6 +343,42 @@ mod tests {
                 }
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_repaired_plan_is_even_and_moves_no_more_than_it_must(
+            blocks in 1_u32..40, before in 1_u32..9, lost in prop::collection::btree_set(0_u32..9, 0..5), more in 0_u32..4,
+        ) {
+            let t = table(1000, blocks, Some(Placement::RowWise));
+            let plan = ShardingPlan::simple(std::slice::from_ref(&t), 8, before).unwrap();
+            let kept: BTreeMap<u32, u32> = (0..before).filter(|rank| !lost.contains(rank)).zip(0..).collect();
+            let world = kept.len() as u32 + more;
+            prop_assume!(world > 0);
+            let repaired = plan.repaired(std::slice::from_ref(&t), &kept, world).unwrap();
+            prop_assert_eq!(repaired.check(&[t]), Ok(()));
+            let (old, new) = (&plan.tables["item"].owners, &repaired.tables["item"].owners);
+            let loads: Vec<usize> = (0..world).map(|r| new.iter().filter(|o| **o == r).count()).collect();
+            let (least, most) = (loads.iter().min().unwrap(), loads.iter().max().unwrap());
+            prop_assert!(most - least <= 1);
+            // What a survivor gives up, it has above its share; the share is one more for as many ranks as it divides into.
+            let moved = old.iter().zip(new).filter(|(old, new)| kept.get(old) != Some(new)).count();
+            let held: Vec<usize> =
+                kept.keys().map(|rank| old.iter().filter(|owner| *owner == rank).count()).collect();
+            let orphans = blocks as usize - held.iter().sum::<usize>();
+            let (share, extra) = (blocks as usize / world as usize, blocks as usize % world as usize);
+            let over = held.iter().filter(|held| **held > share).count().min(extra);
+            let surplus: usize = held.iter().map(|held| held.saturating_sub(share)).sum();
+            prop_assert_eq!(moved, orphans + surplus - over);
+        }
+    }
+
+    #[test]
+    fn a_spare_that_steps_in_takes_exactly_what_was_lost() {
+        let t = table(1000, 8, None);
+        let plan = ShardingPlan::simple(std::slice::from_ref(&t), 8, 4).unwrap();
+        let kept = BTreeMap::from([(0, 0), (2, 2), (3, 3)]);
+        assert_eq!(plan.repaired(&[t], &kept, 4).unwrap(), plan);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_proto::control::{
-    Capabilities, DeviceKind, Directive, EventKind, Failure, FailureCause, Hello, JobEvent, JobPhase,
-    JobStatus, Peer, PiecesSaved, Prepare, Progress, RankStage, RankState, Registration, Report, StepTiming,
-    Submission, WorkerStatus,
+    Capabilities, DeviceKind, Directive, EventKind, Failure, FailureCause, Hello, Incident, JobEvent,
+    JobPhase, JobStatus, Peer, PiecesSaved, Prepare, Progress, RankStage, RankState, Registration, Report,
+    Restored, RestoredFrom, StepTiming, Submission, WorkerStatus,
 };
 use muster_proto::convert::Error;
 use muster_proto::fence::Fence;
@@ -65,6 +65,25 @@ fn state() -> RankState {
     RankState { fence: fence(), stage: RankStage::Ready, timing: Some(timing) }
 }
 
+fn incident() -> Incident {
+    let seconds = Duration::from_secs;
+    Incident {
+        generation: Generation(3),
+        reason: "r".into(),
+        planned: true,
+        before: 4,
+        after: 3,
+        detect: seconds(1),
+        abort: seconds(2),
+        decide: seconds(3),
+        rendezvous: seconds(4),
+        reload: seconds(5),
+        recompute: seconds(6),
+        steps_redone: 7,
+        restored_from: RestoredFrom::Memory,
+    }
+}
+
 fn prepare() -> Prepare {
     let peer =
         |rank: u32| Peer { rank: Rank(rank), worker: WorkerId(rank.into()), address: format!("h:{rank}") };
@@ -77,6 +96,7 @@ fn prepare() -> Prepare {
         run_dir: "r".into(),
         plan: ShardingPlan::simple(&tables(), 8, 3).unwrap(),
         collective_token: [9; 32],
+        checkpoint: Some("c".into()),
     }
 }
 
@@ -100,18 +120,28 @@ fn every_report_arrives_as_it_was_sent() {
         Report::Hello(Hello { worker: WorkerId(1), incarnation, running: None }),
         Report::Hello(Hello { worker: WorkerId(1), incarnation, running: Some(fence) }),
         Report::Heartbeat { incarnation, running: None },
-        Report::JobReady { fence },
+        Report::Yielded { fence, step: Step(5) },
+        Report::CaughtUp { fence, steps_redone: 3, recompute: Duration::from_millis(7) },
         Report::Progress { fence, progress: progress() },
         Report::PiecesSaved { fence, saved: saved(None) },
         Report::PiecesSaved { fence, saved: saved(Some("m")) },
         Report::Finished { fence, summary: serde_json::json!({ "steps": [1, null, "x"] }) },
     ];
+    let sources = [RestoredFrom::Start, RestoredFrom::Memory, RestoredFrom::Checkpoint("c".into())];
+    let (connect, load) = (Duration::from_millis(1), Duration::from_millis(2));
+    reports.extend(
+        sources.map(|from| Report::JobReady {
+            fence,
+            restored: Restored { step: Step(4), from, connect, load },
+        }),
+    );
     reports.extend(
         stages.map(|stage| Report::Heartbeat { incarnation, running: Some(RankState { stage, ..state() }) }),
     );
-    reports.extend(
-        causes.map(|cause| Report::Failed { fence, failure: Failure { cause, message: "m".into() } }),
-    );
+    reports.extend(causes.map(|cause| Report::Failed {
+        fence,
+        failure: Failure { cause, message: "m".into(), peer: Some(Rank(1)) },
+    }));
     for report in reports {
         let arrived = wired(&wire::SessionRequest::from(report.clone()));
         assert_eq!(Report::try_from(arrived).unwrap(), report);
@@ -128,6 +158,7 @@ fn every_directive_arrives_as_it_was_sent() {
         Directive::Abort { fence, reason: "why".into() },
         Directive::Checkpoint { fence },
         Directive::Drain { fence },
+        Directive::Yield { fence },
         Directive::Shutdown { reason: "why".into() },
         Directive::Acknowledged { fence },
     ];
@@ -150,6 +181,7 @@ fn jobs_workers_and_events_arrive_as_they_were_sent() {
         reproducible: true,
         device: Some(DeviceKind::Cpu),
         numerics: Some("n".into()),
+        min_workers: 2,
     };
     assert_eq!(Submission::try_from(wired(&wire::SubmitJobRequest::from(&job))).unwrap(), job);
     let registration = Registration {
@@ -166,6 +198,7 @@ fn jobs_workers_and_events_arrive_as_they_were_sent() {
         EventKind::Progress(progress()),
         EventKind::WorkerLost { worker: WorkerId(1), rank: Rank(2), reason: "r".into() },
         EventKind::CheckpointSaved { step: Step(1), manifest: "m".into() },
+        EventKind::Incident { incident: incident() },
         EventKind::Finished { summary: serde_json::json!([1.5]) },
         EventKind::Failed { error: "e".into() },
         EventKind::Cancelled,
@@ -182,14 +215,17 @@ fn jobs_workers_and_events_arrive_as_they_were_sent() {
         connected: true,
         assignment: Some((fence(), Rank(3))),
         running: Some(state()),
+        cordoned: true,
     };
     assert_eq!(WorkerStatus::try_from(wired(&wire::WorkerStatus::from(worker.clone()))).unwrap(), worker);
 }
 
 #[test]
 fn a_job_in_any_phase_arrives_as_it_was_sent() {
-    use JobPhase::{Cancelled, Draining, Failed, Finished, Gathering, Loading, Planning, Training};
-    for phase in [Gathering, Planning, Loading, Training, Draining, Finished, Failed, Cancelled] {
+    use JobPhase::{
+        Cancelled, Draining, Failed, Finished, Gathering, Loading, Planning, Recovering, Training,
+    };
+    for phase in [Gathering, Planning, Loading, Training, Draining, Recovering, Finished, Failed, Cancelled] {
         let job = JobStatus {
             job: JobId(1),
             name: "n".into(),
@@ -200,6 +236,7 @@ fn a_job_in_any_phase_arrives_as_it_was_sent() {
             progress: Some(progress()),
             workers: vec![WorkerId(4), WorkerId(5)],
             run_dir: "d".into(),
+            incidents: vec![incident()],
         };
         assert_eq!(JobStatus::try_from(wired(&wire::JobStatus::from(job.clone()))).unwrap(), job);
     }

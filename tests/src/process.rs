@@ -44,13 +44,13 @@ impl Running {
         self.0.id()
     }
 
-    /// Waits for its end and gives exit code and standard output; a signal gives no code.
+    /// Waits for its end and gives exit code and standard output, which is short; a signal gives no code.
     ///
     /// # Panics
-    /// Where it cannot be waited for.
+    /// Where it does not end within [`SOON`].
     pub fn end(mut self) -> (Option<i32>, String) {
+        let status = wait_for("a process to end", || self.0.try_wait().transpose());
         let output = self.0.stdout.take().map(std::io::read_to_string);
-        let status = self.0.wait();
         match (status, output) {
             (Ok(status), Some(Ok(output))) => (status.code(), output),
             other => panic!("cannot wait for a process: {other:?}"),

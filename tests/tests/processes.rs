@@ -58,9 +58,15 @@ fn an_interrupt_ends_the_run_and_its_workers_and_keeps_the_last_checkpoint() {
 }
 
 #[test]
-fn a_worker_that_is_killed_ends_the_run_with_its_name() {
+fn a_run_goes_on_without_a_worker_that_is_killed_and_ends_with_the_name_of_the_last() {
     let folder = prepared(MUSTER);
     let (run, workers) = endless_run(&folder);
+    signal("KILL", workers[1]);
+    wait_for("the run to go on with one worker", || {
+        let history = fs::read_to_string(folder.at("run/history.jsonl")).ok()?;
+        let goes_on = history.split("\"generation\":2").nth(1)?;
+        goes_on.contains("loss").then_some(())
+    });
     signal("KILL", workers[0]);
     let (code, stdout) = run.end();
     assert_eq!(code, Some(1), "{stdout}");

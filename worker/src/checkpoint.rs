@@ -14,8 +14,8 @@ mod verify;
 mod writer;
 
 pub use location::{Location, run_address};
-pub use pieces::{decode_dense, decode_shard, dense_piece, shard_piece};
-pub use reader::{Reader, find};
+pub use pieces::{decode_dense, decode_shard, dense_piece, encode_dense, encode_shard, shard_piece};
+pub use reader::{Reader, find, of_step};
 pub use retention::retain;
 pub use verify::{Verdict, verify};
 pub use writer::{Pending, Snapshot, commit, location_of};

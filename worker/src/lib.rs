@@ -3,7 +3,8 @@
 //! # Layout
 //! * [`agent`] talks to the coordinator and runs jobs it is told to run.
 //! * [`batch`] draws and packs samples; [`embedding`] holds table shards; [`model`] the dense network; [`loss`] heads.
-//! * [`train`] is the step and the epochs around it; [`checkpoint`] keeps the result; [`evaluate`] judges it.
+//! * [`train`] is the step and the epochs around it; [`checkpoint`] keeps the result on disks, [`copies`] in memory;
+//!   [`evaluate`] judges it.
 //! * [`recommend`] serves one user from a finished model.
 //!
 //! Nothing here knows how many workers there are but through the plan and the collective.
@@ -11,6 +12,7 @@
 pub mod agent;
 pub mod batch;
 pub mod checkpoint;
+pub mod copies;
 pub mod cuda;
 pub mod embedding;
 pub mod evaluate;

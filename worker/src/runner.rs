@@ -3,31 +3,47 @@
 mod hooks;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use muster_collective::{AbortHandle, Collective, CollectiveExt, Config, Transport, connect};
 use muster_kernels::cuda::{Device, Settings};
-use muster_proto::checkpoint::Writer;
+use muster_proto::checkpoint::{MANIFEST_FILE, Writer};
 use muster_proto::config;
-use muster_proto::control::DeviceKind;
-use muster_proto::control::Peer;
+use muster_proto::control::{DeviceKind, Peer, Restored, RestoredFrom};
+use muster_proto::ids::{JobId, Rank, Step};
 use muster_proto::job::JobSpec;
 use serde_json::json;
 
 use crate::agent::{Assignment, Control, JobRunner, Outcome, RunError};
 use crate::checkpoint::{self, Location};
-use crate::train::{self, Finished, Place, Setup, SetupError, Trainer};
+use crate::copies::{self, Copies, Memory};
+use crate::train::{self, End, Finished, Kept, Place, Setup, SetupError, Trainer};
 use hooks::AgentHooks;
 
 /// A wait inside a collective ends after this many times the failure detection: the coordinator's push and closed
 /// links end it much sooner, so this only catches a peer that is alive but stuck.
 const PATIENCE: u32 = 24;
 
-/// Trains jobs on this worker's threads.
-#[derive(Debug, Clone, Copy)]
+/// Trains jobs on this worker's threads, and keeps what later generations of a job go on from.
+#[derive(Debug)]
 pub struct Runner {
-    /// How ranks exchange data.
-    pub transport: Transport,
+    transport: Transport,
+    /// Copies of the last job that ran here; taken out while it runs.
+    kept: Mutex<Option<(JobId, Copies)>>,
+}
+
+impl Runner {
+    /// Makes a runner whose ranks exchange data by `transport`.
+    #[must_use]
+    pub fn new(transport: Transport) -> Self {
+        Self { transport, kept: Mutex::new(None) }
+    }
+
+    // A panic of the job leaves what is kept whole: it is put in and taken out in one piece.
+    fn kept(&self) -> MutexGuard<'_, Option<(JobId, Copies)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a job failed on this rank.
@@ -56,42 +72,64 @@ enum Error {
 impl JobRunner for Runner {
     fn run(&self, assignment: Assignment, control: Control) -> Result<Outcome, RunError> {
         // The agent calls this inside its span of (job, generation, rank).
-        self.run_job(&assignment, &control).map_err(|error| {
-            tracing::error!(error = %error, "job failed on this rank");
+        let job = assignment.fence.job;
+        let of_job = |(kept, copies): (JobId, Copies)| (kept == job).then_some(copies);
+        let mut copies = self.kept().take().and_then(of_job).unwrap_or_default();
+        let outcome = self.run_job(&assignment, &control, &mut copies);
+        if !matches!(outcome, Ok(Outcome::Finished { .. })) {
+            *self.kept() = Some((job, copies));
+        }
+        outcome.map_err(|error| {
+            tracing::error!(error = %error, "job stopped on this rank");
             blame(&error)
         })
     }
 }
 
 impl Runner {
-    fn run_job(&self, assignment: &Assignment, control: &Control) -> Result<Outcome, Error> {
+    fn run_job(
+        &self,
+        assignment: &Assignment,
+        control: &Control,
+        copies: &mut Copies,
+    ) -> Result<Outcome, Error> {
+        let begun = Instant::now();
         let job: JobSpec = config::parse(&assignment.spec_toml, "job", &[])?;
         let (world, threads) = (assignment.world_size.0, assignment.threads as usize);
         let setup = Setup::open(job, &assignment.dataset_dir, Some(assignment.plan.clone()), world, threads)?;
         let mut collective = self.connect(assignment, control)?;
+        let connect = begun.elapsed();
         let mut trainer = setup.build(&mut *collective)?;
         let run = Location::of_run(&assignment.run_dir, trainer.job.checkpoint.location.as_deref())?;
-        resume(&mut trainer, &run, &mut *collective)?;
+        let (from, memory) = resume(&mut trainer, copies, &run, assignment, &mut *collective)?;
         if assignment.device == DeviceKind::Cuda {
             // The process sees one GPU of its own (CUDA_VISIBLE_DEVICES), or takes the first.
             trainer.move_to(Device::open(Settings::of(0))?)?;
         }
-        let steps_per_epoch = trainer.steps_per_epoch();
-        tracing::info!(step = trainer.step, steps_per_epoch, "ready to train");
-        control.ready_and_wait_start().map_err(|aborted| Error::Aborted(aborted.to_string()))?;
-        let place = Place {
-            run: Some(run.clone()),
-            writer: Writer {
-                generation: assignment.fence.generation.0,
-                incarnation: assignment.fence.incarnation.0,
-            },
-            keep: trainer.job.checkpoint.keep as usize,
-        };
+        let load = begun.elapsed().saturating_sub(connect);
+        let restored = Restored { step: Step(trainer.step), from, connect, load };
+        tracing::info!(step = trainer.step, from = ?restored.from, ?connect, ?load, "ready to train");
         let run_dir = (assignment.rank.0 == 0).then_some(&assignment.run_dir);
         let mut hooks = AgentHooks::new(control.clone(), run_dir)?;
-        let finished = train::train(&mut trainer, &place, &mut hooks, &mut *collective)?;
+        let generation = assignment.fence.generation.0;
+        control
+            .ready_and_wait_start(restored.clone())
+            .map_err(|aborted| Error::Aborted(aborted.to_string()))?;
+        hooks.began(generation, world, &restored);
+        let place = Place {
+            run: Some(run),
+            writer: Writer { generation, incarnation: assignment.fence.incarnation.0 },
+            keep: trainer.job.checkpoint.keep as usize,
+        };
+        let kept = Kept { copies, memory };
+        let end = train::train(&mut trainer, &place, kept, &mut hooks, &mut *collective)?;
         hooks.close()?;
-        Ok(Outcome { summary: summary(assignment, &trainer, &finished) })
+        Ok(match end {
+            End::Finished(finished) => {
+                Outcome::Finished { summary: summary(assignment, &trainer, &finished) }
+            }
+            End::Yielded { step } => Outcome::Yielded { step: Step(step) },
+        })
     }
 
     fn connect(&self, assignment: &Assignment, control: &Control) -> Result<Box<dyn Collective>, Error> {
@@ -125,9 +163,40 @@ fn address(peer: &Peer) -> Result<SocketAddr, Error> {
     peer.address.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(unusable)
 }
 
-/// Continues from the newest checkpoint of the run, if it has one; rank 0 says which, so that all ranks
-/// take the same.
-fn resume(trainer: &mut Trainer, run: &Location, collective: &mut dyn Collective) -> Result<(), Error> {
+/// Goes on from the newest that there is: copies in the ranks' memory, or the checkpoint that the job counts on (in its
+/// first generation the newest of the run). Collective.
+fn resume(
+    trainer: &mut Trainer,
+    copies: &mut Copies,
+    run: &Location,
+    assignment: &Assignment,
+    collective: &mut dyn Collective,
+) -> Result<(RestoredFrom, Memory), Error> {
+    let named = assignment.checkpoint.as_deref();
+    let reader = checkpoint_of(run, named, collective)?;
+    let step = reader.as_ref().map(|reader| reader.manifest.step);
+    let memory = copies::restore(copies, trainer, step, collective)?;
+    let from = match (reader, memory.totals) {
+        (_, Some(_)) => RestoredFrom::Memory,
+        (None, None) => RestoredFrom::Start,
+        (Some(reader), None) => {
+            trainer.resume(&reader)?;
+            RestoredFrom::Checkpoint(reader.file(MANIFEST_FILE).display().to_string())
+        }
+    };
+    Ok((from, memory))
+}
+
+/// The checkpoint to go on from, the same on all ranks: rank 0 looks for it, unless the job names it. Collective.
+fn checkpoint_of(
+    run: &Location,
+    named: Option<&str>,
+    collective: &mut dyn Collective,
+) -> Result<Option<checkpoint::Reader>, Error> {
+    if let Some(manifest) = named {
+        let folder = manifest.strip_suffix(MANIFEST_FILE).unwrap_or(manifest).trim_end_matches('/');
+        return Ok(Some(checkpoint::Reader::open(&Location::of(folder.as_ref())?)?));
+    }
     let mut chosen = Vec::new();
     if collective.rank() == 0 {
         match checkpoint::find(&run.address(), false) {
@@ -141,13 +210,10 @@ fn resume(trainer: &mut Trainer, run: &Location, collective: &mut dyn Collective
         collective.all_gather::<u8>(&chosen, &mut all)?;
     }
     let folder = String::from_utf8_lossy(&all[0]).into_owned();
-    if folder.is_empty() {
-        return Ok(());
+    match folder.is_empty() {
+        true => Ok(None),
+        false => Ok(Some(checkpoint::Reader::open(&Location::of(folder.as_ref())?)?)),
     }
-    let reader = checkpoint::Reader::open(&Location::of(folder.as_ref())?)?;
-    trainer.resume(&reader)?;
-    tracing::info!(step = trainer.step, checkpoint = %folder, "resumed");
-    Ok(())
 }
 
 fn summary(assignment: &Assignment, trainer: &Trainer, finished: &Finished) -> serde_json::Value {
@@ -189,8 +255,11 @@ fn blame(error: &Error) -> RunError {
     match (error, collective) {
         (Error::Aborted(_) | Error::Train(train::Error::Aborted { .. }), _)
         | (_, Some(C::Aborted { .. })) => RunError::aborted(error),
-        (Error::Train(train::Error::PeerDisk { .. }), _)
-        | (_, Some(C::PeerLost { .. } | C::Timeout { .. })) => RunError::peer(error),
+        (Error::Train(train::Error::PeerDisk { rank }), _) => RunError::peer(error, Some(Rank(*rank as u32))),
+        (_, Some(C::PeerLost { rank })) => RunError::peer(error, Some(Rank(*rank as u32))),
+        (_, Some(C::Timeout { waiting_for, .. })) => {
+            RunError::peer(error, waiting_for.first().map(|rank| Rank(*rank as u32)))
+        }
         _ => RunError::own(error),
     }
 }

@@ -3,15 +3,20 @@
 mod clip;
 mod epochs;
 mod heads;
+mod hooks;
+mod outcome;
 mod parameters;
+mod pieces;
 mod schedule;
 mod setup;
 mod step;
 mod stopping;
 
 pub(crate) use clip::global_factor;
-pub use epochs::{Finished, Hooks, Place, Progress, train};
+pub use epochs::{Kept, train};
 pub(crate) use heads::{Totals, count};
+pub use hooks::{Hooks, Progress};
+pub use outcome::{End, Finished, Place};
 pub use schedule::learning_rate;
 pub use setup::{Setup, SetupError, declare};
 pub use step::{StepReport, Trainer};

@@ -86,6 +86,8 @@ fn train(context: &Context, args: &Args, folder: &Path) -> Result<Summary, Error
     let args = train::Args {
         job,
         dataset: Some(folder.join("dataset")),
+        min_workers: 1,
+        spares: 0,
         workers: args.workers,
         coordinator: None,
         token_file: None,

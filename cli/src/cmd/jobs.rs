@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use muster_proto::control::{CancelMode, JobStatus};
+use muster_proto::control::{CancelMode, JobPhase, JobStatus};
 use muster_proto::ids::JobId;
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use crate::args::ClusterArgs;
 use crate::cluster::{block_on, connect};
 use crate::context::Context;
 use crate::error::Error;
+use crate::incidents;
 use crate::output::Report;
 use crate::submission::{self, JobFile, Placement};
 use crate::table::Table;
@@ -20,9 +21,11 @@ Examples:
   muster jobs submit job.toml --dataset /shared/prepared --workers 8 --out /shared/run
   muster jobs list
   muster jobs show 3 --output json
+  muster jobs explain 3
+  muster jobs scale 3 --workers 4
   muster jobs cancel 3";
 
-/// Submits, lists, shows and cancels jobs.
+/// Submits, lists, shows, explains, scales and cancels jobs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -42,6 +45,12 @@ pub enum Action {
     /// List all jobs
     #[command(after_help = "Example:\n  muster jobs list --coordinator http://10.0.0.1:7400")]
     List(ListArgs),
+    /// Change how many workers a job uses; one that trains changes between two steps
+    #[command(after_help = "Example:\n  muster jobs scale 3 --workers 4")]
+    Scale(ScaleArgs),
+    /// Say where a job stands and why, and what changes of its workers have cost
+    #[command(after_help = "Example:\n  muster jobs explain 3")]
+    Explain(JobArgs),
     /// Show one job
     #[command(after_help = "Example:\n  muster jobs show 3 --output json")]
     Show(JobArgs),
@@ -62,6 +71,9 @@ pub struct SubmitArgs {
     /// Number of workers
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: u32,
+    /// Fewest workers to go on with when some are lost; with fewer the job waits for others
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub min_workers: u32,
     /// Run directory to write, as workers see it
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -79,6 +91,20 @@ pub struct SubmitArgs {
 /// Flags of `jobs list`.
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
+    /// How to reach the coordinator
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Flags of `jobs scale`.
+#[derive(Debug, clap::Args)]
+pub struct ScaleArgs {
+    /// The job's number
+    #[arg(value_name = "JOB")]
+    pub job: u64,
+    /// Number of workers that it should have
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: u32,
     /// How to reach the coordinator
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -106,14 +132,13 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
             let jobs = connect(&args.cluster).await?.jobs().await?;
             context.output.report(&Jobs(&jobs))
         }),
-        Action::Show(args) => block_on(async {
-            let jobs = connect(&args.cluster).await?.jobs().await?;
-            let job = jobs.iter().find(|status| status.job.0 == args.job).ok_or_else(|| {
-                let message =
-                    format!("the coordinator knows no job {}; `muster jobs list` shows all", args.job);
-                Error::bad_input(message).with_field("JOB")
-            })?;
-            context.output.report(&Job(job))
+        Action::Show(args) => context.output.report(&Job(&block_on(one(args))?)),
+        Action::Explain(args) => context.output.report(&Explained(&block_on(one(args))?)),
+        Action::Scale(args) => block_on(async {
+            let client = connect(&args.cluster).await?;
+            let scaled = client.scale(JobId(args.job), args.workers).await;
+            scaled.map_err(|error| Error::from(error).with_field("JOB"))?;
+            context.output.report(&Told { job: args.job, what: "scaled" })
         }),
         Action::Cancel(args) => block_on(async {
             let client = connect(&args.cluster).await?;
@@ -126,9 +151,23 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     }
 }
 
+/// The job that the flags name.
+async fn one(args: &JobArgs) -> Result<JobStatus, Error> {
+    let jobs = connect(&args.cluster).await?.jobs().await?;
+    jobs.into_iter().find(|status| status.job.0 == args.job).ok_or_else(|| {
+        let message = format!("the coordinator knows no job {}; `muster jobs list` shows all", args.job);
+        Error::bad_input(message).with_field("JOB")
+    })
+}
+
 fn submit(context: &Context, args: &SubmitArgs) -> Result<(), Error> {
     let job = JobFile { path: &args.job, sets: &args.sets, seed: args.seed }.load()?;
-    let placement = Placement { dataset: args.dataset.clone(), workers: args.workers, device: None };
+    let placement = Placement {
+        dataset: args.dataset.clone(),
+        workers: args.workers,
+        min_workers: args.min_workers,
+        device: None,
+    };
     let mut submission = submission::plan(&job, &args.job, &placement)?;
     submission.run_dir = submission::absolute(&args.out)?;
     block_on(async {
@@ -196,10 +235,55 @@ impl Report for Job<'_> {
             let rate = format!("loss {:.4}, {:.0} tokens/s", progress.loss, progress.tokens_per_second);
             lines.push(format!("  progress    {epochs}, step {}, {rate}", progress.step.0));
         }
+        if !job.incidents.is_empty() {
+            lines.push(incidents::table(&job.incidents));
+        }
         lines.join("\n")
     }
 
     fn json(&self) -> Value {
         json!(self.0)
+    }
+}
+
+struct Explained<'a>(&'a JobStatus);
+
+impl Explained<'_> {
+    /// Where the job stands, in a sentence.
+    fn standing(&self) -> String {
+        let job = self.0;
+        let (held, wanted) = (job.workers.len(), job.world_size.0);
+        let why = if job.reason.is_empty() { String::new() } else { format!(": {}", job.reason) };
+        match job.phase {
+            JobPhase::Training if (held as u32) < wanted => format!(
+                "job {} trains on {held} workers and should have {wanted}: it takes others in as soon as some fit \
+                 that are idle and not cordoned",
+                job.job.0
+            ),
+            JobPhase::Training => format!("job {} trains on {held} workers", job.job.0),
+            JobPhase::Gathering => format!("job {} waits for workers{why}", job.job.0),
+            JobPhase::Loading | JobPhase::Planning => format!("job {} gets ready{why}", job.job.0),
+            JobPhase::Recovering => format!("job {} stops its ranks to go on with others{why}", job.job.0),
+            JobPhase::Draining => format!("job {} stops its ranks to end{why}", job.job.0),
+            JobPhase::Finished | JobPhase::Failed | JobPhase::Cancelled => {
+                format!("job {} is {}{why}", job.job.0, job.phase)
+            }
+        }
+    }
+}
+
+impl Report for Explained<'_> {
+    fn text(&self) -> String {
+        let mut lines = vec![self.standing()];
+        if self.0.incidents.is_empty() {
+            lines.push("its workers have not changed".to_owned());
+        } else {
+            lines.push(incidents::table(&self.0.incidents));
+        }
+        lines.join("\n")
+    }
+
+    fn json(&self) -> Value {
+        json!({"job": self.0.job, "phase": self.0.phase, "why": self.standing(), "incidents": self.0.incidents})
     }
 }

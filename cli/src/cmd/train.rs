@@ -41,6 +41,12 @@ pub struct Args {
     /// Number of workers: processes to start here, or workers of the cluster to use
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: u32,
+    /// Fewest workers to go on with when some are lost; with fewer the job waits for others
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub min_workers: u32,
+    /// Local workers to start besides, without work: one steps in when another is lost
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0, conflicts_with = "coordinator", value_parser = clap::value_parser!(u32).range(0..=1024))]
+    pub spares: u32,
     /// Train on this cluster instead of on local processes
     #[arg(long, value_name = "URL")]
     pub coordinator: Option<String>,
@@ -133,7 +139,12 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
 /// As [`run`].
 pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
     let job = JobFile { path: &args.job, sets: &args.sets, seed: args.seed }.load()?;
-    let placement = Placement { dataset: dataset(args)?, workers: args.workers, device: args.device.kind() };
+    let placement = Placement {
+        dataset: dataset(args)?,
+        workers: args.workers,
+        min_workers: args.min_workers,
+        device: args.device.kind(),
+    };
     let mut submission = submission::plan(&job, &args.job, &placement)?;
     let token = cluster::token(args.token_file.as_deref())?;
     let mut progress = context.progress();
@@ -150,7 +161,8 @@ pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
         here.note.iter().for_each(|note| progress.say(note));
         let run_dir = claim(args, &job, &mut submission)?;
         let plan = local::Plan {
-            workers: args.workers,
+            workers: args.workers + args.spares,
+            needed: args.min_workers,
             threads: args.threads.unwrap_or_else(|| threads_each(args.workers)),
             device: here.kind,
             gpus: here.gpus,

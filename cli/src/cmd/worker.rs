@@ -104,7 +104,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
                 () = stdin_closed(), if stop_with_stdin => {}
             }
         };
-        agent::run(config, Arc::new(Runner { transport: Transport::Auto }), stop).await?;
+        agent::run(config, Arc::new(Runner::new(Transport::Auto)), stop).await?;
         context.output.report(&Stopped)
     })
 }

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use muster_proto::control::WorkerStatus;
+use muster_proto::ids::WorkerId;
 use serde_json::{Value, json};
 
 use crate::args::ClusterArgs;
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::output::Report;
 use crate::table::Table;
 
-/// Lists workers.
+/// Lists workers, and takes them out of service.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  muster workers list --coordinator http://10.0.0.1:7400")]
 pub struct Args {
@@ -26,6 +27,26 @@ pub enum Action {
     /// List all workers
     #[command(after_help = "Example:\n  muster workers list --output json")]
     List(ListArgs),
+    /// Give a worker no more ranks; the one that it holds stays
+    #[command(after_help = "Example:\n  muster workers cordon 7")]
+    Cordon(WorkerArgs),
+    /// Give a worker ranks again
+    #[command(after_help = "Example:\n  muster workers uncordon 7")]
+    Uncordon(WorkerArgs),
+    /// Give a worker no more ranks, and the one that it holds to another, between two steps
+    #[command(after_help = "Example:\n  muster workers drain 7")]
+    Drain(WorkerArgs),
+}
+
+/// Flags of a command on one worker.
+#[derive(Debug, clap::Args)]
+pub struct WorkerArgs {
+    /// The worker's number
+    #[arg(value_name = "WORKER")]
+    pub worker: u64,
+    /// How to reach the coordinator
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Flags of `workers list`.
@@ -41,11 +62,38 @@ pub struct ListArgs {
 /// # Errors
 /// Where the coordinator cannot be reached or refuses.
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
-    let Action::List(args) = &args.action;
+    let (args, cordoned, drain, what) = match &args.action {
+        Action::List(args) => {
+            return block_on(async {
+                let workers = connect(&args.cluster).await?.workers().await?;
+                context.output.report(&Workers(&workers))
+            });
+        }
+        Action::Cordon(args) => (args, true, false, "cordoned"),
+        Action::Uncordon(args) => (args, false, false, "uncordoned"),
+        Action::Drain(args) => (args, true, true, "draining"),
+    };
     block_on(async {
-        let workers = connect(&args.cluster).await?.workers().await?;
-        context.output.report(&Workers(&workers))
+        let client = connect(&args.cluster).await?;
+        let told = client.cordon(WorkerId(args.worker), cordoned, drain).await;
+        told.map_err(|error| Error::from(error).with_field("WORKER"))?;
+        context.output.report(&Told { worker: args.worker, what })
     })
+}
+
+struct Told {
+    worker: u64,
+    what: &'static str,
+}
+
+impl Report for Told {
+    fn text(&self) -> String {
+        format!("worker {} {}", self.worker, self.what)
+    }
+
+    fn json(&self) -> Value {
+        json!({"worker": self.worker, "status": self.what})
+    }
 }
 
 struct Workers<'a>(&'a [WorkerStatus]);
@@ -65,7 +113,11 @@ impl Report for Workers<'_> {
                 has.device.to_string(),
                 has.cpu_threads.to_string(),
                 format!("{:.1} GiB", has.memory_bytes as f64 / f64::from(1u32 << 30)),
-                if worker.connected { "open" } else { "lost" }.to_owned(),
+                match (worker.connected, worker.cordoned) {
+                    (false, _) => "lost".to_owned(),
+                    (true, false) => "open".to_owned(),
+                    (true, true) => "open, cordoned".to_owned(),
+                },
                 works_for.map_or_else(String::new, |(fence, rank)| format!("{} rank {}", fence.job, rank.0)),
             ]);
         }

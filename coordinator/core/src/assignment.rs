@@ -22,6 +22,7 @@ pub(crate) struct Member {
 pub(crate) enum RankEnd {
     Finished { summary: serde_json::Value },
     Failed(Failure),
+    Yielded,
     Lost,
 }
 
@@ -56,7 +57,15 @@ impl Assignment {
     }
 
     /// What a rank is told first.
-    pub(crate) fn prepare(&self, submission: &Submission, rank: Rank, member: &Member) -> Prepare {
+    ///
+    /// `checkpoint` is the one that the job counts on, if it has one.
+    pub(crate) fn prepare(
+        &self,
+        submission: &Submission,
+        checkpoint: Option<&str>,
+        rank: Rank,
+        member: &Member,
+    ) -> Prepare {
         let peer = |(rank, member): (Rank, &Member)| Peer {
             rank,
             worker: member.worker,
@@ -71,6 +80,7 @@ impl Assignment {
             run_dir: submission.run_dir.clone(),
             plan: self.plan.clone(),
             collective_token: self.collective_token,
+            checkpoint: checkpoint.map(str::to_owned),
         }
     }
 }

@@ -27,8 +27,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How long a worker whose session ended may take to open another one. Shorter than silence: a process that
-    /// dies closes its connection, and then there is no need to wait.
+    /// How long workers get, once the coordinator itself was asleep, to be heard again.
     #[must_use]
     pub fn reconnect_grace(&self) -> Duration {
         self.failure_detection / 2

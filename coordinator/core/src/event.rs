@@ -1,7 +1,7 @@
 //! What the core is told.
 
 use muster_proto::control::{CancelMode, Capabilities, Hello, Report, Submission};
-use muster_proto::ids::JobId;
+use muster_proto::ids::{JobId, WorkerId};
 
 /// Names a caller that waits for an answer; chosen by the shell, unique while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +55,26 @@ pub enum Event {
         job: JobId,
         /// How.
         mode: CancelMode,
+    },
+    /// A client changes how many ranks a job should have. Answered.
+    Scale {
+        /// Who asks.
+        request: RequestId,
+        /// The job.
+        job: JobId,
+        /// As many as it should have.
+        workers: u32,
+    },
+    /// A client says whether a worker gets ranks. Answered.
+    Cordon {
+        /// Who asks.
+        request: RequestId,
+        /// The worker.
+        worker: WorkerId,
+        /// Whether it gets no more.
+        cordoned: bool,
+        /// Whether it also gives up the one that it holds.
+        drain: bool,
     },
     /// A client wants a checkpoint of a job soon. Answered.
     Checkpoint {

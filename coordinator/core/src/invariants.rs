@@ -3,9 +3,9 @@
 use muster_proto::ids::{JobId, WorkerId};
 
 use crate::core::Core;
+use crate::incident::MAX_INCIDENTS;
 use crate::job::MAX_EVENTS;
 use crate::membership::Hold;
-use crate::phase::Phase;
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -112,9 +112,7 @@ impl Core {
         bound("ended jobs", ended, self.config.max_ended_jobs)?;
         for job in self.jobs.values() {
             bound("events", job.state.events.len(), MAX_EVENTS)?;
-            if let Phase::Training(training) = &job.state.phase {
-                bound("open checkpoints", training.saving.len(), 4)?;
-            }
+            bound("incidents", job.state.incidents.len(), MAX_INCIDENTS)?;
         }
         let jobs = self.jobs.keys().next_back().map_or(0, |job| job.0);
         let workers = self.members.iter().map(|(worker, _)| worker.0).max().unwrap_or(0);

@@ -1,10 +1,16 @@
 //! A job: what was asked for, where it is, and what happened to it.
 
-use muster_proto::control::{EventKind, JobEvent, JobPhase, JobStatus, Progress, Submission};
-use muster_proto::ids::{Generation, JobId, Step};
+use std::time::Duration;
+
+use muster_proto::control::{
+    Directive, EventKind, Incident, JobEvent, JobPhase, JobStatus, Progress, Submission,
+};
+use muster_proto::ids::{Generation, JobId, Rank, Step, WorldSize};
 use serde::{Deserialize, Serialize};
 
-use crate::phase::{Ended, Gathering, Phase};
+use crate::incident::{MAX_INCIDENTS, OpenIncident};
+use crate::phase::{Ended, Gathering, Phase, Recovering};
+use crate::time::Time;
 
 /// Events of a job that are kept; the oldest go.
 pub const MAX_EVENTS: usize = 256;
@@ -17,8 +23,17 @@ pub(crate) struct State {
     /// The arithmetic of the first generation, kept for all later ones where the job is reproducible.
     pub(crate) numerics: Option<String>,
     pub(crate) phase: Phase,
-    /// The last checkpoint that is complete on all ranks, and its manifest.
+    /// The last checkpoint that is complete, and its manifest: what later generations may go on from.
     pub(crate) saved: Option<(Step, String)>,
+    /// Ranks that the job should have, where that was changed since it was submitted.
+    #[serde(default)]
+    pub(crate) scaled: Option<u32>,
+    /// Generations in a row that ended without a new step.
+    #[serde(default)]
+    pub(crate) fruitless: u32,
+    /// Changes of its workers that are over, oldest first.
+    #[serde(default)]
+    pub(crate) incidents: Vec<Incident>,
     /// The number of the last event that was kept.
     pub(crate) sequence: u64,
     pub(crate) events: Vec<JobEvent>,
@@ -30,6 +45,10 @@ pub(crate) struct Job {
     pub(crate) submission: Submission,
     pub(crate) state: State,
     pub(crate) progress: Option<Progress>,
+    /// The change of its workers that is under way. Not kept: its times mean nothing to another coordinator.
+    pub(crate) open: Option<OpenIncident>,
+    /// How long the last loss of a worker took to be noticed.
+    pub(crate) detected: Duration,
 }
 
 impl Job {
@@ -39,14 +58,76 @@ impl Job {
             numerics: submission.numerics.clone(),
             phase: Phase::Gathering(Gathering::default()),
             saved: None,
+            scaled: None,
+            fruitless: 0,
+            incidents: Vec::new(),
             sequence: 0,
             events: Vec::new(),
         };
-        Self { submission, state, progress: None }
+        Self { submission, state, progress: None, open: None, detected: Duration::ZERO }
+    }
+
+    /// Ranks that the job should have.
+    pub(crate) fn wanted(&self) -> u32 {
+        self.state.scaled.unwrap_or(self.submission.world_size.0)
+    }
+
+    /// The fewest ranks that it begins with: all at first, and what it can go on with later.
+    pub(crate) fn needed(&self) -> u32 {
+        match self.state.generation {
+            Generation(0) => self.wanted(),
+            _ => self.submission.min_workers.clamp(1, self.wanted().max(1)),
+        }
     }
 
     pub(crate) fn phase(&self) -> JobPhase {
         self.state.phase.name()
+    }
+
+    /// What a rank has to be told in the phase at hand.
+    pub(crate) fn directive(&self, rank: Rank) -> Option<Directive> {
+        let checkpoint = self.state.saved.as_ref().map(|(_, manifest)| manifest.as_str());
+        self.state.phase.directive(&self.submission, checkpoint, rank)
+    }
+
+    /// Follows a change of workers from stage to stage.
+    pub(crate) fn note_transition(&mut self, before: &Phase, now: Time) {
+        match (before, &self.state.phase) {
+            (Phase::Loading(loading), Phase::Training(_)) => {
+                if let Some(open) = &mut self.open {
+                    open.ready(now, loading.connect, loading.from.clone());
+                }
+                if self.state.saved.is_none() {
+                    self.state.saved.clone_from(&loading.checkpoint);
+                }
+            }
+            (_, Phase::Ended(_)) => self.open = None,
+            (_, Phase::Recovering(recovering)) => {
+                let recovering = recovering.clone();
+                self.open_incident(&recovering, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The change of workers that is under way, from now on where there is none.
+    pub(crate) fn open_incident(&mut self, recovering: &Recovering, now: Time) -> &mut OpenIncident {
+        let generation = self.state.generation;
+        let detect = std::mem::take(&mut self.detected);
+        self.open.get_or_insert_with(|| {
+            let ranks = recovering.assignment.members.len() as u32;
+            OpenIncident::new(generation, recovering.blame.reason(), recovering.orderly, ranks, detect, now)
+        })
+    }
+
+    /// Ends the change of workers that is under way, if there is one.
+    pub(crate) fn close_incident(&mut self, steps_redone: u64, recompute: Duration) -> Option<JobEvent> {
+        let incident = self.open.take()?.close(steps_redone, recompute);
+        if self.state.incidents.len() == MAX_INCIDENTS {
+            self.state.incidents.remove(0);
+        }
+        self.state.incidents.push(incident.clone());
+        Some(self.record(EventKind::Incident { incident }))
     }
 
     /// Numbers an event and keeps it for those who ask later.
@@ -81,6 +162,7 @@ impl Job {
         let reason = match &self.state.phase {
             Phase::Gathering(gathering) => gathering.reason.as_ref().map(ToString::to_string),
             Phase::Draining(draining) => Some(draining.blame.reason().to_owned()),
+            Phase::Recovering(recovering) => Some(recovering.blame.reason().to_owned()),
             Phase::Ended(Ended::Failed { error }) => Some(error.clone()),
             Phase::Loading(loading) => {
                 let (ready, all) = (loading.ready.len(), loading.assignment.members.len());
@@ -95,11 +177,12 @@ impl Job {
             name: self.submission.name.clone(),
             phase: self.phase(),
             generation: self.state.generation,
-            world_size: self.submission.world_size,
+            world_size: WorldSize(self.wanted()),
             reason: reason.unwrap_or_default(),
             progress: self.progress.clone(),
             workers: workers.unwrap_or_default(),
             run_dir: self.submission.run_dir.clone(),
+            incidents: self.state.incidents.clone(),
         }
     }
 }

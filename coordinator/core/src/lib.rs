@@ -16,7 +16,16 @@
 //!  cancelled             failed, cancelled
 //! ```
 //!
-//! Absent on purpose: threads, sockets, files, `Instant::now`. Recovery after a lost worker is not here yet.
+//! A worker that is lost, or a change of size, leads from loading or training to recovering, and from there to loading in
+//! a new generation (or back to gathering, where too few workers are left):
+//!
+//! ```text
+//!                 a rank is lost              all others stopped: regroup
+//!  training ─────────────────────> recovering ───────────────────────────> loading ──> training
+//!             the size changes (ranks stop after one and the same step)
+//! ```
+//!
+//! Absent on purpose: threads, sockets, files, `Instant::now`.
 
 mod action;
 mod assignment;
@@ -25,6 +34,7 @@ mod core;
 mod event;
 mod explain;
 pub mod fence;
+mod incident;
 mod invariants;
 mod job;
 mod membership;

@@ -1,7 +1,7 @@
 //! The workers that are known: who lives, and what each holds.
 //!
-//! A worker is in the map from its registration until it is lost; being silent for `failure_detection`, or
-//! without a session for half of it, makes it lost.
+//! A worker is in the map from its registration until it is lost; being silent for `failure_detection`, or closing its
+//! session, makes it lost.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use muster_proto::fence::Fence;
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, WorkerId};
 
 use crate::event::SessionId;
+use crate::record::Cordon;
 use crate::time::Time;
 
 /// What a worker has to do.
@@ -34,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) hold: Hold,
     /// What it does, by its last heartbeat.
     pub(crate) running: Option<RankState>,
+    /// Whether it gets ranks.
+    pub(crate) cordon: Cordon,
 }
 
 impl Worker {
@@ -58,6 +61,7 @@ impl Worker {
             connected: self.session.is_some(),
             assignment,
             running: self.running,
+            cordoned: self.cordon != Cordon::Open,
         }
     }
 }
@@ -120,15 +124,6 @@ impl Membership {
         }
         self.sessions.insert(session, id);
         before
-    }
-
-    /// Unties a session; a worker without one has until `deadline` at most.
-    pub(crate) fn disconnect(&mut self, session: SessionId, deadline: Time) {
-        let Some(id) = self.sessions.remove(&session) else { return };
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.session = None;
-            worker.deadline = worker.deadline.min(deadline);
-        }
     }
 
     /// Gives every worker until `deadline` at least.

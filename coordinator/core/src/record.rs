@@ -3,6 +3,7 @@
 //! A job's submission never changes and may be long, so it has a key of its own.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use muster_proto::control::{Capabilities, Submission};
 use muster_proto::ids::{Incarnation, JobId, WorkerId};
@@ -51,11 +52,26 @@ pub(crate) struct Counters {
     pub(crate) incarnations: u64,
 }
 
+/// Whether a worker gets ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Cordon {
+    /// It does.
+    #[default]
+    Open,
+    /// It gets no more.
+    Cordoned,
+    /// It gets no more, and gives up the one that it holds.
+    Draining,
+}
+
 /// A worker as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerRecord {
     pub(crate) incarnation: Incarnation,
     pub(crate) capabilities: Capabilities,
+    #[serde(default)]
+    pub(crate) cordon: Cordon,
 }
 
 /// All that the store keeps.
@@ -132,7 +148,9 @@ pub(crate) fn read(pairs: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result
     }
     for (job, submission) in submissions {
         let state = states.remove(&job).ok_or(RestoreError::HalfAJob { job })?;
-        records.jobs.insert(job, Job { submission, state, progress: None });
+        records
+            .jobs
+            .insert(job, Job { submission, state, progress: None, open: None, detected: Duration::ZERO });
     }
     match states.pop_first() {
         Some((job, _)) => Err(RestoreError::HalfAJob { job }),

@@ -1,7 +1,7 @@
 //! Why a request is refused.
 
 use muster_proto::control::JobPhase;
-use muster_proto::ids::JobId;
+use muster_proto::ids::{JobId, WorkerId};
 
 /// A request that changes nothing, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,12 @@ pub enum Refusal {
     UnknownJob {
         /// The job as asked for.
         job: JobId,
+    },
+    /// There is no such worker.
+    #[error("{worker} is not known; `muster workers list` shows those that are")]
+    UnknownWorker {
+        /// The worker as asked for.
+        worker: WorkerId,
     },
     /// The job is not in a phase in which this can be done.
     #[error("{job} is {phase}: only a job that trains can do this")]

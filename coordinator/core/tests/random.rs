@@ -8,7 +8,7 @@ use std::time::Duration;
 use muster_core::{Action, Answer, Config, Core, Event, RequestId, SessionId, Time, Write};
 use muster_proto::control::{
     CancelMode, Capabilities, DeviceKind, Directive, Failure, FailureCause, Hello, JobPhase, PiecesSaved,
-    Prepare, Progress, RankStage, RankState, Report, Submission,
+    Prepare, Progress, RankStage, RankState, Report, Restored, RestoredFrom, Submission,
 };
 use muster_proto::fence::Fence;
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
@@ -31,6 +31,8 @@ enum Op {
     Submit { world_size: u32 },
     Cancel { job: u64, drain: bool },
     Checkpoint { job: u64 },
+    Scale { job: u64, workers: u32 },
+    Cordon { worker: u64, cordoned: bool, drain: bool },
     Advance { millis: u64 },
     Dismiss,
     Restart,
@@ -40,6 +42,8 @@ enum Op {
 enum Kind {
     Beat { running: bool },
     Ready,
+    CatchUp,
+    Yield,
     Progress { evaluated: bool },
     Saved { step: u64, manifest: bool },
     Finish,
@@ -56,6 +60,8 @@ fn kinds() -> impl Strategy<Value = Kind> {
     prop_oneof![
         4 => any::<bool>().prop_map(|running| Kind::Beat { running }),
         8 => Just(Kind::Ready),
+        2 => Just(Kind::CatchUp),
+        4 => Just(Kind::Yield),
         2 => any::<bool>().prop_map(|evaluated| Kind::Progress { evaluated }),
         3 => (0_u64..8, any::<bool>()).prop_map(|(step, manifest)| Kind::Saved { step, manifest }),
         3 => Just(Kind::Finish),
@@ -81,6 +87,9 @@ fn ops() -> impl Strategy<Value = Op> {
         4 => (0_u32..4).prop_map(|world_size| Op::Submit { world_size }),
         1 => (0_u64..12, any::<bool>()).prop_map(|(job, drain)| Op::Cancel { job, drain }),
         1 => (0_u64..12).prop_map(|job| Op::Checkpoint { job }),
+        2 => (0_u64..12, 0_u32..5).prop_map(|(job, workers)| Op::Scale { job, workers }),
+        1 => (0_u64..6, prop::bool::weighted(0.3), prop::bool::weighted(0.3))
+            .prop_map(|(worker, cordoned, drain)| Op::Cordon { worker, cordoned, drain }),
         4 => (0_u64..3000).prop_map(|millis| Op::Advance { millis }),
         1 => Just(Op::Dismiss),
         1 => Just(Op::Restart),
@@ -156,6 +165,10 @@ impl World {
                 Event::Cancel { request, job: JobId(job), mode }
             }
             Op::Checkpoint { job } => Event::Checkpoint { request, job: JobId(job) },
+            Op::Scale { job, workers } => Event::Scale { request, job: JobId(job), workers },
+            Op::Cordon { worker, cordoned, drain } => {
+                Event::Cordon { request, worker: WorkerId(worker), cordoned, drain }
+            }
             Op::Advance { millis } => return self.advance(Duration::from_millis(millis)),
             Op::Dismiss => Event::Dismiss { reason: "test".into() },
             Op::Restart => return self.restart(),
@@ -278,7 +291,13 @@ fn submission(world_size: u32) -> Submission {
         reproducible: world_size != 2,
         device: None,
         numerics: None,
+        min_workers: 1,
     }
+}
+
+fn restored() -> Restored {
+    let from = RestoredFrom::Checkpoint("manifest".into());
+    Restored { step: Step(2), from, connect: Duration::ZERO, load: Duration::ZERO }
 }
 
 fn report(kind: Kind, fence: Fence) -> Report {
@@ -287,7 +306,9 @@ fn report(kind: Kind, fence: Fence) -> Report {
             let running = running.then_some(RankState { fence, stage: RankStage::Training, timing: None });
             Report::Heartbeat { incarnation: fence.incarnation, running }
         }
-        Kind::Ready => Report::JobReady { fence },
+        Kind::Ready => Report::JobReady { fence, restored: restored() },
+        Kind::CatchUp => Report::CaughtUp { fence, steps_redone: 1, recompute: Duration::ZERO },
+        Kind::Yield => Report::Yielded { fence, step: Step(3) },
         Kind::Progress { evaluated } => {
             let metrics = evaluated.then(|| ("loss".to_owned(), f64::NAN)).into_iter().collect();
             Report::Progress { fence, progress: Progress { metrics, ..Progress::default() } }
@@ -300,7 +321,9 @@ fn report(kind: Kind, fence: Fence) -> Report {
             }
         }
         Kind::Finish => Report::Finished { fence, summary: serde_json::json!({}) },
-        Kind::Fail { cause } => Report::Failed { fence, failure: Failure { cause, message: "test".into() } },
+        Kind::Fail { cause } => {
+            Report::Failed { fence, failure: Failure { cause, message: "test".into(), peer: Some(Rank(0)) } }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use muster_core::{Answer, Event, Refusal};
 use muster_proto::control::{CancelMode, EventKind, JobEvent, Submission};
-use muster_proto::ids::{Generation, JobId};
+use muster_proto::ids::{Generation, JobId, WorkerId};
 use muster_proto::wire;
 use muster_proto::wire::job_service_server::JobService;
 use tokio::sync::broadcast::error::RecvError;
@@ -81,6 +81,28 @@ impl JobService for JobHandlers {
         let answer = self.handle.ask(move |request| Event::Cancel { request, job, mode }).await?;
         answer.map_err(|refusal| refused(&refusal))?;
         Ok(Response::new(wire::CancelJobResponse {}))
+    }
+
+    async fn scale_job(
+        &self,
+        request: Request<wire::ScaleJobRequest>,
+    ) -> Result<Response<wire::ScaleJobResponse>, Status> {
+        let wire::ScaleJobRequest { job, workers } = request.into_inner();
+        let job = JobId(job);
+        let answer = self.handle.ask(move |request| Event::Scale { request, job, workers }).await?;
+        answer.map_err(|refusal| refused(&refusal))?;
+        Ok(Response::new(wire::ScaleJobResponse {}))
+    }
+
+    async fn cordon_worker(
+        &self,
+        request: Request<wire::CordonWorkerRequest>,
+    ) -> Result<Response<wire::CordonWorkerResponse>, Status> {
+        let wire::CordonWorkerRequest { worker, cordoned, drain } = request.into_inner();
+        let worker = WorkerId(worker);
+        let cordon = move |request| Event::Cordon { request, worker, cordoned, drain };
+        self.handle.ask(cordon).await?.map_err(|refusal| refused(&refusal))?;
+        Ok(Response::new(wire::CordonWorkerResponse {}))
     }
 
     async fn checkpoint_job(

@@ -16,7 +16,7 @@ fn refused(refusal: &Refusal) -> Status {
     match refusal {
         Refusal::TooManyWorkers { .. } | Refusal::TooManyJobs { .. } => Status::resource_exhausted(message),
         Refusal::Invalid { .. } => Status::invalid_argument(message),
-        Refusal::UnknownJob { .. } => Status::not_found(message),
+        Refusal::UnknownJob { .. } | Refusal::UnknownWorker { .. } => Status::not_found(message),
         Refusal::NotTraining { .. } | Refusal::Ended { .. } => Status::failed_precondition(message),
     }
 }

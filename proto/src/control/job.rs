@@ -1,8 +1,10 @@
 //! What clients ask of the coordinator, and what it tells them.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Capabilities, DeviceKind, JobPhase, Progress, RankState};
+use super::{Capabilities, DeviceKind, JobPhase, Progress, RankState, RestoredFrom};
 use crate::fence::Fence;
 use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
 use crate::sharding::TableDecl;
@@ -30,6 +32,8 @@ pub struct Submission {
     pub device: Option<DeviceKind>,
     /// The numerics that ranks must have, for instance those of the checkpoint that is resumed.
     pub numerics: Option<String>,
+    /// The fewest ranks that it goes on with when workers are lost; at least 1.
+    pub min_workers: u32,
 }
 
 /// How a job is ended early.
@@ -54,6 +58,67 @@ pub struct JobEvent {
     /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
+}
+
+/// What a change of a job's workers cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// The generation that it ended.
+    pub generation: Generation,
+    /// What happened, for people.
+    pub reason: String,
+    /// Whether it was asked for: a change of size, a worker that is drained.
+    pub planned: bool,
+    /// Ranks before.
+    pub before: u32,
+    /// Ranks after.
+    pub after: u32,
+    /// From the last sign of life to the notice.
+    #[serde(with = "seconds")]
+    pub detect: Duration,
+    /// From the notice until the other ranks had stopped.
+    #[serde(with = "seconds")]
+    pub abort: Duration,
+    /// From then until there were workers for the next generation.
+    #[serde(with = "seconds")]
+    pub decide: Duration,
+    /// Until its ranks were connected.
+    #[serde(with = "seconds")]
+    pub rendezvous: Duration,
+    /// Until their pieces were in place and all had started.
+    #[serde(with = "seconds")]
+    pub reload: Duration,
+    /// Until the step was reached again that had been reached before.
+    #[serde(with = "seconds")]
+    pub recompute: Duration,
+    /// Steps that were made a second time.
+    pub steps_redone: u64,
+    /// What pieces came from.
+    pub restored_from: RestoredFrom,
+}
+
+impl Incident {
+    /// How long no new step was made.
+    #[must_use]
+    pub fn downtime(&self) -> Duration {
+        self.detect + self.abort + self.decide + self.rendezvous + self.reload + self.recompute
+    }
+}
+
+/// Durations as seconds, as people read them.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(value.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    }
 }
 
 /// What happened to a job.
@@ -84,6 +149,11 @@ pub enum EventKind {
         step: Step,
         /// Its manifest's path.
         manifest: String,
+    },
+    /// A change of its workers is over, and what it cost.
+    Incident {
+        /// The change.
+        incident: Incident,
     },
     /// It ended with a result.
     Finished {
@@ -133,6 +203,8 @@ pub struct JobStatus {
     pub workers: Vec<WorkerId>,
     /// Where its files are.
     pub run_dir: String,
+    /// Changes of its workers, oldest first; the oldest are forgotten.
+    pub incidents: Vec<Incident>,
 }
 
 /// A worker at a glance.
@@ -150,4 +222,6 @@ pub struct WorkerStatus {
     pub assignment: Option<(Fence, Rank)>,
     /// What it does there, by its last heartbeat.
     pub running: Option<RankState>,
+    /// Whether it gets no more ranks.
+    pub cordoned: bool,
 }

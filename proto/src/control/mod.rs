@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::job::{CancelMode, EventKind, JobEvent, JobStatus, Submission, WorkerStatus};
+pub use self::job::{CancelMode, EventKind, Incident, JobEvent, JobStatus, Submission, WorkerStatus};
 pub use self::session::{
     Directive, Failure, FailureCause, Hello, Peer, PiecesSaved, Prepare, RankState, Registration, Report,
+    Restored, RestoredFrom,
 };
 use crate::ids::Step;
 
@@ -137,6 +138,8 @@ pub enum JobPhase {
     Training,
     /// Ranks are told to stop and have not all done so.
     Draining,
+    /// Ranks stop, to go on in a new generation.
+    Recovering,
     /// Ended with a result.
     Finished,
     /// Ended without a result.
@@ -161,6 +164,7 @@ impl fmt::Display for JobPhase {
             Self::Loading => "loading",
             Self::Training => "training",
             Self::Draining => "draining",
+            Self::Recovering => "recovering",
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",

@@ -56,6 +56,40 @@ pub struct PiecesSaved {
     pub manifest: Option<String>,
 }
 
+/// What a rank's parameters came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestoredFrom {
+    /// Their initial values.
+    Start,
+    /// Copies in the memory of this and other workers.
+    Memory,
+    /// The checkpoint at this path.
+    Checkpoint(String),
+}
+
+/// Where a rank goes on from, and how long it took to get there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Optimizer updates in the parameters.
+    pub step: Step,
+    /// What they came from.
+    pub from: RestoredFrom,
+    /// Time until the ranks were connected.
+    pub connect: Duration,
+    /// Time from then until data and pieces were in place.
+    pub load: Duration,
+}
+
+impl Restored {
+    /// The beginning: initial values, at no cost.
+    #[must_use]
+    pub fn start() -> Self {
+        let (step, from) = (Step(0), RestoredFrom::Start);
+        Self { step, from, connect: Duration::ZERO, load: Duration::ZERO }
+    }
+}
+
 /// Whose fault a failure is, as far as the rank can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +104,14 @@ pub enum FailureCause {
     Panic,
 }
 
+impl FailureCause {
+    /// Whether the job would fail again on other workers.
+    #[must_use]
+    pub fn is_of_the_job(self) -> bool {
+        matches!(self, Self::Own | Self::Panic)
+    }
+}
+
 /// Why a rank stopped before the end of the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -77,6 +119,9 @@ pub struct Failure {
     pub cause: FailureCause,
     /// What happened, for people.
     pub message: String,
+    /// The rank that did not answer, where that is the cause and it is known.
+    #[serde(default)]
+    pub peer: Option<Rank>,
 }
 
 /// From a worker to the coordinator.
@@ -95,6 +140,8 @@ pub enum Report {
     JobReady {
         /// The assignment.
         fence: Fence,
+        /// Where it goes on from.
+        restored: Restored,
     },
     /// How far the rank is.
     Progress {
@@ -123,6 +170,22 @@ pub enum Report {
         fence: Fence,
         /// Why.
         failure: Failure,
+    },
+    /// The rank stopped after a step together with all others, and keeps its pieces in memory.
+    Yielded {
+        /// The assignment.
+        fence: Fence,
+        /// The step.
+        step: Step,
+    },
+    /// What the generation before had reached is reached again.
+    CaughtUp {
+        /// The assignment.
+        fence: Fence,
+        /// Steps that were made a second time.
+        steps_redone: u64,
+        /// Time that this took.
+        recompute: Duration,
     },
 }
 
@@ -156,6 +219,8 @@ pub struct Prepare {
     pub plan: ShardingPlan,
     /// A secret that peers of this generation show to each other.
     pub collective_token: [u8; 32],
+    /// The checkpoint that the job counts on; `None`: the newest of the run directory, if there is one.
+    pub checkpoint: Option<String>,
 }
 
 impl fmt::Debug for Prepare {
@@ -199,6 +264,12 @@ pub enum Directive {
     },
     /// Finish the step, save, and end the job as finished early.
     Drain {
+        /// The assignment.
+        fence: Fence,
+    },
+    /// Stop after the step at hand, together with all other ranks, and keep the pieces in memory: another generation
+    /// follows.
+    Yield {
         /// The assignment.
         fence: Fence,
     },

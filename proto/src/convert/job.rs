@@ -1,8 +1,9 @@
 //! Conversions of what clients ask and are told.
 
+use super::session::restored_from;
 use super::state::{device_from, phase_from};
-use super::{Error, json, missing};
-use crate::control::{CancelMode, EventKind, JobEvent, JobStatus, Submission, WorkerStatus};
+use super::{Error, duration, duration_from, json, missing};
+use crate::control::{CancelMode, EventKind, Incident, JobEvent, JobStatus, Submission, WorkerStatus};
 use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
 use crate::wire::{self, watch_job_response as watch};
 
@@ -19,6 +20,7 @@ impl From<&Submission> for wire::SubmitJobRequest {
             reproducible: job.reproducible,
             device: job.device.map_or(0, |device| wire::DeviceKind::from(device).into()),
             numerics: job.numerics.clone(),
+            min_workers: job.min_workers,
         }
     }
 }
@@ -38,6 +40,7 @@ impl TryFrom<wire::SubmitJobRequest> for Submission {
             micro_batches: request.micro_batches,
             reproducible: request.reproducible,
             numerics: request.numerics,
+            min_workers: request.min_workers.max(1),
         })
     }
 }
@@ -67,6 +70,50 @@ impl TryFrom<wire::CancelJobRequest> for (JobId, CancelMode) {
     }
 }
 
+impl From<Incident> for wire::Incident {
+    fn from(incident: Incident) -> Self {
+        Self {
+            generation: incident.generation.0,
+            reason: incident.reason,
+            planned: incident.planned,
+            before: incident.before,
+            after: incident.after,
+            detect: Some(duration(incident.detect)),
+            abort: Some(duration(incident.abort)),
+            decide: Some(duration(incident.decide)),
+            rendezvous: Some(duration(incident.rendezvous)),
+            reload: Some(duration(incident.reload)),
+            recompute: Some(duration(incident.recompute)),
+            steps_redone: incident.steps_redone,
+            restored_from: wire::RestoredFrom::from(&incident.restored_from).into(),
+        }
+    }
+}
+
+impl TryFrom<wire::Incident> for Incident {
+    type Error = Error;
+
+    fn try_from(incident: wire::Incident) -> Result<Self, Error> {
+        const MESSAGE: &str = "Incident";
+        Ok(Self {
+            generation: Generation(incident.generation),
+            reason: incident.reason,
+            planned: incident.planned,
+            before: incident.before,
+            after: incident.after,
+            detect: duration_from(incident.detect, MESSAGE, "detect")?,
+            abort: duration_from(incident.abort, MESSAGE, "abort")?,
+            decide: duration_from(incident.decide, MESSAGE, "decide")?,
+            rendezvous: duration_from(incident.rendezvous, MESSAGE, "rendezvous")?,
+            reload: duration_from(incident.reload, MESSAGE, "reload")?,
+            recompute: duration_from(incident.recompute, MESSAGE, "recompute")?,
+            steps_redone: incident.steps_redone,
+            // Which checkpoint it was stands in the event of its loading.
+            restored_from: restored_from(incident.restored_from, String::new(), MESSAGE)?,
+        })
+    }
+}
+
 impl From<JobEvent> for wire::WatchJobResponse {
     fn from(event: JobEvent) -> Self {
         let kind = match event.kind {
@@ -81,6 +128,7 @@ impl From<JobEvent> for wire::WatchJobResponse {
             EventKind::CheckpointSaved { step, manifest } => {
                 watch::Event::CheckpointSaved(wire::CheckpointSaved { step: step.0, manifest })
             }
+            EventKind::Incident { incident } => watch::Event::Incident(incident.into()),
             EventKind::Finished { summary } => {
                 watch::Event::Finished(wire::JobFinished { summary_json: summary.to_string() })
             }
@@ -110,6 +158,7 @@ impl TryFrom<wire::WatchJobResponse> for JobEvent {
             watch::Event::CheckpointSaved(saved) => {
                 EventKind::CheckpointSaved { step: Step(saved.step), manifest: saved.manifest }
             }
+            watch::Event::Incident(incident) => EventKind::Incident { incident: incident.try_into()? },
             watch::Event::Finished(finished) => {
                 EventKind::Finished { summary: json("JobFinished", "summary_json", &finished.summary_json)? }
             }
@@ -133,6 +182,7 @@ impl From<JobStatus> for wire::JobStatus {
             progress: job.progress.map(Into::into),
             workers: job.workers.into_iter().map(u64::from).collect(),
             run_dir: job.run_dir,
+            incidents: job.incidents.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -151,6 +201,7 @@ impl TryFrom<wire::JobStatus> for JobStatus {
             progress: job.progress.map(Into::into),
             workers: job.workers.into_iter().map(WorkerId).collect(),
             run_dir: job.run_dir,
+            incidents: job.incidents.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -165,6 +216,7 @@ impl From<WorkerStatus> for wire::WorkerStatus {
             assignment: worker.assignment.map(|(fence, _)| fence.into()),
             rank: worker.assignment.map_or(0, |(_, rank)| rank.0),
             running: worker.running.map(Into::into),
+            cordoned: worker.cordoned,
         }
     }
 }
@@ -182,6 +234,7 @@ impl TryFrom<wire::WorkerStatus> for WorkerStatus {
             connected: worker.connected,
             assignment: worker.assignment.map(|fence| (fence.into(), rank)),
             running: worker.running.map(TryInto::try_into).transpose()?,
+            cordoned: worker.cordoned,
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Error, duration, duration_from, json, missing};
 use crate::control::{
-    Directive, Failure, FailureCause, Hello, Peer, PiecesSaved, Prepare, Registration, Report,
+    Directive, Failure, FailureCause, Hello, Peer, PiecesSaved, Prepare, Registration, Report, Restored,
+    RestoredFrom,
 };
 use crate::fence::Fence;
 use crate::ids::{Incarnation, Rank, Step, WorkerId};
@@ -60,6 +61,62 @@ fn cause_from(value: i32) -> Result<FailureCause, Error> {
     }
 }
 
+impl From<&RestoredFrom> for wire::RestoredFrom {
+    fn from(from: &RestoredFrom) -> Self {
+        match from {
+            RestoredFrom::Start => Self::Start,
+            RestoredFrom::Memory => Self::Memory,
+            RestoredFrom::Checkpoint(_) => Self::Checkpoint,
+        }
+    }
+}
+
+/// A source of parameters, with the checkpoint's path where it is one.
+pub(super) fn restored_from(
+    value: i32,
+    checkpoint: String,
+    message: &'static str,
+) -> Result<RestoredFrom, Error> {
+    match wire::RestoredFrom::try_from(value) {
+        Ok(wire::RestoredFrom::Start) => Ok(RestoredFrom::Start),
+        Ok(wire::RestoredFrom::Memory) => Ok(RestoredFrom::Memory),
+        Ok(wire::RestoredFrom::Checkpoint) => Ok(RestoredFrom::Checkpoint(checkpoint)),
+        Ok(wire::RestoredFrom::Unspecified) => Err(missing(message, "from")),
+        Err(_) => Err(Error::UnknownValue { message, field: "from", value }),
+    }
+}
+
+impl From<Restored> for wire::Restored {
+    fn from(restored: Restored) -> Self {
+        let from = wire::RestoredFrom::from(&restored.from).into();
+        let checkpoint = match restored.from {
+            RestoredFrom::Checkpoint(path) => path,
+            RestoredFrom::Start | RestoredFrom::Memory => String::new(),
+        };
+        Self {
+            step: restored.step.0,
+            from,
+            checkpoint,
+            connect: Some(duration(restored.connect)),
+            load: Some(duration(restored.load)),
+        }
+    }
+}
+
+impl TryFrom<wire::Restored> for Restored {
+    type Error = Error;
+
+    fn try_from(restored: wire::Restored) -> Result<Self, Error> {
+        const MESSAGE: &str = "Restored";
+        Ok(Self {
+            step: Step(restored.step),
+            from: restored_from(restored.from, restored.checkpoint, MESSAGE)?,
+            connect: duration_from(restored.connect, MESSAGE, "connect")?,
+            load: duration_from(restored.load, MESSAGE, "load")?,
+        })
+    }
+}
+
 impl From<Report> for wire::SessionRequest {
     fn from(report: Report) -> Self {
         let report = match report {
@@ -72,7 +129,10 @@ impl From<Report> for wire::SessionRequest {
                 incarnation: incarnation.0,
                 running: running.map(Into::into),
             }),
-            Report::JobReady { fence } => up::Report::JobReady(wire::JobReady { fence: Some(fence.into()) }),
+            Report::JobReady { fence, restored } => up::Report::JobReady(wire::JobReady {
+                fence: Some(fence.into()),
+                restored: Some(restored.into()),
+            }),
             Report::Progress { fence, progress } => up::Report::Progress(wire::ProgressReport {
                 fence: Some(fence.into()),
                 progress: Some(progress.into()),
@@ -92,6 +152,15 @@ impl From<Report> for wire::SessionRequest {
                 fence: Some(fence.into()),
                 cause: wire::FailureCause::from(failure.cause).into(),
                 message: failure.message,
+                peer: failure.peer.map(|rank| rank.0),
+            }),
+            Report::Yielded { fence, step } => {
+                up::Report::Yielded(wire::Yielded { fence: Some(fence.into()), step: step.0 })
+            }
+            Report::CaughtUp { fence, steps_redone, recompute } => up::Report::CaughtUp(wire::CaughtUp {
+                fence: Some(fence.into()),
+                steps_redone,
+                recompute: Some(duration(recompute)),
             }),
         };
         Self { report: Some(report) }
@@ -112,7 +181,10 @@ impl TryFrom<wire::SessionRequest> for Report {
                 incarnation: Incarnation(heartbeat.incarnation),
                 running: heartbeat.running.map(TryInto::try_into).transpose()?,
             },
-            up::Report::JobReady(ready) => Self::JobReady { fence: fence(ready.fence, "JobReady")? },
+            up::Report::JobReady(ready) => Self::JobReady {
+                fence: fence(ready.fence, "JobReady")?,
+                restored: ready.restored.ok_or(missing("JobReady", "restored"))?.try_into()?,
+            },
             up::Report::Progress(report) => Self::Progress {
                 fence: fence(report.fence, "ProgressReport")?,
                 progress: report.progress.ok_or(missing("ProgressReport", "progress"))?.into(),
@@ -132,7 +204,19 @@ impl TryFrom<wire::SessionRequest> for Report {
             },
             up::Report::Failed(failed) => Self::Failed {
                 fence: fence(failed.fence, "Failed")?,
-                failure: Failure { cause: cause_from(failed.cause)?, message: failed.message },
+                failure: Failure {
+                    cause: cause_from(failed.cause)?,
+                    message: failed.message,
+                    peer: failed.peer.map(Rank),
+                },
+            },
+            up::Report::Yielded(yielded) => {
+                Self::Yielded { fence: fence(yielded.fence, "Yielded")?, step: Step(yielded.step) }
+            }
+            up::Report::CaughtUp(caught_up) => Self::CaughtUp {
+                fence: fence(caught_up.fence, "CaughtUp")?,
+                steps_redone: caught_up.steps_redone,
+                recompute: duration_from(caught_up.recompute, "CaughtUp", "recompute")?,
             },
         })
     }
@@ -151,6 +235,7 @@ impl From<Prepare> for wire::Prepare {
             run_dir: prepare.run_dir,
             plan: Some((&prepare.plan).into()),
             collective_token: prepare.collective_token.to_vec(),
+            checkpoint: prepare.checkpoint,
         }
     }
 }
@@ -182,6 +267,7 @@ impl TryFrom<wire::Prepare> for Prepare {
             run_dir: prepare.run_dir,
             plan: prepare.plan.ok_or(missing(MESSAGE, "plan"))?.try_into()?,
             collective_token: token.map_err(|_| refuse("collective_token", "32 bytes"))?,
+            checkpoint: prepare.checkpoint,
         })
     }
 }
@@ -201,6 +287,7 @@ impl From<Directive> for wire::SessionResponse {
                 down::Directive::Checkpoint(wire::Checkpoint { fence: Some(fence.into()) })
             }
             Directive::Drain { fence } => down::Directive::Drain(wire::Drain { fence: Some(fence.into()) }),
+            Directive::Yield { fence } => down::Directive::Yield(wire::Yield { fence: Some(fence.into()) }),
             Directive::Shutdown { reason } => down::Directive::Shutdown(wire::Shutdown { reason }),
             Directive::Acknowledged { fence } => {
                 down::Directive::Acknowledged(wire::Acknowledged { fence: Some(fence.into()) })
@@ -227,6 +314,7 @@ impl TryFrom<wire::SessionResponse> for Directive {
                 Self::Checkpoint { fence: fence(checkpoint.fence, "Checkpoint")? }
             }
             down::Directive::Drain(drain) => Self::Drain { fence: fence(drain.fence, "Drain")? },
+            down::Directive::Yield(stop) => Self::Yield { fence: fence(stop.fence, "Yield")? },
             down::Directive::Shutdown(shutdown) => Self::Shutdown { reason: shutdown.reason },
             down::Directive::Acknowledged(known) => {
                 Self::Acknowledged { fence: fence(known.fence, "Acknowledged")? }

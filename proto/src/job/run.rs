@@ -137,6 +137,10 @@ crate::documented! {
         pub every_epochs: u32,
         /// Checkpoints that are kept besides the best and the last.
         pub keep: u32,
+        /// Whether workers keep copies of each other's pieces in memory, from which the job goes on when one is lost;
+        /// otherwise it goes on from the last checkpoint. They take twice the memory of a worker's share of the model with
+        /// its optimizer state, four times while one is made, and at most a twentieth of the time.
+        pub memory_copies: bool,
         /// Object store that checkpoints go to, `s3://BUCKET/PREFIX`, below it the run directory's name; absent: the
         /// run directory. Endpoint and credentials come from the environment (`AWS_ENDPOINT_URL`, `AWS_REGION`,
         /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`).
@@ -147,7 +151,7 @@ crate::documented! {
 
 impl Default for CheckpointSpec {
     fn default() -> Self {
-        Self { every_steps: None, every_epochs: 1, keep: 2, location: None }
+        Self { every_steps: None, every_epochs: 1, keep: 2, memory_copies: true, location: None }
     }
 }
 

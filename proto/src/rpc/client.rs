@@ -4,7 +4,7 @@ use tonic::Status;
 
 use super::{Authorized, Error, MAX_MESSAGE_BYTES, Target, Watch};
 use crate::control::{CancelMode, JobStatus, Submission, WorkerStatus};
-use crate::ids::JobId;
+use crate::ids::{JobId, WorkerId};
 use crate::wire;
 use crate::wire::job_service_client::JobServiceClient;
 
@@ -76,6 +76,27 @@ impl JobClient {
     pub async fn checkpoint(&self, job: JobId) -> Result<(), Error> {
         let request = self.target.request(wire::CheckpointJobRequest { job: job.0 });
         self.inner.clone().checkpoint_job(request).await.map_err(|status| self.error(&status))?;
+        Ok(())
+    }
+
+    /// Changes how many workers a job uses.
+    ///
+    /// # Errors
+    /// If the coordinator cannot be reached, does not know the job, or the number is none that it takes.
+    pub async fn scale(&self, job: JobId, workers: u32) -> Result<(), Error> {
+        let request = self.target.request(wire::ScaleJobRequest { job: job.0, workers });
+        self.inner.clone().scale_job(request).await.map_err(|status| self.error(&status))?;
+        Ok(())
+    }
+
+    /// Has a worker get no more ranks, or get them again; with `drain` the rank that it holds goes to another one.
+    ///
+    /// # Errors
+    /// If the coordinator cannot be reached or does not know the worker.
+    pub async fn cordon(&self, worker: WorkerId, cordoned: bool, drain: bool) -> Result<(), Error> {
+        let request = wire::CordonWorkerRequest { worker: worker.0, cordoned, drain };
+        let request = self.target.request(request);
+        self.inner.clone().cordon_worker(request).await.map_err(|status| self.error(&status))?;
         Ok(())
     }
 

@@ -116,6 +116,7 @@ pub(crate) fn submission(name: &str, world_size: u32) -> Submission {
         reproducible: true,
         device: None,
         numerics: None,
+        min_workers: 1,
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 
 use muster_coordinator::Settings;
-use muster_proto::control::{CancelMode, EventKind, JobEvent, JobPhase, PiecesSaved, Progress};
+use muster_proto::control::{CancelMode, EventKind, JobEvent, JobPhase, PiecesSaved, Progress, Restored};
 use muster_proto::ids::{Rank, Step, WorkerId};
 use muster_worker::agent::{Assignment, Control, JobRunner, Outcome, RunError};
 use serde_json::json;
@@ -43,7 +43,7 @@ impl Exchange {
 impl JobRunner for Exchange {
     fn run(&self, assignment: Assignment, control: Control) -> Result<Outcome, RunError> {
         let sum = Self::sum(&assignment);
-        control.ready_and_wait_start().map_err(|aborted| RunError::aborted(&aborted))?;
+        control.ready_and_wait_start(Restored::start()).map_err(|aborted| RunError::aborted(&aborted))?;
         for step in 1..=10 {
             let metrics = if step % 5 == 0 {
                 BTreeMap::from([("HR@10".into(), 0.01 * step as f64)])
@@ -54,7 +54,7 @@ impl JobRunner for Exchange {
         }
         let manifest = (assignment.rank == Rank(0)).then(|| "run/10.json".to_owned());
         control.pieces_saved(PiecesSaved { step: Step(10), pieces: 1, bytes: 8, manifest });
-        Ok(Outcome { summary: json!({ "sum": sum, "rank": assignment.rank }) })
+        Ok(Outcome::Finished { summary: json!({ "sum": sum, "rank": assignment.rank }) })
     }
 }
 
@@ -128,11 +128,11 @@ impl JobRunner for Endless {
     fn run(&self, assignment: Assignment, control: Control) -> Result<Outcome, RunError> {
         let (stop, stopped) = mpsc::channel();
         control.on_abort(Box::new(move |reason| stop.send(reason.to_owned()).unwrap()));
-        control.ready_and_wait_start().map_err(|aborted| RunError::aborted(&aborted))?;
+        control.ready_and_wait_start(Restored::start()).map_err(|aborted| RunError::aborted(&aborted))?;
         self.begun.send(assignment.rank).unwrap();
         loop {
             if control.drain_requested() {
-                return Ok(Outcome { summary: json!({ "drained": true }) });
+                return Ok(Outcome::Finished { summary: json!({ "drained": true }) });
             }
             match stopped.recv_timeout(std::time::Duration::from_millis(1)) {
                 Ok(reason) => return Err(RunError::aborted(&reason)),
@@ -190,9 +190,9 @@ impl JobRunner for Roll {
         let (rank, me) = (assignment.rank, &assignment.peers[assignment.rank.0 as usize]);
         assert_eq!(me.address, assignment.listener.local_addr().unwrap().to_string());
         self.seen.lock().unwrap().push((rank, me.worker));
-        control.ready_and_wait_start().map_err(|aborted| RunError::aborted(&aborted))?;
+        control.ready_and_wait_start(Restored::start()).map_err(|aborted| RunError::aborted(&aborted))?;
         self.all.wait();
-        Ok(Outcome { summary: json!(null) })
+        Ok(Outcome::Finished { summary: json!(null) })
     }
 }
 

@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use muster_proto::control::{PiecesSaved, Progress, RankStage, StepTiming};
+use muster_proto::control::{PiecesSaved, Progress, RankStage, Restored, StepTiming};
 use tokio::sync::Notify;
 
 /// Reports that close an evaluation, and saved checkpoints, kept for a coordinator that is away; older ones go.
@@ -28,7 +29,7 @@ type AbortHandle = Box<dyn FnOnce(&str) + Send>;
 
 #[derive(Default)]
 struct State {
-    ready: bool,
+    restored: Option<Restored>,
     started: bool,
     aborted: Option<String>,
     handles: Vec<AbortHandle>,
@@ -36,6 +37,7 @@ struct State {
     latest: Option<Progress>,
     evaluations: VecDeque<Progress>,
     saved: VecDeque<PiecesSaved>,
+    caught_up: Option<(u64, Duration)>,
 }
 
 #[derive(Default)]
@@ -47,6 +49,7 @@ struct Shared {
     reported: Notify,
     cancelled: AtomicBool,
     draining: AtomicBool,
+    yielding: AtomicBool,
     checkpoint: AtomicBool,
 }
 
@@ -72,13 +75,13 @@ impl Control {
         control
     }
 
-    /// Says that this rank is connected and loaded, and waits until all ranks are.
+    /// Says that this rank is connected and loaded and from where it goes on, and waits until all ranks are.
     ///
     /// # Errors
     /// If the job is aborted before.
-    pub fn ready_and_wait_start(&self) -> Result<(), Aborted> {
+    pub fn ready_and_wait_start(&self, restored: Restored) -> Result<(), Aborted> {
         let mut state = self.shared.lock();
-        state.ready = true;
+        state.restored = Some(restored);
         self.shared.reported.notify_one();
         // Bounded by the agent, which aborts when it has been without a coordinator for too long.
         loop {
@@ -119,6 +122,13 @@ impl Control {
         self.shared.reported.notify_one();
     }
 
+    /// Reports that what an earlier generation had reached is reached again: steps made a second time, and the time
+    /// that took.
+    pub fn caught_up(&self, steps_redone: u64, time: Duration) {
+        self.shared.lock().caught_up = Some((steps_redone, time));
+        self.shared.reported.notify_one();
+    }
+
     /// Whether the job was told to stop at once.
     #[must_use]
     pub fn cancelled(&self) -> bool {
@@ -151,6 +161,13 @@ impl Control {
     pub fn drain_requested(&self) -> bool {
         self.shared.draining.load(Ordering::Acquire)
     }
+
+    /// Whether the job should stop after a step for another generation, with its pieces in memory. Ranks see it at
+    /// different steps: agree first.
+    #[must_use]
+    pub fn yield_requested(&self) -> bool {
+        self.shared.yielding.load(Ordering::Acquire)
+    }
 }
 
 /// What an agent sees of its job.
@@ -163,6 +180,7 @@ pub(super) struct Remote {
 pub(super) struct Reports {
     pub(super) progress: Vec<Progress>,
     pub(super) saved: Vec<PiecesSaved>,
+    pub(super) caught_up: Option<(u64, Duration)>,
 }
 
 /// Makes both ends.
@@ -202,8 +220,13 @@ impl Remote {
         self.shared.draining.store(true, Ordering::Release);
     }
 
-    pub(super) fn is_ready(&self) -> bool {
-        self.shared.lock().ready
+    pub(super) fn request_yield(&self) {
+        self.shared.yielding.store(true, Ordering::Release);
+    }
+
+    /// From where the rank goes on, once it is ready.
+    pub(super) fn restored(&self) -> Option<Restored> {
+        self.shared.lock().restored.clone()
     }
 
     pub(super) fn stage(&self) -> RankStage {
@@ -211,7 +234,7 @@ impl Remote {
         match () {
             () if state.aborted.is_some() => RankStage::Stopping,
             () if state.started => RankStage::Training,
-            () if state.ready => RankStage::Ready,
+            () if state.restored.is_some() => RankStage::Ready,
             () => RankStage::Loading,
         }
     }
@@ -225,7 +248,8 @@ impl Remote {
         let mut state = self.shared.lock();
         let mut progress: Vec<Progress> = state.evaluations.drain(..).collect();
         progress.extend(state.latest.take());
-        Reports { progress, saved: state.saved.drain(..).collect() }
+        let (saved, caught_up) = (state.saved.drain(..).collect(), state.caught_up.take());
+        Reports { progress, saved, caught_up }
     }
 
     /// Waits until the job has something to say. Cancel safe.
@@ -285,7 +309,7 @@ mod tests {
         }
         let waiting = std::thread::spawn({
             let control = control.clone();
-            move || control.ready_and_wait_start()
+            move || control.ready_and_wait_start(Restored::start())
         });
         remote.abort("worker-2 was lost");
         remote.abort("again");
@@ -309,6 +333,6 @@ mod tests {
 
     #[test]
     fn a_detached_control_starts_at_once() {
-        assert_eq!(Control::detached().ready_and_wait_start(), Ok(()));
+        assert_eq!(Control::detached().ready_and_wait_start(Restored::start()), Ok(()));
     }
 }

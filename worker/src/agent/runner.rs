@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use muster_proto::control::{DeviceKind, Failure, FailureCause, Peer};
 use muster_proto::fence::Fence;
-use muster_proto::ids::{Rank, WorldSize};
+use muster_proto::ids::{Rank, Step, WorldSize};
 use muster_proto::sharding::ShardingPlan;
 use tokio::sync::oneshot;
 use tracing::info_span;
@@ -47,6 +47,8 @@ pub struct Assignment {
     pub plan: ShardingPlan,
     /// A secret that peers of this generation show to each other.
     pub collective_token: [u8; 32],
+    /// The checkpoint that the job counts on; `None`: the newest of the run directory, if there is one.
+    pub checkpoint: Option<String>,
     /// Where the peers' collectives connect to. It outlives generations: peers of older ones may still knock.
     pub listener: TcpListener,
     /// CPU threads to use.
@@ -57,11 +59,19 @@ pub struct Assignment {
     pub failure_detection: Duration,
 }
 
-/// A job that came to its end on this rank.
+/// How a job ended on this rank, if well.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// What there is to say about the run; rank 0's is the job's.
-    pub summary: serde_json::Value,
+pub enum Outcome {
+    /// It came to its end.
+    Finished {
+        /// What there is to say about the run; rank 0's is the job's.
+        summary: serde_json::Value,
+    },
+    /// It stopped after a step for another generation, and keeps its pieces in memory.
+    Yielded {
+        /// The step.
+        step: Step,
+    },
 }
 
 /// A job that did not come to its end on this rank.
@@ -72,28 +82,30 @@ pub struct RunError {
     pub cause: FailureCause,
     /// What happened, for people.
     pub message: String,
+    /// The rank that did not answer, where that is the cause and it is known.
+    pub peer: Option<Rank>,
 }
 
 impl RunError {
     /// This rank failed: bad input, a full disk, a loss that is not a number.
     pub fn own(error: &impl fmt::Display) -> Self {
-        Self { cause: FailureCause::Own, message: error.to_string() }
+        Self { cause: FailureCause::Own, message: error.to_string(), peer: None }
     }
 
-    /// Another rank did not answer.
-    pub fn peer(error: &impl fmt::Display) -> Self {
-        Self { cause: FailureCause::Peer, message: error.to_string() }
+    /// Another rank did not answer: `peer`, where it is known.
+    pub fn peer(error: &impl fmt::Display, peer: Option<Rank>) -> Self {
+        Self { cause: FailureCause::Peer, message: error.to_string(), peer }
     }
 
     /// This rank was told to stop.
     pub fn aborted(error: &impl fmt::Display) -> Self {
-        Self { cause: FailureCause::Aborted, message: error.to_string() }
+        Self { cause: FailureCause::Aborted, message: error.to_string(), peer: None }
     }
 }
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        Self { cause: error.cause, message: error.message }
+        Self { cause: error.cause, message: error.message, peer: error.peer }
     }
 }
 
@@ -115,7 +127,7 @@ pub(super) fn spawn(
         let outcome = catch_unwind(AssertUnwindSafe(|| runner.run(assignment, control)));
         let outcome = outcome.unwrap_or_else(|panic| {
             let message = format!("the job's code panicked: {}", panic_text(panic.as_ref()));
-            Err(RunError { cause: FailureCause::Panic, message })
+            Err(RunError { cause: FailureCause::Panic, message, peer: None })
         });
         // The agent is gone only when the process ends.
         let _ = ended.send(outcome);

@@ -132,6 +132,10 @@ impl Work {
                 remote.start();
                 remote.request_drain();
             }),
+            Directive::Yield { fence } => self.with(&fence, |remote| {
+                remote.start();
+                remote.request_yield();
+            }),
             Directive::Abort { fence, reason } => {
                 self.with(&fence, |remote| {
                     info!(job = %fence.job, generation = fence.generation.0, reason, "aborted");
@@ -213,6 +217,7 @@ impl Work {
             run_dir: PathBuf::from(prepare.run_dir),
             plan: prepare.plan,
             collective_token: prepare.collective_token,
+            checkpoint: prepare.checkpoint,
             listener: self.config.listener.try_clone()?,
             threads: self.config.threads,
             device: self.config.device,
@@ -236,9 +241,13 @@ impl Work {
         let lost = |_| Err(RunError::own(&"the job's thread ended without a word"));
         let (job, generation) = (fence.job, fence.generation.0);
         let report = match ended.unwrap_or_else(lost) {
-            Ok(Outcome { summary }) => {
+            Ok(Outcome::Finished { summary }) => {
                 info!(%job, generation, "rank finished");
                 Report::Finished { fence, summary }
+            }
+            Ok(Outcome::Yielded { step }) => {
+                info!(%job, generation, step = step.0, "rank stopped for another generation");
+                Report::Yielded { fence, step }
             }
             Err(error) => {
                 warn!(%job, generation, cause = ?error.cause, %error, "rank failed");
@@ -256,11 +265,18 @@ impl Running {
     /// Adds what the job has said since it was last asked.
     fn news(&mut self, reports: &mut Vec<Report>) {
         let fence = self.fence;
-        if self.remote.is_ready() && !self.told_ready {
+        if !self.told_ready
+            && let Some(restored) = self.remote.restored()
+        {
             self.told_ready = true;
-            reports.push(Report::JobReady { fence });
+            reports.push(Report::JobReady { fence, restored });
         }
         let said = self.remote.take_reports();
+        reports.extend(said.caught_up.map(|(steps_redone, recompute)| Report::CaughtUp {
+            fence,
+            steps_redone,
+            recompute,
+        }));
         reports.extend(said.progress.into_iter().map(|progress| Report::Progress { fence, progress }));
         reports.extend(said.saved.into_iter().map(|saved| Report::PiecesSaved { fence, saved }));
     }

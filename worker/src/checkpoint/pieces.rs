@@ -30,7 +30,8 @@ pub(super) fn file_of(piece: &str) -> String {
 }
 
 /// A shard as a file: `weight` `[rows, dim]`, `bias` `[rows]`, and `weight.exp_avg` and so on.
-pub(super) fn encode_shard(shard: &Shard, kind: OptimizerKind) -> Vec<u8> {
+#[must_use]
+pub fn encode_shard(shard: &Shard, kind: OptimizerKind) -> Vec<u8> {
     let mut tensors = vec![("weight".to_owned(), vec![shard.rows, shard.dim], &shard.weight[..])];
     if !shard.bias.is_empty() {
         tensors.push(("bias".into(), vec![shard.rows], &shard.bias[..]));
@@ -51,7 +52,8 @@ pub(super) fn encode_shard(shard: &Shard, kind: OptimizerKind) -> Vec<u8> {
 }
 
 /// The dense parameters as a file, under PyTorch's names, with `NAME.exp_avg` and so on beside them.
-pub(super) fn encode_dense(dense: &Dense, kind: OptimizerKind) -> Vec<u8> {
+#[must_use]
+pub fn encode_dense(dense: &Dense, kind: OptimizerKind) -> Vec<u8> {
     let mut tensors = Vec::new();
     for tensor in &dense.layout.tensors {
         let values = &dense.values[tensor.range.clone()];

@@ -131,6 +131,14 @@ pub fn find(path: &Path, prefer_best: bool) -> Result<Reader, Error> {
     Ok(chosen.unwrap_or(newest).clone())
 }
 
+/// The checkpoint of one step of a run; of several generations that made one, the last.
+///
+/// # Errors
+/// A manifest that cannot be read.
+pub fn of_step(run: &Location, step: u64) -> Result<Option<Reader>, Error> {
+    Ok(all(run)?.into_iter().rev().find(|reader| reader.manifest.step == step))
+}
+
 /// All checkpoints of a run by step; what has no manifest is not one.
 ///
 /// # Errors

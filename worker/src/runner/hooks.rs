@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use muster_proto::control::{PiecesSaved, Progress};
+use muster_proto::control::{PiecesSaved, Progress, Restored, RestoredFrom};
 use muster_proto::ids::Step;
 use serde_json::json;
 
@@ -46,6 +47,19 @@ impl AgentHooks {
         self.failed.map_or(Ok(()), Err)
     }
 
+    /// Notes that a generation begins, and from where.
+    pub(super) fn began(&mut self, generation: u64, world_size: u32, restored: &Restored) {
+        let from = match &restored.from {
+            RestoredFrom::Start => "start",
+            RestoredFrom::Memory => "memory",
+            RestoredFrom::Checkpoint(_) => "checkpoint",
+        };
+        let step = restored.step.0;
+        self.write(&json!({
+            "step": step, "generation": generation, "workers": world_size, "from": from, "unix_seconds": unix_seconds(),
+        }));
+    }
+
     fn write(&mut self, record: &serde_json::Value) {
         let Some((path, file)) = &mut self.history else { return };
         if let Err(source) = writeln!(file, "{record}").and_then(|()| file.flush()) {
@@ -56,11 +70,23 @@ impl AgentHooks {
     }
 }
 
+/// The wall clock, for people who read the history.
+fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}
+
 fn open(run_dir: &Path) -> Result<(PathBuf, BufWriter<File>), Error> {
     let path = run_dir.join(HISTORY_FILE);
     let open = || -> std::io::Result<File> {
         std::fs::create_dir_all(run_dir)?;
-        OpenOptions::new().create(true).append(true).open(&path)
+        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+        // A line that its writer did not finish, for it was killed, goes.
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        file.set_len(whole as u64)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(file)
     };
     match open() {
         Ok(file) => Ok((path, BufWriter::new(file))),
@@ -108,6 +134,15 @@ impl Hooks for AgentHooks {
 
     fn checkpoint(&mut self) -> bool {
         self.control.checkpoint_requested()
+    }
+
+    fn yields(&mut self) -> bool {
+        self.control.yield_requested()
+    }
+
+    fn caught_up(&mut self, steps_redone: u64, time: Duration) {
+        tracing::info!(steps_redone, seconds = time.as_secs_f64(), "reached again what was reached before");
+        self.control.caught_up(steps_redone, time);
     }
 
     fn aborted(&mut self) -> Option<String> {

@@ -9,97 +9,23 @@ use std::time::{Duration, Instant};
 
 use muster_collective::{Collective, CollectiveExt};
 use muster_data::Split;
-use muster_proto::checkpoint::{
-    Counted, Ledger, Manifest, Piece, SCHEMA_VERSION, Validation, Writer, model_digest,
-};
+use muster_proto::checkpoint::{Counted, Ledger, Manifest, Piece, SCHEMA_VERSION, Validation, model_digest};
 
 use super::Error;
+use super::hooks::{Hooks, Progress};
+use super::outcome::{End, Finished, Place};
 use super::parameters::Parameters;
 use super::step::{StepReport, Trainer};
 use super::stopping::judge;
-use crate::checkpoint::{self, Location, Pending};
+use crate::checkpoint::{self, Pending};
+use crate::copies::{Copies, Cursor, Memory, Totals};
 use crate::evaluate::{Detail, Evaluation, evaluate};
 
-/// What the surroundings of a training loop see and ask.
-pub trait Hooks {
-    /// A record of training; called every `log_every` steps on every rank.
-    fn progress(&mut self, progress: &Progress);
-    /// A validation.
-    fn validated(&mut self, epoch: u32, step: u64, metrics: &BTreeMap<String, f64>);
-    /// A checkpoint exists; rank 0 has its folder.
-    fn saved(&mut self, step: u64, pieces: usize, bytes: u64, folder: Option<&PathBuf>);
-    /// Whether this rank was told to stop after the step, with a checkpoint.
-    fn drain(&mut self) -> bool;
-    /// Whether this rank was told to take a checkpoint; true once a request.
-    fn checkpoint(&mut self) -> bool;
-    /// Whether this rank was told to give up.
-    fn aborted(&mut self) -> Option<String>;
-}
-
-/// Progress of training.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Progress {
-    /// Epoch, from 0.
-    pub epoch: u32,
-    /// Epochs at most.
-    pub epochs: u32,
-    /// Steps done.
-    pub step: u64,
-    /// Steps of an epoch.
-    pub steps_per_epoch: u64,
-    /// Mean loss since the last record.
-    pub loss: f64,
-    /// Real targets a second since the last record.
-    pub tokens_per_second: f64,
-    /// Samples trained since the start of the run.
-    pub samples: u64,
-    /// Learning rate of the newest step.
-    pub learning_rate: f64,
-}
-
-/// Where and as whom checkpoints are written.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// The run directory; `None` writes none.
-    pub run: Option<Location>,
-    /// The writer's generation and incarnation.
-    pub writer: Writer,
-    /// Checkpoints that are kept besides the best.
-    pub keep: usize,
-}
-
-/// The end of a run.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    /// Steps done, over all runs that this one resumed.
-    pub steps: u64,
-    /// Steps of this run alone.
-    pub steps_here: u64,
-    /// Samples trained in this run.
-    pub samples: u64,
-    /// Real targets trained in this run.
-    pub targets: u64,
-    /// Wall time of training steps alone.
-    pub training: Duration,
-    /// The test split with the best parameters at hand.
-    pub test: Evaluation,
-    /// State of validation.
-    pub validation: Validation,
-    /// Digest over all logical pieces of the last step.
-    pub model_digest: String,
-    /// The last checkpoint's folder.
-    pub checkpoint: Option<PathBuf>,
-    /// Whether a drain ended the run early.
-    pub drained: bool,
-}
-
-/// What is known of the run so far; the part of it that outlives a process is in each manifest.
+/// What is known of the run so far; the part of it that outlives a process is in each manifest and each copy.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) validation: Validation,
-    samples: u64,
-    targets: u64,
-    training: Duration,
+    totals: Totals,
     window: Window,
 }
 
@@ -115,36 +41,80 @@ struct Window {
 pub(super) const SAVED: u64 = 1;
 pub(super) const DRAIN: u64 = 2;
 pub(super) const CHECKPOINT: u64 = 4;
+pub(super) const YIELD: u64 = 8;
+pub(super) const COPY: u64 = 16;
 
-/// Trains the job to its end and evaluates the test split. Collective.
+/// The copies of a run in memory, and what they held when the generation began.
+#[derive(Debug)]
+pub struct Kept<'a> {
+    /// The copies.
+    pub copies: &'a mut Copies,
+    /// What was found in them.
+    pub memory: Memory,
+}
+
+/// Trains the job to its end and evaluates the test split, or until the ranks are told to yield. Collective.
 ///
 /// # Errors
-/// Whatever stopped it; the newest checkpoint is then the place to resume from.
+/// Whatever stopped it; the newest whole copy, or else the newest checkpoint, is then the place to go on from.
 pub fn train(
     trainer: &mut Trainer,
     place: &Place,
+    kept: Kept<'_>,
     hooks: &mut dyn Hooks,
     collective: &mut dyn Collective,
-) -> Result<Finished, Error> {
+) -> Result<End, Error> {
+    let Kept { copies, memory } = kept;
     let first_step = trainer.step;
-    let mut run = Run { place, hooks, collective, pending: None, best: None, record: Record::default() };
-    run.record.validation = std::mem::take(&mut trainer.resumed_validation);
-    let drained = run.epochs(trainer)?;
-    run.finish(trainer, first_step, drained)
+    let totals = memory.totals.unwrap_or(Totals { first_step, ..Totals::default() });
+    let record = Record {
+        totals,
+        validation: std::mem::take(&mut trainer.resumed_validation),
+        window: Window::default(),
+    };
+    let catching_up = (memory.reached > 0).then(|| CatchingUp {
+        reached: memory.reached.max(first_step),
+        from: first_step,
+        since: Instant::now(),
+    });
+    let mut run = Run { place, hooks, collective, copies, catching_up, pending: None, best: None, record };
+    match run.epochs(trainer)? {
+        Stop::Yielded => Ok(End::Yielded { step: trainer.step }),
+        stop => Ok(End::Finished(Box::new(run.finish(trainer, stop == Stop::Drained)?))),
+    }
+}
+
+/// Why the steps end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// All were made, or early stopping said so.
+    Complete,
+    Drained,
+    Yielded,
+}
+
+/// A generation on its way to where the one before had come.
+#[derive(Debug)]
+struct CatchingUp {
+    reached: u64,
+    from: u64,
+    since: Instant,
 }
 
 struct Run<'a> {
     place: &'a Place,
     hooks: &'a mut dyn Hooks,
     collective: &'a mut dyn Collective,
+    copies: &'a mut Copies,
+    catching_up: Option<CatchingUp>,
     pending: Option<(Pending, Manifest)>,
     best: Option<Parameters>,
     record: Record,
 }
 
 impl Run<'_> {
-    /// Runs epochs until the job's end, early stopping or a drain; returns whether it was a drain.
-    fn epochs(&mut self, trainer: &mut Trainer) -> Result<bool, Error> {
+    /// Runs epochs until the job's end, early stopping, a drain or a yield.
+    fn epochs(&mut self, trainer: &mut Trainer) -> Result<Stop, Error> {
         let per_epoch = trainer.steps_per_epoch();
         let planned = trainer.planned_steps();
         while trainer.step < planned {
@@ -157,7 +127,7 @@ impl Run<'_> {
                 self.publish()?;
             }
             if report.any_has(DRAIN) {
-                return Ok(true);
+                return Ok(Stop::Drained);
             }
             let epoch_ends = trainer.step.is_multiple_of(per_epoch) || trainer.step == planned;
             let due = trainer.job.checkpoint.every_steps.is_some_and(|n| trainer.step.is_multiple_of(n));
@@ -171,10 +141,17 @@ impl Run<'_> {
                 self.save(trainer)?;
             }
             if stop {
-                return Ok(false);
+                return Ok(Stop::Complete);
+            }
+            if trainer.step < planned && report.any_has(YIELD) {
+                self.hold(trainer)?;
+                return Ok(Stop::Yielded);
+            }
+            if report.any_has(COPY) {
+                self.copy(trainer)?;
             }
         }
-        Ok(false)
+        Ok(Stop::Complete)
     }
 
     fn is_best(&self, trainer: &Trainer) -> bool {
@@ -192,13 +169,22 @@ impl Run<'_> {
         if self.hooks.checkpoint() {
             status |= CHECKPOINT;
         }
+        if self.hooks.yields() {
+            status |= YIELD;
+        }
+        // Not while a checkpoint is under way: a run that goes on from a copy finds the best model of before in one.
+        let may_copy = trainer.job.checkpoint.memory_copies && self.collective.world_size() > 1;
+        if may_copy && self.collective.rank() == 0 && self.pending.is_none() && self.copies.is_due() {
+            status |= COPY;
+        }
         let started = Instant::now();
         let report = trainer.step(status, self.collective)?;
         let time = started.elapsed();
+        self.stepped(trainer.step);
         let record = &mut self.record;
-        record.samples += report.samples;
-        record.targets += report.targets;
-        record.training += time;
+        record.totals.samples += report.samples;
+        record.totals.targets += report.targets;
+        record.totals.training += time;
         record.window.steps += 1;
         record.window.targets += report.targets;
         record.window.loss += report.loss;
@@ -207,6 +193,44 @@ impl Run<'_> {
             self.report(trainer, epoch, report.learning_rate);
         }
         Ok(report)
+    }
+
+    /// Notes that all ranks have made a step.
+    fn stepped(&mut self, step: u64) {
+        self.copies.stepped(step);
+        if let Some(behind) = self.catching_up.take_if(|behind| step > behind.reached) {
+            self.hooks.caught_up(behind.reached - behind.from, behind.since.elapsed());
+        }
+    }
+
+    /// Copies the model into the memory of this and another rank.
+    fn copy(&mut self, trainer: &mut Trainer) -> Result<(), Error> {
+        trainer.sync_host()?;
+        let cursor = self.cursor(trainer)?;
+        Ok(self.copies.refresh(trainer, cursor, self.collective)?)
+    }
+
+    /// Keeps this rank's pieces for the next generation.
+    fn hold(&mut self, trainer: &mut Trainer) -> Result<(), Error> {
+        if self.pending.is_some() {
+            self.publish()?;
+        }
+        trainer.sync_host()?;
+        let cursor = self.cursor(trainer)?;
+        self.copies.hold(trainer, cursor, self.collective.rank());
+        // Nobody leaves before all have theirs: a rank that goes first would end the others' exchange.
+        self.collective.barrier()?;
+        Ok(())
+    }
+
+    fn cursor(&mut self, trainer: &Trainer) -> Result<Cursor, Error> {
+        Ok(Cursor {
+            generation: self.place.writer.generation,
+            step: trainer.step,
+            counted: gather_ledger(trainer, self.collective)?.epochs,
+            validation: self.record.validation.clone(),
+            totals: self.record.totals,
+        })
     }
 
     fn report(&mut self, trainer: &Trainer, epoch: u32, learning_rate: f64) {
@@ -221,7 +245,7 @@ impl Run<'_> {
             steps_per_epoch: trainer.steps_per_epoch(),
             loss: window.loss / window.steps as f64,
             tokens_per_second: window.targets as f64 / window.time.as_secs_f64().max(1e-9),
-            samples: self.record.samples,
+            samples: self.record.totals.samples,
             learning_rate,
         });
     }
@@ -242,6 +266,24 @@ impl Run<'_> {
             self.best = Some(Parameters::of(trainer));
         }
         Ok(judgement.stop)
+    }
+
+    /// Puts the parameters of the best validation in place: from memory, or where an earlier generation made it, from its
+    /// checkpoint.
+    fn take_best(&mut self, trainer: &mut Trainer) -> Result<(), Error> {
+        let best_step = self.record.validation.best_step.filter(|step| *step != trainer.step);
+        match (self.best.take(), best_step, &self.place.run) {
+            (Some(best), ..) => best.put_back(trainer),
+            (None, Some(step), Some(run)) => match checkpoint::of_step(run, step)? {
+                Some(reader) => trainer.take_parameters(&reader)?,
+                None => tracing::warn!(
+                    step,
+                    "the checkpoint of the best validation is gone, testing the last step"
+                ),
+            },
+            (None, ..) => {}
+        }
+        Ok(())
     }
 
     /// Starts to write a checkpoint; waits for the one before, if that is still being written.
@@ -285,10 +327,12 @@ impl Run<'_> {
         manifest.model_digest = model_digest(&pieces);
         manifest.pieces = pieces;
         if self.collective.rank() == 0 {
-            checkpoint::commit(&location, &manifest)?;
+            // Older ones go before the new one is there: the coordinator may not have heard of it yet, and the next
+            // generation must find the one that it knows.
             if let Some(run) = &self.place.run {
                 checkpoint::retain(run, self.place.keep)?;
             }
+            checkpoint::commit(&location, &manifest)?;
         }
         let bytes = manifest.pieces.values().map(|p| p.bytes).sum();
         let folder = location.address();
@@ -297,7 +341,7 @@ impl Run<'_> {
         Ok(Some((manifest, folder)))
     }
 
-    fn finish(&mut self, trainer: &mut Trainer, first_step: u64, drained: bool) -> Result<Finished, Error> {
+    fn finish(&mut self, trainer: &mut Trainer, drained: bool) -> Result<Finished, Error> {
         if self.pending.is_some() {
             self.publish()?;
         }
@@ -312,8 +356,8 @@ impl Run<'_> {
         };
         // Other ranks must not end before rank 0 has the manifest on the disk.
         self.collective.barrier()?;
-        if let Some(best) = self.best.take() {
-            best.put_back(trainer);
+        if !drained {
+            self.take_best(trainer)?;
         }
         let test = if drained {
             Evaluation::default()
@@ -323,10 +367,10 @@ impl Run<'_> {
         let record = &self.record;
         Ok(Finished {
             steps: trainer.step,
-            steps_here: trainer.step - first_step,
-            samples: record.samples,
-            targets: record.targets,
-            training: record.training,
+            steps_here: trainer.step - record.totals.first_step,
+            samples: record.totals.samples,
+            targets: record.totals.targets,
+            training: record.totals.training,
             test,
             validation: record.validation.clone(),
             model_digest: digest,

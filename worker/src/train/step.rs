@@ -184,10 +184,7 @@ impl Trainer {
             });
         }
         self.load(reader)?;
-        self.step = manifest.step;
-        self.counted.clear();
-        self.resumed_ledger.clone_from(&manifest.ledger.epochs);
-        self.resumed_validation = manifest.validation.clone();
+        self.go_on_from(manifest.step, manifest.ledger.epochs.clone(), manifest.validation.clone());
         Ok(())
     }
 
@@ -204,6 +201,15 @@ impl Trainer {
         reader.load(&mut self.set, &mut self.dense, kinds)
     }
 
+    /// Takes the parameters of a checkpoint to be judged; training does not go on from here.
+    ///
+    /// # Errors
+    /// As [`Trainer::load`].
+    pub(super) fn take_parameters(&mut self, reader: &Reader) -> Result<(), checkpoint::Error> {
+        self.accelerator = None;
+        self.load(reader)
+    }
+
     /// A copy of the pieces that this rank writes.
     #[must_use]
     pub fn snapshot(&self, rank: u32) -> Snapshot {
@@ -216,7 +222,7 @@ impl Trainer {
         toml::to_string(&self.job).expect("a job that was read from TOML can be written as TOML")
     }
 
-    fn kinds(&self) -> (OptimizerKind, OptimizerKind) {
+    pub(super) fn kinds(&self) -> (OptimizerKind, OptimizerKind) {
         (self.job.table_optimizer().kind, self.job.optimizer.kind)
     }
 

@@ -17,7 +17,7 @@ use muster_proto::config;
 use muster_proto::dataset::DatasetSpec;
 use muster_proto::job::JobSpec;
 use muster_worker::checkpoint::Location;
-use muster_worker::train::{Finished, Hooks, Place, Progress, Setup, Trainer, train};
+use muster_worker::train::{End, Finished, Hooks, Kept, Place, Progress, Setup, Trainer, train};
 use tempfile::TempDir;
 
 const DATASET: &str = "name = \"small\"\ninput = \"log.csv\"\nformat = \"csv\"\npartitions = 16\n\
@@ -118,7 +118,13 @@ impl Cluster {
                 trainer.move_to(Device::open(Settings::of(0)).unwrap()).unwrap();
             }
             collective.barrier().unwrap();
-            train(&mut trainer, &place, &mut Quiet { steps: 0, drain: drain.0 }, &mut *collective).unwrap()
+            let (mut copies, memory) = Default::default();
+            let kept = Kept { copies: &mut copies, memory };
+            let mut hooks = Quiet { steps: 0, drain: drain.0 };
+            match train(&mut trainer, &place, kept, &mut hooks, &mut *collective).unwrap() {
+                End::Finished(finished) => *finished,
+                End::Yielded { step } => panic!("nobody asked to yield, at step {step}"),
+            }
         });
         results.remove(0)
     }
@@ -177,6 +183,10 @@ impl Hooks for Quiet {
     fn checkpoint(&mut self) -> bool {
         false
     }
+    fn yields(&mut self) -> bool {
+        false
+    }
+    fn caught_up(&mut self, _: u64, _: Duration) {}
     fn aborted(&mut self) -> Option<String> {
         None
     }

@@ -2,17 +2,16 @@
 
 use muster_proto::control::{CancelMode, Directive, EventKind, JobPhase, Submission};
 use muster_proto::fence::Fence;
-use muster_proto::ids::{Generation, JobId, Rank, WorkerId};
+use muster_proto::ids::{JobId, Rank};
 
 use super::{Core, Outbox};
 use crate::action::Answer;
-use crate::assignment::{Assignment, Member};
+use crate::assignment::Assignment;
 use crate::config::Config;
 use crate::event::RequestId;
-use crate::explain::NotReady;
 use crate::job::Job;
 use crate::membership::Hold;
-use crate::phase::{self, Candidate, Context, Ended, Loading, Phase, Planning, Signal, Verdict};
+use crate::phase::{Context, Phase, Signal, Verdict};
 use crate::record;
 use crate::refusal::Refusal;
 use crate::submission;
@@ -58,7 +57,7 @@ impl Core {
         let accepted = answer.is_ok();
         out.reply(request, answer);
         if accepted {
-            self.on_job(id, out, |phase, config| phase.on_cancel(mode, Context { now, config }));
+            self.on_job(now, id, out, |phase, config| phase.on_cancel(mode, Context { now, config }));
         }
     }
 
@@ -75,14 +74,35 @@ impl Core {
         out.reply(request, answer);
     }
 
+    /// Changes how many ranks a job should have; at once where it trains and that can be.
+    pub(super) fn scale(&mut self, request: RequestId, id: JobId, workers: u32, out: &mut Outbox) {
+        let limit = self.config.max_workers;
+        let answer = match self.jobs.get_mut(&id) {
+            None => Err(Refusal::UnknownJob { job: id }),
+            Some(job) if job.phase().is_ended() => Err(Refusal::Ended { job: id, phase: job.phase() }),
+            Some(_) if workers == 0 || workers as usize > limit => {
+                let problem = format!("{workers} workers are asked for: ask for 1 to {limit}");
+                Err(Refusal::Invalid { field: "workers", problem })
+            }
+            Some(job) => {
+                job.state.scaled = Some(workers);
+                out.changed(id);
+                self.may_gather = true;
+                Ok(Answer::Accepted)
+            }
+        };
+        out.reply(request, answer);
+    }
+
     /// Tells a job what a rank did, or what became of it.
     pub(super) fn on_rank(&mut self, now: Time, id: JobId, rank: Rank, signal: Signal, out: &mut Outbox) {
-        self.on_job(id, out, |phase, config| phase.on_rank(rank, signal, Context { now, config }));
+        self.on_job(now, id, out, |phase, config| phase.on_rank(rank, signal, Context { now, config }));
     }
 
     /// Has a job's phase decide, and carries its verdict out.
     pub(super) fn on_job(
         &mut self,
+        now: Time,
         id: JobId,
         out: &mut Outbox,
         decide: impl FnOnce(&mut Phase, &Config) -> Verdict,
@@ -92,18 +112,29 @@ impl Core {
             Verdict::Stay => {}
             Verdict::Changed => out.changed(id),
             Verdict::Saved { step, manifest } => {
-                job.state.saved = Some((step, manifest.clone()));
+                if job.state.saved.as_ref().is_none_or(|(before, _)| *before <= step) {
+                    job.state.saved = Some((step, manifest.clone()));
+                }
                 let event = job.record(EventKind::CheckpointSaved { step, manifest });
                 out.changed(id);
                 out.publish(id, event);
             }
-            Verdict::Go(phase, reason) => self.enter(id, *phase, reason, out),
+            Verdict::CaughtUp { steps_redone, recompute } => {
+                job.state.fruitless = 0;
+                out.changed(id);
+                if let Some(event) = job.close_incident(steps_redone, recompute) {
+                    out.publish(id, event);
+                }
+            }
+            Verdict::Go(phase, reason) => self.enter(now, id, *phase, reason, out),
+            Verdict::Regroup(recovering) => self.regroup(now, id, *recovering, out),
         }
     }
 
-    fn enter(&mut self, id: JobId, phase: Phase, reason: String, out: &mut Outbox) {
+    pub(super) fn enter(&mut self, now: Time, id: JobId, phase: Phase, reason: String, out: &mut Outbox) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let before = std::mem::replace(&mut job.state.phase, phase);
+        job.note_transition(&before, now);
         let event = match &job.state.phase {
             Phase::Ended(ended) => job.record(ended.event()),
             phase => job.record(EventKind::PhaseChanged { phase: phase.name(), reason }),
@@ -113,17 +144,18 @@ impl Core {
         let Some(assignment) = self.jobs[&id].state.phase.assignment().cloned() else {
             return self.let_go(before.assignment(), out);
         };
+        // A job that trains again may have been asked for another size meanwhile.
+        self.may_gather |= self.jobs[&id].phase() == JobPhase::Training;
         for (rank, member) in assignment.live() {
             let session = self.members.get(member.worker).and_then(|worker| worker.session);
-            let job = &self.jobs[&id];
-            if let Some(directive) = job.state.phase.directive(&job.submission, rank) {
+            if let Some(directive) = self.jobs[&id].directive(rank) {
                 out.send(session, directive);
             }
         }
     }
 
     /// A job has ended: who has not said so of its rank is waited for before it gets another one.
-    fn let_go(&mut self, assignment: Option<&Assignment>, out: &mut Outbox) {
+    pub(super) fn let_go(&mut self, assignment: Option<&Assignment>, out: &mut Outbox) {
         for (_, member) in assignment.into_iter().flat_map(Assignment::ranks) {
             let Some(worker) = self.members.get_mut(member.worker) else { continue };
             let (Hold::Rank { job, .. }, Some(fence)) = (worker.hold, worker.fence()) else { continue };
@@ -145,99 +177,6 @@ impl Core {
         for (_, member) in assignment.live() {
             let session = self.members.get(member.worker).and_then(|worker| worker.session);
             out.send(session, directive(assignment.fence(member)));
-        }
-    }
-
-    /// Gives workers without work to the jobs that wait, in the order in which those came.
-    pub(super) fn gather(&mut self, now: Time, out: &mut Outbox) {
-        let waits = |(id, job): (&JobId, &Job)| (job.phase() == JobPhase::Gathering).then_some(*id);
-        let waiting: Vec<JobId> = self.jobs.iter().filter_map(waits).collect();
-        let mut first: Option<JobId> = None;
-        for id in waiting {
-            let chosen = match first {
-                Some(job) => Err(NotReady::Behind { job }),
-                None => self.choose(id),
-            };
-            match chosen {
-                Ok(workers) => self.begin(now, id, &workers, out),
-                Err(reason) => {
-                    first = first.or(Some(id));
-                    self.explain(id, reason, out);
-                }
-            }
-        }
-    }
-
-    fn choose(&self, id: JobId) -> Result<Vec<WorkerId>, NotReady> {
-        let idle: Vec<Candidate<'_>> = self
-            .members
-            .iter()
-            .filter(|(_, worker)| worker.hold == Hold::Idle && worker.session.is_some())
-            .map(|(worker, known)| Candidate {
-                worker,
-                device: known.capabilities.device,
-                numerics: &known.capabilities.numerics,
-            })
-            .collect();
-        let job = &self.jobs[&id];
-        phase::choose(&job.submission, job.state.numerics.as_deref(), &idle).map_err(|reason| match reason {
-            NotReady::TooFewWorkers { have, want, .. } => {
-                NotReady::TooFewWorkers { have, want, others: self.members.len() - have }
-            }
-            reason => reason,
-        })
-    }
-
-    /// Says why a job waits, if that is news.
-    fn explain(&mut self, id: JobId, reason: NotReady, out: &mut Outbox) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let text = reason.to_string();
-        if let Phase::Gathering(gathering) = &mut job.state.phase
-            && gathering.reason.replace(reason.clone()) != Some(reason)
-        {
-            let event = job.event(EventKind::PhaseChanged { phase: JobPhase::Gathering, reason: text });
-            out.publish(id, event);
-        }
-    }
-
-    /// Opens a new generation of a job.
-    fn begin(&mut self, now: Time, id: JobId, workers: &[WorkerId], out: &mut Outbox) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let generation = job.state.generation.next();
-        job.state.generation = generation;
-        let member = |worker: &WorkerId| {
-            let known = self.members.get(*worker)?;
-            let (incarnation, address) = (known.incarnation, known.capabilities.data_plane_address.clone());
-            Some(Member { worker: *worker, incarnation, address })
-        };
-        let members: Vec<Member> = workers.iter().filter_map(member).collect();
-        if job.submission.reproducible && job.state.numerics.is_none() {
-            let first = members.first().and_then(|member| self.members.get(member.worker));
-            job.state.numerics = first.map(|worker| worker.capabilities.numerics.clone());
-        }
-        let submission = &job.submission;
-        let planned = phase::plan(Planning { job: id, submission, generation, members, seed: &self.seed });
-        let assignment = match planned {
-            Ok(assignment) => assignment,
-            Err(error) => {
-                let error = format!("no plan places the job's tables: {error}");
-                return self.enter(id, Phase::Ended(Ended::Failed { error: error.clone() }), error, out);
-            }
-        };
-        let summary = assignment.summary();
-        let event = job.record(EventKind::PhaseChanged { phase: JobPhase::Planning, reason: summary });
-        out.publish(id, event);
-        self.hold_ranks(id, generation, workers);
-        let reason = "ranks connect to each other and load".to_owned();
-        let loading = Loading::new(assignment, self.context(now));
-        self.enter(id, Phase::Loading(loading), reason, out);
-    }
-
-    fn hold_ranks(&mut self, job: JobId, generation: Generation, workers: &[WorkerId]) {
-        for (rank, worker) in (0..).map(Rank).zip(workers) {
-            if let Some(worker) = self.members.get_mut(*worker) {
-                worker.hold = Hold::Rank { job, generation, rank };
-            }
         }
     }
 }

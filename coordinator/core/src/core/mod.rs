@@ -1,5 +1,6 @@
 //! The state machine: everything the coordinator knows, and one function that changes it.
 
+mod generations;
 mod jobs;
 mod outbox;
 mod restore;
@@ -46,17 +47,20 @@ impl Core {
         match event {
             Event::Register { request, capabilities } => self.register(now, request, capabilities, &mut out),
             Event::SessionOpened { session, hello } => self.open_session(now, session, &hello, &mut out),
-            Event::SessionClosed { session } => {
-                self.members.disconnect(session, now + self.config.reconnect_grace());
-            }
+            Event::SessionClosed { session } => self.session_closed(now, session, &mut out),
             Event::Reported { session, report } => self.on_report(now, session, report, &mut out),
             Event::Submit { request, submission } => self.submit(request, *submission, &mut out),
             Event::Cancel { request, job, mode } => self.cancel(now, request, job, mode, &mut out),
+            Event::Scale { request, job, workers } => self.scale(request, job, workers, &mut out),
+            Event::Cordon { request, worker, cordoned, drain } => {
+                self.cordon(request, worker, cordoned, drain, &mut out);
+            }
             Event::Checkpoint { request, job } => self.checkpoint(request, job, &mut out),
             Event::Dismiss { reason } => self.dismiss(&reason, &mut out),
             Event::Tick => self.tick(now, &mut out),
         }
-        if std::mem::take(&mut self.may_gather) {
+        // What one job gives up, another may take.
+        while std::mem::take(&mut self.may_gather) {
             self.gather(now, &mut out);
         }
         out.into_actions(&self.jobs)
@@ -115,7 +119,7 @@ impl Core {
         let due = |(id, job): (&JobId, &Job)| (job.state.phase.deadline()? <= now).then_some(*id);
         let due: Vec<JobId> = self.jobs.iter().filter_map(due).collect();
         for id in due {
-            self.on_job(id, out, |phase, config| phase.on_deadline(Context { now, config }));
+            self.on_job(now, id, out, |phase, config| phase.on_deadline(Context { now, config }));
         }
     }
 }

@@ -33,11 +33,11 @@ impl Core {
         let mut members = Membership::default();
         for (id, record) in records.workers {
             let hold = hold(id, &record, &records.jobs);
-            let WorkerRecord { incarnation, capabilities } = record;
+            let WorkerRecord { incarnation, capabilities, cordon } = record;
             let deadline = now + config.failure_detection;
             members.insert(
                 id,
-                Worker { capabilities, incarnation, session: None, deadline, hold, running: None },
+                Worker { capabilities, incarnation, session: None, deadline, hold, running: None, cordon },
             );
         }
         Ok(Self {

@@ -64,7 +64,7 @@ impl Core {
                     self.may_gather = true;
                     let reason = "it does not know its rank any more".to_owned();
                     self.on_rank(now, job, rank, Signal::Lost { worker: id, reason }, out);
-                } else if let Some(directive) = state.state.phase.directive(&state.submission, rank) {
+                } else if let Some(directive) = state.directive(rank) {
                     out.send(session, directive);
                 }
             }
@@ -92,12 +92,16 @@ impl Core {
                     }
                 };
             }
-            Report::JobReady { fence } => (fence, Signal::Ready),
+            Report::JobReady { fence, restored } => (fence, Signal::Ready(restored)),
+            Report::CaughtUp { fence, steps_redone, recompute } => {
+                (fence, Signal::CaughtUp { steps_redone, recompute })
+            }
+            Report::Yielded { fence, step } => (fence, Signal::Yielded { step }),
             Report::PiecesSaved { fence, saved } => (fence, Signal::Saved(saved)),
             Report::Finished { fence, summary } => (fence, Signal::Finished { summary }),
             Report::Failed { fence, failure } => (fence, Signal::Failed(failure)),
         };
-        let is_end = matches!(signal, Signal::Finished { .. } | Signal::Failed(_));
+        let is_end = matches!(signal, Signal::Finished { .. } | Signal::Failed(_) | Signal::Yielded { .. });
         match self.admit(worker, &fence) {
             Ok(held) => {
                 if is_end {

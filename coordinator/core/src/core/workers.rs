@@ -1,14 +1,16 @@
 //! Workers come and go.
 
+use std::time::Duration;
+
 use muster_proto::control::{Capabilities, Directive, EventKind, Registration};
 use muster_proto::ids::{Incarnation, WorkerId};
 
 use super::{Core, Outbox};
 use crate::action::{Action, Answer, SessionEnd};
-use crate::event::RequestId;
+use crate::event::{RequestId, SessionId};
 use crate::membership::{Hold, Worker};
 use crate::phase::Signal;
-use crate::record::{self, WorkerRecord};
+use crate::record::{self, Cordon, WorkerRecord};
 use crate::refusal::Refusal;
 use crate::time::Time;
 
@@ -27,6 +29,8 @@ impl Core {
             return out.reply(request, Err(refusal));
         }
         let before = self.members.by_name(&capabilities.name);
+        // A new process of a worker that was taken out of service is out of service too.
+        let cordon = before.and_then(|id| self.members.get(id)).map_or(Cordon::Open, |worker| worker.cordon);
         if before.is_none() && self.members.len() >= self.config.max_workers {
             let limit = self.config.max_workers;
             return out.reply(request, Err(Refusal::TooManyWorkers { limit }));
@@ -41,27 +45,65 @@ impl Core {
         self.counters.incarnations += 1;
         let incarnation = Incarnation(self.counters.incarnations);
         out.write(record::put_counters(&self.counters));
-        let known = WorkerRecord { incarnation, capabilities: capabilities.clone() };
+        let known = WorkerRecord { incarnation, capabilities: capabilities.clone(), cordon };
         out.write(record::put_worker(worker, &known));
         let deadline = now + self.config.failure_detection;
-        let (session, hold, running) = (None, Hold::Idle, None);
-        self.members.insert(worker, Worker { capabilities, incarnation, session, deadline, hold, running });
+        let (session, hold, running, cordon) = (None, Hold::Idle, None, known.cordon);
+        let life = Worker { capabilities, incarnation, session, deadline, hold, running, cordon };
+        self.members.insert(worker, life);
         let failure_detection = self.config.failure_detection;
         out.reply(request, Ok(Answer::Registered(Registration { worker, incarnation, failure_detection })));
     }
 
-    /// A worker was silent, or away, for too long.
+    /// A worker was silent for too long.
     pub(super) fn lose(&mut self, now: Time, worker: WorkerId, out: &mut Outbox) {
-        let connected = self.members.get(worker).is_some_and(|worker| worker.session.is_some());
-        let reason = if connected {
-            format!("nothing was heard of it for {:?}", self.config.failure_detection)
-        } else {
-            format!(
-                "its connection broke, and it did not come back within {:?}",
-                self.config.reconnect_grace()
-            )
-        };
+        let reason = format!("nothing was heard of it for {:?}", self.config.failure_detection);
+        self.detected(worker, self.config.failure_detection);
         self.remove(now, worker, &reason, SessionEnd::Unknown { worker }, out);
+    }
+
+    /// A connection is gone: a process that ends closes its own, and one that lives comes back as a new worker.
+    pub(super) fn session_closed(&mut self, now: Time, session: SessionId, out: &mut Outbox) {
+        let Some(worker) = self.members.by_session(session) else { return };
+        self.detected(worker, Duration::ZERO);
+        self.remove(now, worker, "its connection closed", SessionEnd::Unknown { worker }, out);
+    }
+
+    fn detected(&mut self, worker: WorkerId, detect: Duration) {
+        if let Some(Hold::Rank { job, .. }) = self.members.get(worker).map(|worker| worker.hold)
+            && let Some(job) = self.jobs.get_mut(&job)
+        {
+            job.detected = detect;
+        }
+    }
+
+    /// Says whether a worker gets ranks.
+    pub(super) fn cordon(
+        &mut self,
+        request: RequestId,
+        id: WorkerId,
+        cordoned: bool,
+        drain: bool,
+        out: &mut Outbox,
+    ) {
+        let cordon = match (cordoned, drain) {
+            (false, false) => Cordon::Open,
+            (_, true) => Cordon::Draining,
+            (true, false) => Cordon::Cordoned,
+        };
+        let known = self.set_cordon(id, cordon, out);
+        let answer = if known { Ok(Answer::Accepted) } else { Err(Refusal::UnknownWorker { worker: id }) };
+        out.reply(request, answer);
+        self.may_gather = true;
+    }
+
+    /// Notes whether a worker gets ranks; false where there is no such worker.
+    pub(super) fn set_cordon(&mut self, id: WorkerId, cordon: Cordon, out: &mut Outbox) -> bool {
+        let Some(worker) = self.members.get_mut(id) else { return false };
+        worker.cordon = cordon;
+        let (incarnation, capabilities) = (worker.incarnation, worker.capabilities.clone());
+        out.write(record::put_worker(id, &WorkerRecord { incarnation, capabilities, cordon }));
+        true
     }
 
     fn remove(&mut self, now: Time, id: WorkerId, reason: &str, end: SessionEnd, out: &mut Outbox) {

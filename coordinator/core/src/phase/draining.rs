@@ -15,6 +15,8 @@ use crate::time::Time;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Blame {
+    /// The job changes its workers on purpose.
+    Planned(String),
     /// A rank says that another one does not answer.
     Peer(String),
     /// A worker is gone.
@@ -39,25 +41,30 @@ impl Blame {
                     FailureCause::Peer | FailureCause::Aborted => Self::Peer(problem),
                 }
             }
-            Signal::Ready | Signal::Saved(_) | Signal::Finished { .. } => {
-                Self::Peer(format!("rank {rank} stopped"))
-            }
+            Signal::Ready(_)
+            | Signal::Saved(_)
+            | Signal::Yielded { .. }
+            | Signal::CaughtUp { .. }
+            | Signal::Finished { .. } => Self::Peer(format!("rank {rank} stopped")),
         }
     }
 
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Peer(problem) | Self::Lost(problem) | Self::Own(problem) => problem,
+            Self::Planned(problem) | Self::Peer(problem) | Self::Lost(problem) | Self::Own(problem) => {
+                problem
+            }
             Self::Cancelled => "the job was cancelled",
         }
     }
 
-    fn strength(&self) -> u8 {
+    pub(super) fn strength(&self) -> u8 {
         match self {
-            Self::Peer(_) => 0,
-            Self::Lost(_) => 1,
-            Self::Own(_) => 2,
-            Self::Cancelled => 3,
+            Self::Planned(_) => 0,
+            Self::Peer(_) => 1,
+            Self::Lost(_) => 2,
+            Self::Own(_) => 3,
+            Self::Cancelled => 4,
         }
     }
 }
@@ -93,8 +100,13 @@ impl Draining {
     }
 
     pub(super) fn on_rank(&mut self, rank: Rank, signal: Signal) -> Verdict {
-        if matches!(signal, Signal::Ready | Signal::Saved(_)) || self.assignment.ended.contains_key(&rank) {
+        if self.assignment.ended.contains_key(&rank) {
             return Verdict::Stay;
+        }
+        match &signal {
+            Signal::Ready(_) | Signal::CaughtUp { .. } => return Verdict::Stay,
+            Signal::Saved(saved) => return Verdict::of_saved(saved),
+            _ => {}
         }
         if !matches!(signal, Signal::Finished { .. }) {
             let blame = Blame::of(rank, &signal);
@@ -114,8 +126,9 @@ impl Draining {
         let end = match signal {
             Signal::Lost { .. } => RankEnd::Lost,
             Signal::Failed(failure) => RankEnd::Failed(failure),
+            Signal::Yielded { .. } => RankEnd::Yielded,
             Signal::Finished { .. } => RankEnd::Finished { summary: serde_json::Value::Null },
-            Signal::Ready | Signal::Saved(_) => return,
+            Signal::Ready(_) | Signal::Saved(_) | Signal::CaughtUp { .. } => return,
         };
         self.assignment.ended.insert(rank, end);
     }
@@ -123,7 +136,7 @@ impl Draining {
     fn end(&self) -> Verdict {
         match &self.blame {
             Blame::Cancelled => Verdict::go(Phase::Ended(Ended::Cancelled), self.blame.reason()),
-            Blame::Peer(error) | Blame::Lost(error) | Blame::Own(error) => {
+            Blame::Planned(error) | Blame::Peer(error) | Blame::Lost(error) | Blame::Own(error) => {
                 Verdict::go(Phase::Ended(Ended::Failed { error: error.clone() }), error.clone())
             }
         }

@@ -44,6 +44,15 @@ impl fmt::Display for Kind<'_> {
     }
 }
 
+/// How many workers a job asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// As many as it takes.
+    pub(crate) want: usize,
+    /// Fewer than these are of no use.
+    pub(crate) need: usize,
+}
+
 /// Picks the workers of a job, in rank order, out of those without work.
 ///
 /// `numerics` is what the job is bound to, if it is: by its checkpoint, or by the first workers it had. Of several groups of workers that are alike, the one that holds the longest-known worker is taken.
@@ -52,10 +61,11 @@ impl fmt::Display for Kind<'_> {
 /// Why the job has to wait.
 pub(crate) fn choose(
     job: &Submission,
+    wish: Wish,
     numerics: Option<&str>,
     idle: &[Candidate<'_>],
 ) -> Result<Vec<WorkerId>, NotReady> {
-    let want = job.world_size.0 as usize;
+    let want = wish.need;
     if idle.len() < want {
         return Err(NotReady::TooFewWorkers { have: idle.len(), want, others: 0 });
     }
@@ -71,7 +81,7 @@ pub(crate) fn choose(
     }
     let enough = groups.values().filter(|workers| workers.len() >= want);
     if let Some(workers) = enough.min_by_key(|workers| workers[0]) {
-        return Ok(workers[..want].to_vec());
+        return Ok(workers[..workers.len().min(wish.want)].to_vec());
     }
     if groups.is_empty() {
         let numerics = numerics.map(str::to_owned);

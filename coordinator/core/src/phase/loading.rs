@@ -1,11 +1,13 @@
 //! Loading: ranks connect to each other and load their pieces, until all are ready.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use muster_proto::ids::Rank;
+use muster_proto::control::RestoredFrom;
+use muster_proto::ids::{Rank, Step};
 use serde::{Deserialize, Serialize};
 
-use super::{Blame, Context, Draining, Phase, Signal, Training, Verdict};
+use super::{Blame, Context, Draining, Phase, Recovering, Signal, Training, Verdict};
 use crate::assignment::Assignment;
 use crate::time::Time;
 
@@ -16,6 +18,15 @@ pub(crate) struct Loading {
     /// Ranks that are ready. Not kept in the store: workers say so again when they come back.
     #[serde(skip)]
     pub(crate) ready: BTreeSet<Rank>,
+    /// The slowest rank's time until all were connected.
+    #[serde(skip)]
+    pub(crate) connect: Duration,
+    /// What ranks go on from, once one is ready.
+    #[serde(skip)]
+    pub(crate) from: Option<RestoredFrom>,
+    /// The checkpoint that they read, with its step.
+    #[serde(skip)]
+    pub(crate) checkpoint: Option<(Step, String)>,
     #[serde(skip)]
     pub(crate) deadline: Time,
 }
@@ -23,26 +34,36 @@ pub(crate) struct Loading {
 impl Loading {
     pub(crate) fn new(assignment: Assignment, context: Context<'_>) -> Self {
         let deadline = context.now + context.config.loading_deadline();
-        Self { assignment, ready: BTreeSet::new(), deadline }
+        let (ready, connect, from, checkpoint) = Default::default();
+        Self { assignment, ready, connect, from, checkpoint, deadline }
     }
 
     pub(super) fn on_rank(&mut self, rank: Rank, signal: Signal, context: Context<'_>) -> Verdict {
         match signal {
-            Signal::Ready => {
+            Signal::Ready(restored) => {
                 self.ready.insert(rank);
+                self.connect = self.connect.max(restored.connect);
+                if let RestoredFrom::Checkpoint(path) = &restored.from {
+                    self.checkpoint = Some((restored.step, path.clone()));
+                }
+                self.from = Some(restored.from);
                 if self.ready.len() < self.assignment.members.len() {
                     return Verdict::Stay;
                 }
-                let reason = "every rank is ready";
+                let reason = format!("every rank is ready, at step {}", restored.step);
                 Verdict::go(Phase::Training(Training::new(self.assignment.clone())), reason)
             }
-            Signal::Saved(_) => Verdict::Stay,
-            Signal::Finished { .. } => {
+            Signal::Saved(_) | Signal::CaughtUp { .. } => Verdict::Stay,
+            Signal::Finished { .. } | Signal::Yielded { .. } => {
                 let blame = Blame::Own(format!("rank {rank} came to an end before the job began"));
                 self.drain(blame, context).note(rank, signal)
             }
-            Signal::Failed(_) | Signal::Lost { .. } => {
+            Signal::Failed(ref failure) if failure.cause.is_of_the_job() => {
                 self.drain(Blame::of(rank, &signal), context).note(rank, signal)
+            }
+            Signal::Failed(_) | Signal::Lost { .. } => {
+                let blame = Blame::of(rank, &signal);
+                Recovering::new(self.assignment.clone(), blame, context).note(rank, &signal)
             }
         }
     }

@@ -8,17 +8,21 @@ mod ended;
 mod gathering;
 mod loading;
 mod planning;
+mod recovering;
 mod training;
 
-use muster_proto::control::{CancelMode, Directive, Failure, JobPhase, PiecesSaved, Submission};
+use std::time::Duration;
+
+use muster_proto::control::{CancelMode, Directive, Failure, JobPhase, PiecesSaved, Restored, Submission};
 use muster_proto::ids::{Rank, Step, WorkerId};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::draining::{Blame, Draining};
 pub(crate) use self::ended::Ended;
-pub(crate) use self::gathering::{Candidate, Gathering, choose};
+pub(crate) use self::gathering::{Candidate, Gathering, Wish, choose};
 pub(crate) use self::loading::Loading;
-pub(crate) use self::planning::{Planning, plan};
+pub(crate) use self::planning::{Planning, plan, seat};
+pub(crate) use self::recovering::Recovering;
 pub(crate) use self::training::Training;
 use crate::assignment::Assignment;
 use crate::config::Config;
@@ -32,14 +36,17 @@ pub(crate) enum Phase {
     Loading(Loading),
     Training(Training),
     Draining(Draining),
+    Recovering(Recovering),
     Ended(Ended),
 }
 
 /// What a rank did, or what became of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Signal {
-    Ready,
+    Ready(Restored),
     Saved(PiecesSaved),
+    CaughtUp { steps_redone: u64, recompute: Duration },
+    Yielded { step: Step },
     Finished { summary: serde_json::Value },
     Failed(Failure),
     Lost { worker: WorkerId, reason: String },
@@ -52,8 +59,12 @@ pub(crate) enum Verdict {
     Stay,
     /// The phase goes on, but the store must know what changed.
     Changed,
-    /// A checkpoint is complete on all ranks.
+    /// A checkpoint is complete: its manifest is written, after all of its pieces.
     Saved { step: Step, manifest: String },
+    /// What an earlier generation had reached is reached again.
+    CaughtUp { steps_redone: u64, recompute: Duration },
+    /// A new generation is to be opened with those that are left.
+    Regroup(Box<Recovering>),
     /// Another phase begins.
     Go(Box<Phase>, String),
 }
@@ -61,6 +72,12 @@ pub(crate) enum Verdict {
 impl Verdict {
     pub(crate) fn go(phase: Phase, reason: impl Into<String>) -> Self {
         Self::Go(Box::new(phase), reason.into())
+    }
+
+    /// What follows from a rank's word on a checkpoint: the one that wrote the manifest did so after all the others.
+    fn of_saved(saved: &PiecesSaved) -> Self {
+        let saved_as = |manifest: &String| Self::Saved { step: saved.step, manifest: manifest.clone() };
+        saved.manifest.as_ref().map_or(Self::Stay, saved_as)
     }
 }
 
@@ -78,6 +95,7 @@ impl Phase {
             Self::Loading(_) => JobPhase::Loading,
             Self::Training(_) => JobPhase::Training,
             Self::Draining(_) => JobPhase::Draining,
+            Self::Recovering(_) => JobPhase::Recovering,
             Self::Ended(ended) => ended.name(),
         }
     }
@@ -88,6 +106,7 @@ impl Phase {
             Self::Loading(phase) => Some(&phase.assignment),
             Self::Training(phase) => Some(&phase.assignment),
             Self::Draining(phase) => Some(&phase.assignment),
+            Self::Recovering(phase) => Some(&phase.assignment),
             Self::Gathering(_) | Self::Ended(_) => None,
         }
     }
@@ -98,6 +117,7 @@ impl Phase {
             Self::Loading(phase) => phase.on_rank(rank, signal, context),
             Self::Training(phase) => phase.on_rank(rank, signal, context),
             Self::Draining(phase) => phase.on_rank(rank, signal),
+            Self::Recovering(phase) => phase.on_rank(rank, signal, context),
             Self::Gathering(_) | Self::Ended(_) => Verdict::Stay,
         }
     }
@@ -108,6 +128,7 @@ impl Phase {
             Self::Gathering(_) => Verdict::go(Self::Ended(Ended::Cancelled), "cancelled while it waited"),
             Self::Loading(phase) => phase.on_cancel(context),
             Self::Training(phase) => phase.on_cancel(mode, context),
+            Self::Recovering(phase) => phase.on_cancel(context),
             // The job ends already, for a reason of its own.
             Self::Draining(_) | Self::Ended(_) => Verdict::Stay,
         }
@@ -118,6 +139,7 @@ impl Phase {
         match self {
             Self::Loading(phase) => Some(phase.deadline),
             Self::Draining(phase) => Some(phase.deadline),
+            Self::Recovering(phase) => Some(phase.deadline),
             Self::Gathering(_) | Self::Training(_) | Self::Ended(_) => None,
         }
     }
@@ -127,6 +149,7 @@ impl Phase {
         match self {
             Self::Loading(phase) => phase.on_deadline(context),
             Self::Draining(phase) => phase.on_deadline(),
+            Self::Recovering(phase) => phase.on_deadline(context),
             Self::Gathering(_) | Self::Training(_) | Self::Ended(_) => Verdict::Stay,
         }
     }
@@ -136,23 +159,40 @@ impl Phase {
         match self {
             Self::Loading(phase) => phase.deadline = context.now + context.config.loading_deadline(),
             Self::Draining(phase) => phase.deadline = context.now + context.config.draining_deadline(),
+            Self::Recovering(phase) if phase.orderly => {
+                phase.deadline = context.now + context.config.loading_deadline();
+            }
+            Self::Recovering(phase) => phase.deadline = context.now + context.config.draining_deadline(),
             Self::Gathering(_) | Self::Training(_) | Self::Ended(_) => {}
         }
     }
 
     /// What a rank has to be told in this phase: at its beginning, and again whenever its worker opens a session.
     /// Workers take each of these any number of times.
-    pub(crate) fn directive(&self, submission: &Submission, rank: Rank) -> Option<Directive> {
+    ///
+    /// `checkpoint` is the one that the job counts on, if it has one.
+    pub(crate) fn directive(
+        &self,
+        submission: &Submission,
+        checkpoint: Option<&str>,
+        rank: Rank,
+    ) -> Option<Directive> {
         let assignment = self.assignment()?;
         let member = assignment.members.get(rank.0 as usize)?;
         let fence = assignment.fence(member);
         match self {
             Self::Loading(_) => {
-                Some(Directive::Prepare(Box::new(assignment.prepare(submission, rank, member))))
+                let prepare = assignment.prepare(submission, checkpoint, rank, member);
+                Some(Directive::Prepare(Box::new(prepare)))
             }
             Self::Training(phase) if phase.stopping => Some(Directive::Drain { fence }),
             Self::Training(_) => Some(Directive::Start { fence }),
             Self::Draining(phase) => {
+                let reason = phase.blame.reason().to_owned();
+                Some(Directive::Abort { fence, reason })
+            }
+            Self::Recovering(phase) if phase.orderly => Some(Directive::Yield { fence }),
+            Self::Recovering(phase) => {
                 let reason = phase.blame.reason().to_owned();
                 Some(Directive::Abort { fence, reason })
             }

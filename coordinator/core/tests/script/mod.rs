@@ -8,10 +8,10 @@ use std::time::Duration;
 use muster_core::{Action, Answer, Config, Core, Event, RequestId, SessionId, Time, Write};
 use muster_proto::control::{
     CancelMode, Capabilities, DeviceKind, Directive, Failure, FailureCause, Hello, PiecesSaved, Progress,
-    RankStage, RankState, Report, Submission,
+    RankStage, RankState, Report, Restored, RestoredFrom, Submission,
 };
 use muster_proto::fence::Fence;
-use muster_proto::ids::{Generation, Incarnation, JobId, Step, WorkerId, WorldSize};
+use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
 use muster_proto::sharding::TableDecl;
 
 /// A worker as the script knows it.
@@ -105,6 +105,14 @@ impl World {
                 Event::Cancel { request, job: subject.parse().unwrap(), mode }
             }
             "checkpoint" => Event::Checkpoint { request, job: subject.parse().unwrap() },
+            "scale" => {
+                let (job, workers) = (subject.parse().unwrap(), args.number("to").unwrap() as u32);
+                Event::Scale { request, job, workers }
+            }
+            "cordon" | "uncordon" | "drain" => {
+                let worker = self.workers[subject].id;
+                Event::Cordon { request, worker, cordoned: verb != "uncordon", drain: verb == "drain" }
+            }
             "dismiss" => Event::Dismiss { reason: "the cluster ends".into() },
             "open" => {
                 let session = SessionId(self.next_id);
@@ -230,6 +238,7 @@ fn submission(name: &str, args: &Args<'_>) -> Submission {
         reproducible: !args.has("any-order"),
         device: args.get("device").map(|device| device.parse().unwrap()),
         numerics: args.get("numerics").map(str::to_owned),
+        min_workers: args.number("min").unwrap_or(1) as u32,
     }
 }
 
@@ -246,7 +255,20 @@ fn report(verb: &str, worker: &Worker, args: &Args<'_>) -> Report {
                 args.has("running").then_some(RankState { fence, stage: RankStage::Training, timing: None });
             Report::Heartbeat { incarnation: fence.incarnation, running }
         }
-        "ready" => Report::JobReady { fence },
+        "ready" => {
+            let from = match args.get("from") {
+                Some("memory") => RestoredFrom::Memory,
+                Some(path) => RestoredFrom::Checkpoint(path.to_owned()),
+                None => RestoredFrom::Start,
+            };
+            let (connect, load) = (Duration::from_millis(20), Duration::from_millis(30));
+            Report::JobReady { fence, restored: Restored { step, from, connect, load } }
+        }
+        "yielded" => Report::Yielded { fence, step },
+        "caught-up" => {
+            let steps_redone = args.number("redone").unwrap_or(0);
+            Report::CaughtUp { fence, steps_redone, recompute: Duration::from_millis(100 * steps_redone) }
+        }
         "progress" => {
             let metrics = args.get("hr").map(|hr| ("HR@10".to_owned(), hr.parse().unwrap()));
             let progress =
@@ -268,7 +290,10 @@ fn report(verb: &str, worker: &Worker, args: &Args<'_>) -> Report {
                 _ => FailureCause::Aborted,
             };
             let message = args.get("message").unwrap_or("stopped").replace('_', " ");
-            Report::Failed { fence, failure: Failure { cause, message } }
+            Report::Failed {
+                fence,
+                failure: Failure { cause, message, peer: args.number("peer").map(|rank| Rank(rank as u32)) },
+            }
         }
         other => panic!("`{other}` is not a command"),
     }

@@ -1,7 +1,7 @@
 //! What the core says, a line each.
 
 use muster_core::{Action, Answer, PREFIX, SessionId, Write};
-use muster_proto::control::{Directive, EventKind, JobEvent, JobStatus, Prepare, WorkerStatus};
+use muster_proto::control::{Directive, EventKind, Incident, JobEvent, JobStatus, Prepare, WorkerStatus};
 
 pub(super) fn action(action: &Action, name: impl Fn(SessionId) -> String) -> String {
     match action {
@@ -44,6 +44,7 @@ fn directive(directive: &Directive) -> String {
         Directive::Abort { fence, reason } => format!("abort {fence}: {reason}"),
         Directive::Checkpoint { fence } => format!("checkpoint {fence}"),
         Directive::Drain { fence } => format!("drain {fence}"),
+        Directive::Yield { fence } => format!("yield {fence}"),
         Directive::Shutdown { reason } => format!("shutdown: {reason}"),
         Directive::Acknowledged { fence } => format!("acknowledged {fence}"),
     }
@@ -53,7 +54,29 @@ fn prepare(prepare: &Prepare) -> String {
     let peers: Vec<&str> = prepare.peers.iter().map(|peer| peer.address.as_str()).collect();
     let tables = prepare.plan.tables.iter().map(|(name, plan)| format!("{name} on {:?}", plan.owners));
     let tables: Vec<String> = tables.collect();
-    format!("prepare {} rank {} of {}: {}", prepare.fence, prepare.rank, peers.join(" "), tables.join(", "))
+    let from = prepare.checkpoint.iter().map(|path| format!(", from {path}")).collect::<String>();
+    let (fence, rank) = (prepare.fence, prepare.rank);
+    format!("prepare {fence} rank {rank} of {}: {}{from}", peers.join(" "), tables.join(", "))
+}
+
+fn incident(incident: &Incident) -> String {
+    let stages = [
+        ("detect", incident.detect),
+        ("abort", incident.abort),
+        ("decide", incident.decide),
+        ("rendezvous", incident.rendezvous),
+        ("reload", incident.reload),
+        ("recompute", incident.recompute),
+    ];
+    let stages = stages.map(|(stage, time)| format!("{stage} {:.2}s", time.as_secs_f64()));
+    let kind = if incident.planned { "planned" } else { "unplanned" };
+    let (before, after, redone) = (incident.before, incident.after, incident.steps_redone);
+    let from = &incident.restored_from;
+    format!(
+        "{kind} {before} -> {after} ({}), {redone} steps redone from {from:?}: {}",
+        stages.join(", "),
+        incident.reason
+    )
 }
 
 pub(super) fn event(event: &JobEvent) -> String {
@@ -65,6 +88,7 @@ pub(super) fn event(event: &JobEvent) -> String {
         EventKind::Progress(progress) => format!("progress step {} {:?}", progress.step, progress.metrics),
         EventKind::WorkerLost { worker, rank, reason } => format!("lost {worker} rank {rank}: {reason}"),
         EventKind::CheckpointSaved { step, manifest } => format!("saved step {step} as {manifest}"),
+        EventKind::Incident { incident } => self::incident(incident),
         EventKind::Finished { summary } => format!("finished {summary}"),
         EventKind::Failed { error } => format!("failed: {error}"),
         EventKind::Cancelled => "cancelled".to_owned(),
@@ -87,5 +111,6 @@ pub(super) fn worker(worker: &WorkerStatus) -> String {
         None => "no rank".to_owned(),
     };
     let connected = if worker.connected { "connected" } else { "away" };
-    format!("{} {} {connected}, {assignment}", worker.worker, worker.capabilities.name)
+    let cordoned = if worker.cordoned { ", cordoned" } else { "" };
+    format!("{} {} {connected}, {assignment}{cordoned}", worker.worker, worker.capabilities.name)
 }

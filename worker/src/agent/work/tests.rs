@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use muster_proto::control::{DeviceKind, FailureCause, Peer, Progress, RankStage};
+use muster_proto::control::{DeviceKind, FailureCause, Peer, Progress, RankStage, Restored};
 use muster_proto::ids::{Generation, JobId, Rank, Step, WorkerId};
 use muster_proto::sharding::ShardingPlan;
 use serde_json::json;
@@ -17,10 +17,10 @@ struct Told(std::sync::Mutex<mpsc::Receiver<()>>);
 
 impl JobRunner for Told {
     fn run(&self, assignment: Assignment, control: Control) -> Result<Outcome, RunError> {
-        control.ready_and_wait_start().map_err(|aborted| RunError::aborted(&aborted))?;
+        control.ready_and_wait_start(Restored::start()).map_err(|aborted| RunError::aborted(&aborted))?;
         control.progress(Progress { step: Step(1), ..Progress::default() });
         self.0.lock().unwrap().recv().map_err(|error| RunError::own(&error))?;
-        Ok(Outcome { summary: json!(assignment.rank) })
+        Ok(Outcome::Finished { summary: json!(assignment.rank) })
     }
 }
 
@@ -61,6 +61,7 @@ fn prepare(fence: Fence) -> Directive {
         run_dir: String::new(),
         plan: ShardingPlan::simple(&[], 8, 1).unwrap(),
         collective_token: [0; 32],
+        checkpoint: None,
     }))
 }
 
@@ -86,9 +87,13 @@ fn stage(work: &Work) -> Option<RankStage> {
 async fn an_end_is_told_on_each_session_until_it_is_acknowledged() {
     let (mut work, end) = work();
     work.follow(prepare(fence(1)));
-    assert_eq!(reports(&mut work).await, [Report::JobReady { fence: fence(1) }]);
+    assert_eq!(reports(&mut work).await, [Report::JobReady { fence: fence(1), restored: Restored::start() }]);
     work.renew();
-    assert_eq!(work.untold(), [Report::JobReady { fence: fence(1) }], "a new session is told again");
+    assert_eq!(
+        work.untold(),
+        [Report::JobReady { fence: fence(1), restored: Restored::start() }],
+        "a new session is told again"
+    );
     work.follow(Directive::Start { fence: fence(1) });
     end.send(()).unwrap();
     let mut last = reports(&mut work).await;
@@ -146,7 +151,7 @@ async fn a_new_rank_waits_until_the_old_one_was_given_up() {
         work.changed().await;
     }
     assert_eq!(work.fence(), Some(fence(2)));
-    assert_eq!(reports(&mut work).await, [Report::JobReady { fence: fence(2) }]);
+    assert_eq!(reports(&mut work).await, [Report::JobReady { fence: fence(2), restored: Restored::start() }]);
 }
 
 #[tokio::test]

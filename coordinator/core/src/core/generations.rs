@@ -1,0 +1,234 @@
+//! Generations of a job: who gets its ranks first, and who after some were lost or others came.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_proto::control::{EventKind, JobPhase};
+use muster_proto::ids::{Generation, JobId, Rank, WorkerId};
+
+use super::{Core, Outbox};
+use crate::assignment::{Assignment, Member};
+use crate::explain::NotReady;
+use crate::job::Job;
+use crate::membership::{Hold, Worker};
+use crate::phase::{self, Candidate, Context, Ended, Gathering, Loading, Phase, Planning, Recovering};
+use crate::record::Cordon;
+use crate::time::Time;
+
+/// Generations in a row that may end without a new step; then the job fails, as more of the same would not help.
+const MAX_FRUITLESS: u32 = 10;
+
+impl Core {
+    /// Gives workers without work to the jobs that wait, in the order in which those came; what is left goes to jobs
+    /// that have fewer than they want.
+    pub(super) fn gather(&mut self, now: Time, out: &mut Outbox) {
+        let waits = |(id, job): (&JobId, &Job)| (job.phase() == JobPhase::Gathering).then_some(*id);
+        let waiting: Vec<JobId> = self.jobs.iter().filter_map(waits).collect();
+        let mut first: Option<JobId> = None;
+        for id in waiting {
+            let chosen = match first {
+                Some(job) => Err(NotReady::Behind { job }),
+                None => self.choose(id),
+            };
+            match chosen {
+                Ok(workers) => self.begin(now, id, &workers, None, out),
+                Err(reason) => {
+                    first = first.or(Some(id));
+                    self.explain(id, reason, out);
+                }
+            }
+        }
+        let trains = |(id, job): (&JobId, &Job)| (job.phase() == JobPhase::Training).then_some(*id);
+        let training: Vec<JobId> = self.jobs.iter().filter_map(trains).collect();
+        for id in training {
+            self.resize(now, id, first.is_none(), out);
+        }
+    }
+
+    /// Workers that can be given a rank. Those that stopped for a job that goes on are its own.
+    fn idle(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        let recovering = self.jobs.values().filter_map(|job| match &job.state.phase {
+            Phase::Recovering(recovering) => Some(&recovering.assignment),
+            _ => None,
+        });
+        let reserved: BTreeSet<WorkerId> =
+            recovering.flat_map(Assignment::ranks).map(|(_, member)| member.worker).collect();
+        self.members.iter().filter(move |(id, worker)| is_free(worker) && !reserved.contains(id))
+    }
+
+    fn choose(&self, id: JobId) -> Result<Vec<WorkerId>, NotReady> {
+        let idle: Vec<Candidate<'_>> = self.idle().map(|(worker, known)| candidate(worker, known)).collect();
+        let job = &self.jobs[&id];
+        let wish = phase::Wish { want: job.wanted() as usize, need: job.needed() as usize };
+        phase::choose(&job.submission, wish, job.state.numerics.as_deref(), &idle).map_err(|reason| {
+            match reason {
+                NotReady::TooFewWorkers { have, want, .. } => {
+                    NotReady::TooFewWorkers { have, want, others: self.members.len() - have }
+                }
+                reason => reason,
+            }
+        })
+    }
+
+    /// Says why a job waits, if that is news.
+    fn explain(&mut self, id: JobId, reason: NotReady, out: &mut Outbox) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let text = reason.to_string();
+        if let Phase::Gathering(gathering) = &mut job.state.phase
+            && gathering.reason.replace(reason.clone()) != Some(reason)
+        {
+            let event = job.event(EventKind::PhaseChanged { phase: JobPhase::Gathering, reason: text });
+            out.publish(id, event);
+        }
+    }
+
+    /// Has a job that trains stop for a new generation, where it has more ranks than it should, a rank on a worker that
+    /// is drained, or too few ranks while workers are `free` for it.
+    fn resize(&mut self, now: Time, id: JobId, free: bool, out: &mut Outbox) {
+        let job = &self.jobs[&id];
+        let Phase::Training(training) = &job.state.phase else { return };
+        let (held, wanted) = (training.assignment.members.len(), job.wanted() as usize);
+        if training.stopping || !training.assignment.ended.is_empty() {
+            return;
+        }
+        let leaves = training.assignment.ranks().find_map(|(rank, member)| {
+            let cordon = self.members.get(member.worker)?.cordon;
+            (cordon == Cordon::Draining).then(|| format!("{} (rank {rank}) is drained", member.worker))
+        });
+        let more = match free && held < wanted {
+            true => self.idle().filter(|(id, known)| self.suits(job, &candidate(*id, known))).count(),
+            false => 0,
+        };
+        let reason = match leaves {
+            Some(reason) => reason,
+            None if held > wanted => format!("it should have {wanted} workers and has {held}"),
+            None if more > 0 => {
+                format!("it should have {wanted} workers, has {held}, and {more} more are there")
+            }
+            None => return,
+        };
+        let assignment = training.assignment.clone();
+        let verdict = Recovering::orderly(assignment, reason, self.context(now)).begin();
+        self.on_job(now, id, out, |_, _| verdict);
+    }
+
+    /// Whether a worker computes as the job's ranks do.
+    fn suits(&self, job: &Job, candidate: &Candidate<'_>) -> bool {
+        let first = job.state.phase.assignment().and_then(|held| held.members.first());
+        let device = first.and_then(|member| Some(self.members.get(member.worker)?.capabilities.device));
+        device.is_none_or(|device| device == candidate.device)
+            && job.submission.device.is_none_or(|device| device == candidate.device)
+            && job.state.numerics.as_deref().is_none_or(|numerics| numerics == candidate.numerics)
+    }
+
+    /// All ranks have stopped: opens the next generation with those that are left and what is free.
+    pub(super) fn regroup(&mut self, now: Time, id: JobId, stopped: Recovering, out: &mut Outbox) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.open_incident(&stopped, now).stopped(now);
+        if !stopped.orderly {
+            job.state.fruitless += 1;
+        }
+        if job.state.fruitless > MAX_FRUITLESS {
+            let error = format!(
+                "{MAX_FRUITLESS} generations in a row made no new step; the last one: {}",
+                stopped.blame.reason()
+            );
+            return self.enter(now, id, Phase::Ended(Ended::Failed { error: error.clone() }), error, out);
+        }
+        let outcast = stopped.outcast(job.state.fruitless > 1);
+        let shut_out = outcast.and_then(|rank| stopped.assignment.members.get(rank.0 as usize));
+        if let Some(worker) = shut_out.map(|member| member.worker) {
+            // Or the job would take it in again as soon as it trains.
+            self.set_cordon(worker, Cordon::Cordoned, out);
+        }
+        let Some(job) = self.jobs.get(&id) else { return };
+        let wanted = job.wanted() as usize;
+        let survivors: Vec<(Rank, WorkerId)> = stopped
+            .survivors()
+            .filter(|rank| Some(*rank) != outcast)
+            .filter_map(|rank| Some((rank, stopped.assignment.members.get(rank.0 as usize)?)))
+            .filter(|(_, member)| self.members.get(member.worker).is_some_and(is_free))
+            .map(|(rank, member)| (rank, member.worker))
+            .collect();
+        let job = &self.jobs[&id];
+        let stayed: BTreeSet<WorkerId> =
+            stopped.assignment.ranks().map(|(_, member)| member.worker).collect();
+        let others = self
+            .idle()
+            .filter(|(worker, known)| !stayed.contains(worker) && self.suits(job, &candidate(*worker, known)))
+            .map(|(worker, _)| worker);
+        let seats = phase::seat(&survivors, others, wanted);
+        let needed = job.needed() as usize;
+        if seats.workers.len() < needed {
+            let (have, want) = (seats.workers.len(), needed);
+            let others = self.members.len().saturating_sub(have);
+            let reason = NotReady::TooFewWorkers { have, want, others };
+            let text = reason.to_string();
+            let waiting = Phase::Gathering(Gathering { reason: Some(reason) });
+            return self.enter(now, id, waiting, text, out);
+        }
+        // Who has not stopped in time is waited for before it gets another rank.
+        self.let_go(Some(&stopped.assignment), out);
+        self.begin(now, id, &seats.workers, Some((stopped.assignment, seats.kept)), out);
+    }
+
+    /// Opens a new generation of a job; `before` is the one that it follows, with the ranks whose workers stay.
+    fn begin(
+        &mut self,
+        now: Time,
+        id: JobId,
+        workers: &[WorkerId],
+        before: Option<(Assignment, BTreeMap<u32, u32>)>,
+        out: &mut Outbox,
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let generation = job.state.generation.next();
+        job.state.generation = generation;
+        let member = |worker: &WorkerId| {
+            let known = self.members.get(*worker)?;
+            let (incarnation, address) = (known.incarnation, known.capabilities.data_plane_address.clone());
+            Some(Member { worker: *worker, incarnation, address })
+        };
+        let members: Vec<Member> = workers.iter().filter_map(member).collect();
+        if let Some(open) = &mut job.open {
+            open.begun(now, members.len() as u32);
+        }
+        if job.submission.reproducible && job.state.numerics.is_none() {
+            let first = members.first().and_then(|member| self.members.get(member.worker));
+            job.state.numerics = first.map(|worker| worker.capabilities.numerics.clone());
+        }
+        let before = before.map(|(assignment, kept)| (assignment.plan, kept));
+        let submission = &job.submission;
+        let planned =
+            phase::plan(Planning { job: id, submission, generation, members, before, seed: &self.seed });
+        let assignment = match planned {
+            Ok(assignment) => assignment,
+            Err(error) => {
+                let error = format!("no plan places the job's tables: {error}");
+                return self.enter(now, id, Phase::Ended(Ended::Failed { error: error.clone() }), error, out);
+            }
+        };
+        let summary = assignment.summary();
+        let event = job.record(EventKind::PhaseChanged { phase: JobPhase::Planning, reason: summary });
+        out.publish(id, event);
+        self.hold_ranks(id, generation, workers);
+        let reason = "ranks connect to each other and load".to_owned();
+        let loading = Loading::new(assignment, Context { now, config: &self.config });
+        self.enter(now, id, Phase::Loading(loading), reason, out);
+    }
+
+    fn hold_ranks(&mut self, job: JobId, generation: Generation, workers: &[WorkerId]) {
+        for (rank, worker) in (0..).map(Rank).zip(workers) {
+            if let Some(worker) = self.members.get_mut(*worker) {
+                worker.hold = Hold::Rank { job, generation, rank };
+            }
+        }
+    }
+}
+
+fn is_free(worker: &Worker) -> bool {
+    worker.hold == Hold::Idle && worker.session.is_some() && worker.cordon == Cordon::Open
+}
+
+fn candidate(worker: WorkerId, known: &Worker) -> Candidate<'_> {
+    Candidate { worker, device: known.capabilities.device, numerics: &known.capabilities.numerics }
+}

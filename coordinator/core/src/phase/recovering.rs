@@ -1,0 +1,127 @@
+//! Recovering: ranks stop, to go on in a new generation; it opens when all have, or when they took too long.
+//!
+//! Two ways lead here. A rank is lost, or says that another one does not answer: then the others stop at once, and go
+//! on from the last step of which every piece is in somebody's memory, or from a checkpoint. Or the job changes its
+//! workers on purpose: then ranks stop after a step, all after the same one, and nothing is done twice.
+
+use std::collections::BTreeMap;
+
+use muster_proto::control::FailureCause;
+use muster_proto::ids::Rank;
+use serde::{Deserialize, Serialize};
+
+use super::{Blame, Context, Draining, Phase, Signal, Verdict};
+use crate::assignment::{Assignment, RankEnd};
+use crate::time::Time;
+
+/// Ranks were told to stop, and the job goes on without those that are gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Recovering {
+    pub(crate) assignment: Assignment,
+    pub(crate) blame: Blame,
+    /// Whether ranks stop after a step, all after the same one, rather than at once.
+    pub(crate) orderly: bool,
+    #[serde(skip)]
+    pub(crate) deadline: Time,
+}
+
+impl Recovering {
+    pub(super) fn new(assignment: Assignment, blame: Blame, context: Context<'_>) -> Self {
+        let deadline = context.now + context.config.draining_deadline();
+        Self { assignment, blame, orderly: false, deadline }
+    }
+
+    /// Lets ranks stop after a step, for `reason`.
+    pub(crate) fn orderly(assignment: Assignment, reason: String, context: Context<'_>) -> Self {
+        // A step, and what may lie between two: an evaluation.
+        let deadline = context.now + context.config.loading_deadline();
+        Self { assignment, blame: Blame::Planned(reason), orderly: true, deadline }
+    }
+
+    /// Enters the phase.
+    pub(crate) fn begin(self) -> Verdict {
+        if self.assignment.all_ended() {
+            return Verdict::Regroup(Box::new(self));
+        }
+        let reason = self.blame.reason().to_owned();
+        Verdict::go(Phase::Recovering(self), reason)
+    }
+
+    /// Enters the phase because of what a rank did.
+    pub(super) fn note(mut self, rank: Rank, signal: &Signal) -> Verdict {
+        self.record(rank, signal);
+        self.begin()
+    }
+
+    pub(super) fn on_rank(&mut self, rank: Rank, signal: Signal, context: Context<'_>) -> Verdict {
+        if self.assignment.ended.contains_key(&rank) {
+            return Verdict::Stay;
+        }
+        match &signal {
+            Signal::Ready(_) | Signal::CaughtUp { .. } => return Verdict::Stay,
+            Signal::Saved(saved) => return Verdict::of_saved(saved),
+            Signal::Failed(failure) if failure.cause.is_of_the_job() => {
+                let blame = Blame::of(rank, &signal);
+                return Draining::new(self.assignment.clone(), blame, context).note(rank, signal);
+            }
+            Signal::Failed(_) | Signal::Lost { .. } => {
+                let blame = Blame::of(rank, &signal);
+                if blame.strength() > self.blame.strength() {
+                    self.blame = blame;
+                }
+                if self.orderly {
+                    // The others may wait for this one inside of a step that will never end.
+                    let at_once = Self::new(self.assignment.clone(), self.blame.clone(), context);
+                    return at_once.note(rank, &signal);
+                }
+            }
+            Signal::Yielded { .. } | Signal::Finished { .. } => {}
+        }
+        self.record(rank, &signal);
+        if self.assignment.all_ended() { Verdict::Regroup(Box::new(self.clone())) } else { Verdict::Changed }
+    }
+
+    pub(super) fn on_cancel(&self, context: Context<'_>) -> Verdict {
+        Draining::new(self.assignment.clone(), Blame::Cancelled, context).begin()
+    }
+
+    pub(super) fn on_deadline(&self, context: Context<'_>) -> Verdict {
+        if self.orderly {
+            return Self::new(self.assignment.clone(), self.blame.clone(), context).begin();
+        }
+        Verdict::Regroup(Box::new(self.clone()))
+    }
+
+    fn record(&mut self, rank: Rank, signal: &Signal) {
+        let end = match signal {
+            Signal::Lost { .. } => RankEnd::Lost,
+            Signal::Failed(failure) => RankEnd::Failed(failure.clone()),
+            Signal::Yielded { .. } => RankEnd::Yielded,
+            Signal::Finished { .. } => RankEnd::Finished { summary: serde_json::Value::Null },
+            Signal::Ready(_) | Signal::Saved(_) | Signal::CaughtUp { .. } => return,
+        };
+        self.assignment.ended.insert(rank, end);
+    }
+
+    /// Ranks that stopped and can go on.
+    pub(crate) fn survivors(&self) -> impl Iterator<Item = Rank> {
+        let alive = |end: &RankEnd| !matches!(end, RankEnd::Lost);
+        self.assignment.ended.iter().filter(move |(_, end)| alive(end)).map(|(rank, _)| *rank)
+    }
+
+    /// The rank that the others cannot reach, where more than one says so, or one after a try that failed already.
+    pub(crate) fn outcast(&self, tried_before: bool) -> Option<Rank> {
+        let mut votes: BTreeMap<Rank, usize> = BTreeMap::new();
+        for end in self.assignment.ended.values() {
+            if let RankEnd::Failed(failure) = end
+                && failure.cause == FailureCause::Peer
+                && let Some(peer) = failure.peer
+            {
+                *votes.entry(peer).or_default() += 1;
+            }
+        }
+        let alive = |rank: &Rank| self.survivors().any(|survivor| survivor == *rank);
+        let most = votes.into_iter().filter(|(rank, _)| alive(rank)).max_by_key(|(_, votes)| *votes)?;
+        (tried_before && most.1 > 0).then_some(most.0)
+    }
+}

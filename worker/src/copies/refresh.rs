@@ -1,0 +1,50 @@
+//! Making a copy: encode the own pieces, hand them to the next rank, take those of the rank before.
+
+use std::time::Instant;
+
+use muster_collective::{Collective, Error};
+
+use super::{COST_RATIO, Copies, Copy, Cursor, PERIOD, transfer};
+use crate::checkpoint::dense_piece;
+use crate::train::Trainer;
+
+impl Copies {
+    /// Copies the model as it is after the trainer's last step; the host's parameters are up to date. Collective.
+    ///
+    /// # Errors
+    /// The collective's.
+    pub(crate) fn refresh(
+        &mut self,
+        trainer: &Trainer,
+        cursor: Cursor,
+        collective: &mut dyn Collective,
+    ) -> Result<(), Error> {
+        let begun = Instant::now();
+        let (rank, world) = (collective.rank(), collective.world_size());
+        let mut pieces = trainer.pieces(rank as u32);
+        if world > 1 {
+            let dense = dense_piece();
+            let mine = pieces.iter().filter(|(name, _)| **name != dense);
+            let mut outgoing = vec![Vec::new(); world];
+            outgoing[(rank + 1) % world] = mine.map(|(name, piece)| (name.as_str(), &piece[..])).collect();
+            let received = transfer::exchange(&outgoing, collective)?;
+            received.into_iter().for_each(|of_rank| pieces.extend(of_rank));
+        }
+        self.keep(Copy { cursor, pieces });
+        let cost = begun.elapsed();
+        self.due = Some(Instant::now() + PERIOD.max(cost * COST_RATIO));
+        tracing::debug!(
+            step = trainer.step,
+            bytes = self.bytes(),
+            seconds = cost.as_secs_f64(),
+            "copied the model"
+        );
+        Ok(())
+    }
+
+    /// Keeps this rank's pieces as they are after the trainer's last step, and nothing else: all ranks do so after the
+    /// same step, and all are to be there in the next generation.
+    pub(crate) fn hold(&mut self, trainer: &Trainer, cursor: Cursor, rank: usize) {
+        self.held = vec![Copy { cursor, pieces: trainer.pieces(rank as u32) }];
+    }
+}
