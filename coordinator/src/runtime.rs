@@ -229,7 +229,7 @@ fn note(directive: &Directive) {
         Directive::Abort { fence, .. } => (fence, "abort"),
         Directive::Checkpoint { fence } => (fence, "checkpoint"),
         Directive::Drain { fence } => (fence, "drain"),
-        Directive::Yield { fence } => (fence, "yield"),
+        Directive::Yield { fence, .. } => (fence, "yield"),
         Directive::Acknowledged { fence } => (fence, "acknowledged"),
         Directive::Welcome { .. } | Directive::Shutdown { .. } => return,
     };

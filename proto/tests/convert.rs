@@ -158,7 +158,7 @@ fn every_directive_arrives_as_it_was_sent() {
         Directive::Abort { fence, reason: "why".into() },
         Directive::Checkpoint { fence },
         Directive::Drain { fence },
-        Directive::Yield { fence },
+        Directive::Yield { fence, leaving: vec![Rank(2), Rank(3)] },
         Directive::Shutdown { reason: "why".into() },
         Directive::Acknowledged { fence },
     ];

@@ -272,6 +272,8 @@ pub enum Directive {
     Yield {
         /// The assignment.
         fence: Fence,
+        /// Ranks whose workers will have none in the next generation: they hand their pieces to the others.
+        leaving: Vec<Rank>,
     },
     /// End the process.
     Shutdown {

@@ -287,7 +287,10 @@ impl From<Directive> for wire::SessionResponse {
                 down::Directive::Checkpoint(wire::Checkpoint { fence: Some(fence.into()) })
             }
             Directive::Drain { fence } => down::Directive::Drain(wire::Drain { fence: Some(fence.into()) }),
-            Directive::Yield { fence } => down::Directive::Yield(wire::Yield { fence: Some(fence.into()) }),
+            Directive::Yield { fence, leaving } => down::Directive::Yield(wire::Yield {
+                fence: Some(fence.into()),
+                leaving: leaving.into_iter().map(|rank| rank.0).collect(),
+            }),
             Directive::Shutdown { reason } => down::Directive::Shutdown(wire::Shutdown { reason }),
             Directive::Acknowledged { fence } => {
                 down::Directive::Acknowledged(wire::Acknowledged { fence: Some(fence.into()) })
@@ -314,7 +317,10 @@ impl TryFrom<wire::SessionResponse> for Directive {
                 Self::Checkpoint { fence: fence(checkpoint.fence, "Checkpoint")? }
             }
             down::Directive::Drain(drain) => Self::Drain { fence: fence(drain.fence, "Drain")? },
-            down::Directive::Yield(stop) => Self::Yield { fence: fence(stop.fence, "Yield")? },
+            down::Directive::Yield(stop) => Self::Yield {
+                fence: fence(stop.fence, "Yield")?,
+                leaving: stop.leaving.into_iter().map(Rank).collect(),
+            },
             down::Directive::Shutdown(shutdown) => Self::Shutdown { reason: shutdown.reason },
             down::Directive::Acknowledged(known) => {
                 Self::Acknowledged { fence: fence(known.fence, "Acknowledged")? }

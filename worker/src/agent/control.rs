@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_proto::control::{PiecesSaved, Progress, RankStage, Restored, StepTiming};
+use muster_proto::ids::Rank;
 use tokio::sync::Notify;
 
 /// Reports that close an evaluation, and saved checkpoints, kept for a coordinator that is away; older ones go.
@@ -38,6 +39,7 @@ struct State {
     evaluations: VecDeque<Progress>,
     saved: VecDeque<PiecesSaved>,
     caught_up: Option<(u64, Duration)>,
+    yielding: Option<Vec<Rank>>,
 }
 
 #[derive(Default)]
@@ -49,7 +51,6 @@ struct Shared {
     reported: Notify,
     cancelled: AtomicBool,
     draining: AtomicBool,
-    yielding: AtomicBool,
     checkpoint: AtomicBool,
 }
 
@@ -162,11 +163,11 @@ impl Control {
         self.shared.draining.load(Ordering::Acquire)
     }
 
-    /// Whether the job should stop after a step for another generation, with its pieces in memory. Ranks see it at
-    /// different steps: agree first.
+    /// Whether the job should stop after a step for another generation, with its pieces in memory, and then the ranks
+    /// whose workers leave. Ranks see it at different steps: agree first.
     #[must_use]
-    pub fn yield_requested(&self) -> bool {
-        self.shared.yielding.load(Ordering::Acquire)
+    pub fn yield_requested(&self) -> Option<Vec<Rank>> {
+        self.shared.lock().yielding.clone()
     }
 }
 
@@ -220,8 +221,8 @@ impl Remote {
         self.shared.draining.store(true, Ordering::Release);
     }
 
-    pub(super) fn request_yield(&self) {
-        self.shared.yielding.store(true, Ordering::Release);
+    pub(super) fn request_yield(&self, leaving: Vec<Rank>) {
+        self.shared.lock().yielding = Some(leaving);
     }
 
     /// From where the rank goes on, once it is ready.

@@ -132,9 +132,9 @@ impl Work {
                 remote.start();
                 remote.request_drain();
             }),
-            Directive::Yield { fence } => self.with(&fence, |remote| {
+            Directive::Yield { fence, leaving } => self.with(&fence, |remote| {
                 remote.start();
-                remote.request_yield();
+                remote.request_yield(leaving);
             }),
             Directive::Abort { fence, reason } => {
                 self.with(&fence, |remote| {

@@ -1,5 +1,6 @@
 //! Making a copy: encode the own pieces, hand them to the next rank, take those of the rank before.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use muster_collective::{Collective, Error};
@@ -42,9 +43,32 @@ impl Copies {
         Ok(())
     }
 
-    /// Keeps this rank's pieces as they are after the trainer's last step, and nothing else: all ranks do so after the
-    /// same step, and all are to be there in the next generation.
-    pub(crate) fn hold(&mut self, trainer: &Trainer, cursor: Cursor, rank: usize) {
-        self.held = vec![Copy { cursor, pieces: trainer.pieces(rank as u32) }];
+    /// Keeps the model as it is after the trainer's last step among the ranks that stay: each keeps its own pieces, and
+    /// the `leaving` ones hand theirs to the others. The copy of before stays until the next generation has made a step.
+    /// Collective.
+    ///
+    /// # Errors
+    /// The collective's.
+    pub(crate) fn hold(
+        &mut self,
+        trainer: &Trainer,
+        cursor: Cursor,
+        leaving: &BTreeSet<usize>,
+        collective: &mut dyn Collective,
+    ) -> Result<(), Error> {
+        let (rank, world) = (collective.rank(), collective.world_size());
+        let mut pieces = trainer.pieces(rank as u32);
+        let stay: Vec<usize> = (0..world).filter(|rank| !leaving.contains(rank)).collect();
+        if !leaving.is_empty() && !stay.is_empty() {
+            let mut outgoing = vec![Vec::new(); world];
+            if leaving.contains(&rank) {
+                let heir = stay[rank % stay.len()];
+                outgoing[heir] = pieces.iter().map(|(name, piece)| (name.as_str(), &piece[..])).collect();
+            }
+            let received = transfer::exchange(&outgoing, collective)?;
+            received.into_iter().for_each(|of_rank| pieces.extend(of_rank));
+        }
+        self.keep(Copy { cursor, pieces });
+        Ok(())
     }
 }

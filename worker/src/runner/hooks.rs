@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use muster_proto::control::{PiecesSaved, Progress, Restored, RestoredFrom};
-use muster_proto::ids::Step;
+use muster_proto::ids::{Rank, Step};
 use serde_json::json;
 
 use crate::agent::Control;
@@ -136,7 +136,7 @@ impl Hooks for AgentHooks {
         self.control.checkpoint_requested()
     }
 
-    fn yields(&mut self) -> bool {
+    fn yields(&mut self) -> Option<Vec<Rank>> {
         self.control.yield_requested()
     }
 

@@ -169,7 +169,7 @@ impl Run<'_> {
         if self.hooks.checkpoint() {
             status |= CHECKPOINT;
         }
-        if self.hooks.yields() {
+        if self.hooks.yields().is_some() {
             status |= YIELD;
         }
         // Not while a checkpoint is under way: a run that goes on from a copy finds the best model of before in one.
@@ -217,8 +217,15 @@ impl Run<'_> {
         }
         trainer.sync_host()?;
         let cursor = self.cursor(trainer)?;
-        self.copies.hold(trainer, cursor, self.collective.rank());
-        // Nobody leaves before all have theirs: a rank that goes first would end the others' exchange.
+        // Some ranks may have been told to yield, and who leaves, only by the others' status.
+        let mine: Vec<u32> = self.hooks.yields().unwrap_or_default().iter().map(|rank| rank.0).collect();
+        let mut all = vec![mine.clone()];
+        if self.collective.world_size() > 1 {
+            self.collective.all_gather::<u32>(&mine, &mut all)?;
+        }
+        let leaving = all.into_iter().flatten().map(|rank| rank as usize).collect();
+        self.copies.hold(trainer, cursor, &leaving, self.collective)?;
+        // Nobody goes before all have theirs: a rank that closes its links first would end the others' exchange.
         self.collective.barrier()?;
         Ok(())
     }

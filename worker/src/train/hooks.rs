@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use muster_proto::ids::Rank;
+
 /// What the surroundings of a training loop see and ask.
 pub trait Hooks {
     /// A record of training; called every `log_every` steps on every rank.
@@ -16,8 +18,8 @@ pub trait Hooks {
     fn drain(&mut self) -> bool;
     /// Whether this rank was told to take a checkpoint; true once a request.
     fn checkpoint(&mut self) -> bool;
-    /// Whether this rank was told to stop after the step, for a new generation.
-    fn yields(&mut self) -> bool;
+    /// Where this rank was told to stop after the step for a new generation: the ranks whose workers will not be in it.
+    fn yields(&mut self) -> Option<Vec<Rank>>;
     /// The step that an earlier generation had reached is passed: how many were made again, and how long that took.
     fn caught_up(&mut self, steps_redone: u64, time: Duration);
     /// Whether this rank was told to give up.

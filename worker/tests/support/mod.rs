@@ -15,6 +15,7 @@ use muster_kernels::cuda::{Device, Settings};
 use muster_proto::checkpoint::Writer;
 use muster_proto::config;
 use muster_proto::dataset::DatasetSpec;
+use muster_proto::ids::Rank;
 use muster_proto::job::JobSpec;
 use muster_worker::checkpoint::Location;
 use muster_worker::train::{End, Finished, Hooks, Kept, Place, Progress, Setup, Trainer, train};
@@ -183,8 +184,8 @@ impl Hooks for Quiet {
     fn checkpoint(&mut self) -> bool {
         false
     }
-    fn yields(&mut self) -> bool {
-        false
+    fn yields(&mut self) -> Option<Vec<Rank>> {
+        None
     }
     fn caught_up(&mut self, _: u64, _: Duration) {}
     fn aborted(&mut self) -> Option<String> {

@@ -90,10 +90,15 @@ impl Core {
         if training.stopping || !training.assignment.ended.is_empty() {
             return;
         }
-        let leaves = training.assignment.ranks().find_map(|(rank, member)| {
-            let cordon = self.members.get(member.worker)?.cordon;
-            (cordon == Cordon::Draining).then(|| format!("{} (rank {rank}) is drained", member.worker))
-        });
+        let drained = |member: &Member| {
+            self.members.get(member.worker).is_some_and(|worker| worker.cordon == Cordon::Draining)
+        };
+        let (mut leaving, stay): (Vec<_>, Vec<_>) =
+            training.assignment.ranks().partition(|(_, member)| drained(member));
+        let leaves =
+            leaving.first().map(|(rank, member)| format!("{} (rank {rank}) is drained", member.worker));
+        leaving.extend(stay.into_iter().skip(wanted));
+        let leaving: Vec<Rank> = leaving.into_iter().map(|(rank, _)| rank).collect();
         let more = match free && held < wanted {
             true => self.idle().filter(|(id, known)| self.suits(job, &candidate(*id, known))).count(),
             false => 0,
@@ -107,7 +112,7 @@ impl Core {
             None => return,
         };
         let assignment = training.assignment.clone();
-        let verdict = Recovering::orderly(assignment, reason, self.context(now)).begin();
+        let verdict = Recovering::orderly(assignment, reason, leaving, self.context(now)).begin();
         self.on_job(now, id, out, |_, _| verdict);
     }
 

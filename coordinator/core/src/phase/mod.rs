@@ -191,7 +191,9 @@ impl Phase {
                 let reason = phase.blame.reason().to_owned();
                 Some(Directive::Abort { fence, reason })
             }
-            Self::Recovering(phase) if phase.orderly => Some(Directive::Yield { fence }),
+            Self::Recovering(phase) if phase.orderly => {
+                Some(Directive::Yield { fence, leaving: phase.leaving.clone() })
+            }
             Self::Recovering(phase) => {
                 let reason = phase.blame.reason().to_owned();
                 Some(Directive::Abort { fence, reason })

@@ -21,6 +21,9 @@ pub(crate) struct Recovering {
     pub(crate) blame: Blame,
     /// Whether ranks stop after a step, all after the same one, rather than at once.
     pub(crate) orderly: bool,
+    /// Ranks whose workers will have none in the next generation, as far as that is known.
+    #[serde(default)]
+    pub(crate) leaving: Vec<Rank>,
     #[serde(skip)]
     pub(crate) deadline: Time,
 }
@@ -28,14 +31,19 @@ pub(crate) struct Recovering {
 impl Recovering {
     pub(super) fn new(assignment: Assignment, blame: Blame, context: Context<'_>) -> Self {
         let deadline = context.now + context.config.draining_deadline();
-        Self { assignment, blame, orderly: false, deadline }
+        Self { assignment, blame, orderly: false, leaving: Vec::new(), deadline }
     }
 
-    /// Lets ranks stop after a step, for `reason`.
-    pub(crate) fn orderly(assignment: Assignment, reason: String, context: Context<'_>) -> Self {
+    /// Lets ranks stop after a step, for `reason`; the workers of the `leaving` ones will have none after that.
+    pub(crate) fn orderly(
+        assignment: Assignment,
+        reason: String,
+        leaving: Vec<Rank>,
+        context: Context<'_>,
+    ) -> Self {
         // A step, and what may lie between two: an evaluation.
         let deadline = context.now + context.config.loading_deadline();
-        Self { assignment, blame: Blame::Planned(reason), orderly: true, deadline }
+        Self { assignment, blame: Blame::Planned(reason), orderly: true, leaving, deadline }
     }
 
     /// Enters the phase.

@@ -44,7 +44,11 @@ fn directive(directive: &Directive) -> String {
         Directive::Abort { fence, reason } => format!("abort {fence}: {reason}"),
         Directive::Checkpoint { fence } => format!("checkpoint {fence}"),
         Directive::Drain { fence } => format!("drain {fence}"),
-        Directive::Yield { fence } => format!("yield {fence}"),
+        Directive::Yield { fence, leaving } if leaving.is_empty() => format!("yield {fence}"),
+        Directive::Yield { fence, leaving } => {
+            let leaving: Vec<String> = leaving.iter().map(ToString::to_string).collect();
+            format!("yield {fence}, without rank {}", leaving.join(", "))
+        }
         Directive::Shutdown { reason } => format!("shutdown: {reason}"),
         Directive::Acknowledged { fence } => format!("acknowledged {fence}"),
     }
