@@ -85,6 +85,8 @@ pub enum Command {
     Jobs(cmd::jobs::Args),
     /// List the workers of a cluster
     Workers(cmd::workers::Args),
+    /// Kill and stop workers of a local cluster, and check that the model is the same
+    Chaos(cmd::chaos::Args),
     /// Look at a prepared dataset
     Data(cmd::data::Args),
 }

@@ -4,6 +4,7 @@
 //! leaves through [`output`]. Exit codes: 0 success, 1 a failed run, 2 bad input ([`error::Kind`]).
 
 pub mod args;
+pub mod chaos;
 pub mod chart;
 pub mod cluster;
 pub mod cmd;
@@ -72,6 +73,7 @@ fn run(context: &Context, command: &Command) -> Result<Verdict, Error> {
         Command::Evaluate(args) => cmd::evaluate::run(context, args),
         Command::Recommend(args) => cmd::recommend::run(context, args),
         Command::Verify(args) => return cmd::verify::run(context, args),
+        Command::Chaos(args) => return cmd::chaos::run(context, args),
         Command::Coordinator(args) => cmd::coordinator::run(context, args),
         Command::Worker(args) => cmd::worker::run(context, args),
         Command::Jobs(args) => cmd::jobs::run(context, args),

@@ -53,11 +53,11 @@ pub struct EndedWorker {
 pub struct LocalCluster {
     /// The coordinator's URL.
     pub url: String,
-    log_dir: PathBuf,
+    plan: Plan,
     stop: watch::Sender<bool>,
+    report: mpsc::Sender<EndedWorker>,
     ended: mpsc::Receiver<EndedWorker>,
     alive: u32,
-    needed: u32,
     workers: JoinSet<()>,
     server: JoinHandle<Result<(), muster_coordinator::Error>>,
 }
@@ -91,8 +91,8 @@ impl LocalCluster {
             let child = start_worker(&plan, number, &url)?;
             workers.spawn(supervise(number, child, report.clone(), stopped.clone()));
         }
-        let (alive, needed) = (plan.workers, plan.needed);
-        Ok(Self { url, log_dir: plan.log_dir, stop, ended, alive, needed, workers, server })
+        let alive = plan.workers;
+        Ok(Self { url, plan, stop, report, ended, alive, workers, server })
     }
 
     /// The next worker that ends by itself; pending for as long as all are up.
@@ -108,12 +108,23 @@ impl LocalCluster {
 
     /// Whether enough workers are left for a job to go on.
     pub fn can_go_on(&self) -> bool {
-        self.alive >= self.needed.max(1)
+        self.alive >= self.plan.needed.max(1)
+    }
+
+    /// Starts a worker that ended again, under its number; its log goes on.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn restart(&mut self, number: usize) -> Result<(), Error> {
+        let child = start_worker(&self.plan, number, &self.url)?;
+        self.workers.spawn(supervise(number, child, self.report.clone(), self.stop.subscribe()));
+        self.alive += 1;
+        Ok(())
     }
 
     /// The last lines of a worker's log.
     pub fn log_tail(&self, worker: usize) -> String {
-        let text = fs::read_to_string(log_path(&self.log_dir, worker)).unwrap_or_default();
+        let text = fs::read_to_string(log_path(&self.plan.log_dir, worker)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
@@ -156,7 +167,8 @@ async fn supervise(
     };
     if let Some(ended) = ended {
         let status = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
-        // The channel has room for each worker once; it is closed only where nobody asks any more.
+        // The channel has room for each worker once, and one that is started again was read of; it is closed only where
+        // nobody asks any more.
         let _ = report.try_send(EndedWorker { number, status });
         return;
     }
@@ -170,7 +182,8 @@ fn start_worker(plan: &Plan, number: usize, url: &str) -> Result<Child, Error> {
     let program = std::env::current_exe()
         .map_err(|error| Error::failed(format!("cannot find this program to start workers with: {error}")))?;
     let path = log_path(&plan.log_dir, number);
-    let log = File::create(&path).map_err(|error| unwritable(&path, &error))?;
+    let log =
+        File::options().create(true).append(true).open(&path).map_err(|error| unwritable(&path, &error))?;
     let log_copy = log.try_clone().map_err(|error| unwritable(&path, &error))?;
     let mut command = Command::new(&program);
     if plan.device == DeviceKind::Cuda {

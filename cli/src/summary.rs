@@ -24,6 +24,11 @@ impl Summary {
         Self(fields)
     }
 
+    /// The digest over all pieces of the model.
+    pub fn digest(&self) -> String {
+        self.shown("model_digest")
+    }
+
     /// A metric of the run on held-out events.
     pub fn metric(&self, name: &str) -> Option<f64> {
         self.0.get("metrics")?.get(name)?.as_f64()

@@ -8,12 +8,24 @@ use muster_proto::rpc::JobClient;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::chaos::Faults;
 use crate::cluster::StopRequests;
 use crate::error::Error;
 use crate::incidents;
 use crate::local::LocalCluster;
 use crate::metrics;
 use crate::progress::Progress;
+
+/// What there is around a job that is followed.
+#[derive(Debug)]
+pub struct Around<'a> {
+    /// The cluster that this command started, if it did.
+    pub local: Option<&'a mut LocalCluster>,
+    /// What its workers are to suffer.
+    pub faults: Option<&'a mut Faults>,
+    /// Requests to stop.
+    pub stop: &'a mut StopRequests,
+}
 
 /// Follows `job` until it ends and gives its summary. Ctrl-c cancels the job.
 ///
@@ -25,22 +37,28 @@ pub async fn follow(
     client: &JobClient,
     job: JobId,
     progress: &mut dyn Progress,
-    mut local: Option<&mut LocalCluster>,
-    stop: &mut StopRequests,
+    around: Around<'_>,
 ) -> Result<Value, Error> {
+    let Around { mut local, mut faults, stop } = around;
     let mut events = client.watch(job, 0);
     let mut view = View { local: local.is_some(), ..View::default() };
     let (mut died, mut deadline) = (None, None);
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            (ended, can_go_on) = ended_worker(&mut local) => {
+            (ended, can_go_on) = ended_worker(&mut local, faults.is_some()) => {
                 if can_go_on {
                     progress.say(ended.lines().next().unwrap_or_default());
                 } else {
                     deadline.get_or_insert(Instant::now() + GRACE);
                 }
                 died = Some(ended);
+                continue;
+            }
+            () = passed(faults.as_deref().and_then(Faults::next)) => {
+                if let Some(faults) = &mut faults {
+                    faults.act(client, progress).await?;
+                }
                 continue;
             }
             () = passed(deadline) => return Err(failed("it cannot go on", died.as_ref())),
@@ -53,7 +71,11 @@ pub async fn follow(
         let Some(event) = event else {
             return Err(Error::failed("the coordinator closed the job's events before its end"));
         };
-        match event?.kind {
+        let event = event?;
+        if let Some(faults) = &mut faults {
+            faults.see(&event.kind);
+        }
+        match event.kind {
             EventKind::Finished { summary } => {
                 view.close(progress);
                 return Ok(summary);
@@ -76,10 +98,15 @@ async fn passed(deadline: Option<Instant>) {
 }
 
 /// The next worker that ends, in words, and whether enough are left.
-async fn ended_worker(local: &mut Option<&mut LocalCluster>) -> (String, bool) {
+///
+/// One that was killed on purpose is started again.
+async fn ended_worker(local: &mut Option<&mut LocalCluster>, restart: bool) -> (String, bool) {
     match local {
         Some(cluster) => {
             let ended = cluster.ended_worker().await;
+            if restart && let Err(error) = cluster.restart(ended.number) {
+                tracing::warn!(number = ended.number, %error, "a worker cannot be started again");
+            }
             let log = cluster.log_tail(ended.number);
             (format!("worker {} ended ({})\n{log}", ended.number, ended.status), cluster.can_go_on())
         }

@@ -98,7 +98,7 @@ fn train(context: &Context, args: &Args, folder: &Path) -> Result<Summary, Error
         out: Some(folder.join("run")),
         sets: Vec::new(),
     };
-    train::train(context, &args)
+    train::train(context, &args, None)
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, Error> {

@@ -8,6 +8,7 @@ use muster_proto::job::JobSpec;
 use muster_worker::checkpoint;
 use serde_json::Value;
 
+use crate::chaos::Faults;
 use crate::cluster::{self, StopRequests, block_on, connect_to};
 use crate::context::Context;
 use crate::curves;
@@ -18,7 +19,7 @@ use crate::run_dir;
 use crate::run_record::{RunRecord, address, open_dataset};
 use crate::submission::{self, JobFile, Placement};
 use crate::summary::Summary;
-use crate::watch;
+use crate::watch::{self, Around};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -129,15 +130,16 @@ pub struct Here {
 /// # Errors
 /// Where job, dataset or run directory are refused, or the run fails.
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
-    let summary = train(context, args)?;
+    let summary = train(context, args, None)?;
     context.output.report(&summary)
 }
 
-/// Trains the job: checks everything first, then makes the run directory, then starts processes.
+/// Trains the job: checks everything first, then makes the run directory, then starts processes; a local run may be
+/// disturbed by `faults`.
 ///
 /// # Errors
 /// As [`run`].
-pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
+pub fn train(context: &Context, args: &Args, faults: Option<&mut Faults>) -> Result<Summary, Error> {
     let job = JobFile { path: &args.job, sets: &args.sets, seed: args.seed }.load()?;
     let placement = Placement {
         dataset: dataset(args)?,
@@ -155,7 +157,16 @@ pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
             let client = connect_to(url, token).await?;
             let run_dir = claim(args, &job, &mut submission)?;
             let job = client.submit(&submission).await?;
-            return Ok((run_dir, watch::follow(&client, job, progress.as_mut(), None, &mut stop).await?));
+            return Ok((
+                run_dir,
+                watch::follow(
+                    &client,
+                    job,
+                    progress.as_mut(),
+                    Around { local: None, faults: None, stop: &mut stop },
+                )
+                .await?,
+            ));
         }
         let here = args.device.here()?;
         here.note.iter().for_each(|note| progress.say(note));
@@ -169,7 +180,7 @@ pub fn train(context: &Context, args: &Args) -> Result<Summary, Error> {
             log_level: context.log_level,
             log_dir: run_dir.join("logs"),
         };
-        let summary = on_local_cluster(plan, &submission, progress.as_mut(), &mut stop).await?;
+        let summary = on_local_cluster(plan, &submission, progress.as_mut(), (faults, &mut stop)).await?;
         Ok((run_dir, summary))
     })?;
     let curves = curves::draw(&run_dir)?;
@@ -235,7 +246,7 @@ async fn on_local_cluster(
     plan: local::Plan,
     submission: &Submission,
     progress: &mut dyn Progress,
-    stop: &mut StopRequests,
+    (faults, stop): (Option<&mut Faults>, &mut StopRequests),
 ) -> Result<Value, Error> {
     let started = async {
         let cluster = LocalCluster::start(plan).await?;
@@ -247,7 +258,8 @@ async fn on_local_cluster(
         started = started => started?,
         () = stop.next() => return Err(Error::failed("stopped on request, before the job was submitted")),
     };
-    let followed = watch::follow(&client, job, progress, Some(&mut cluster), stop).await;
+    let around = Around { local: Some(&mut cluster), faults, stop };
+    let followed = watch::follow(&client, job, progress, around).await;
     let stopped = cluster.stop().await;
     let summary = followed?;
     stopped?;

@@ -99,7 +99,8 @@ impl Core {
             leaving.first().map(|(rank, member)| format!("{} (rank {rank}) is drained", member.worker));
         leaving.extend(stay.into_iter().skip(wanted));
         let leaving: Vec<Rank> = leaving.into_iter().map(|(rank, _)| rank).collect();
-        let more = match free && held < wanted {
+        // Not before it has made up for the last loss: each change costs a moment, and a new step is what counts.
+        let more = match free && held < wanted && job.open.is_none() {
             true => self.idle().filter(|(id, known)| self.suits(job, &candidate(*id, known))).count(),
             false => 0,
         };

@@ -122,9 +122,9 @@ impl Core {
             Verdict::CaughtUp { steps_redone, recompute } => {
                 job.state.fruitless = 0;
                 out.changed(id);
-                if let Some(event) = job.close_incident(steps_redone, recompute) {
-                    out.publish(id, event);
-                }
+                self.may_gather = true;
+                let closed = job.close_incident(steps_redone, recompute);
+                closed.into_iter().for_each(|event| out.publish(id, event));
             }
             Verdict::Go(phase, reason) => self.enter(now, id, *phase, reason, out),
             Verdict::Regroup(recovering) => self.regroup(now, id, *recovering, out),
