@@ -9,7 +9,7 @@ use std::time::Duration;
 use cuda::{assert_close, assert_same_bits, caching_device, device, everywhere, host, values};
 use muster_kernels::cuda::embedding::{Combine, Ids, Table, gather};
 use muster_kernels::cuda::exchange::{Owners, pack_ids, received_ids, unpack_rows};
-use muster_kernels::cuda::nccl::{Communicator, UniqueId};
+use muster_kernels::cuda::nccl::{Communicator, Guard, UniqueId};
 use muster_kernels::cuda::reduce::{add_assign, fill};
 use muster_kernels::cuda::{Device, Error, Factor, Graph, Pinned, Settings, gemm, probe};
 use muster_kernels::gemm::Beta;
@@ -151,9 +151,10 @@ fn on_ranks(most: usize, body: impl Fn(&Device, &mut Communicator) + Sync) {
             let body = &body;
             scope.spawn(move || {
                 let device = Device::open(Settings::of(rank)).unwrap();
-                let mut communicator = Communicator::connect(&device, rank, world, id, DEADLINE).unwrap();
+                let guard = Guard::within(DEADLINE);
+                let mut communicator = Communicator::connect(&device, rank, world, id, guard).unwrap();
                 body(&device, &mut communicator);
-                communicator.wait(DEADLINE).unwrap();
+                communicator.wait().unwrap();
                 device.synchronize().unwrap();
             });
         }

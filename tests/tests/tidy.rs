@@ -68,6 +68,8 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("kernels/src/cuda/memory/pool.rs", "allocates and frees device memory"),
     ("kernels/src/cuda/module.rs", "loads the kernels' machine code"),
     ("kernels/src/cuda/nccl.rs", "calls of NCCL"),
+    ("kernels/src/cuda/nccl/ending.rs", "ends the process without its exit handlers"),
+    ("kernels/src/cuda/nccl/raw.rs", "makes, asks and aborts a bare communicator"),
     ("kernels/src/cuda/pinned.rs", "page-locked memory, which the driver allocates"),
     ("kernels/src/cuda/probe.rs", "tries to load NVIDIA's libraries"),
     ("kernels/src/embedding/memory.rs", "page-aligned memory on huge pages"),

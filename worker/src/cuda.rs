@@ -69,7 +69,7 @@ impl Accelerator {
     /// Brings the host's parameters and optimizer state up to date.
     ///
     /// # Errors
-    /// The device's, also of work launched earlier.
+    /// The device's, also of work launched earlier, and of sums that went into the parameters.
     pub(crate) fn download(&self, set: &mut TableSet, dense: &mut Dense) -> Result<(), Error> {
         for (from, to) in self.tables.iter().zip(&mut set.tables) {
             from.download(&self.device, to)?;
@@ -78,7 +78,12 @@ impl Accelerator {
         for (from, to) in self.dense_state.iter().zip(&mut dense.state) {
             *to = self.device.download(from.view())?;
         }
-        Ok(())
+        self.check_sums()
+    }
+
+    /// Says whether the sums over NCCL that the host has waited for can be relied on.
+    fn check_sums(&self) -> Result<(), Error> {
+        self.sums.iter().flatten().try_for_each(nccl::Sums::check)
     }
 
     /// The card's name.

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use muster_collective::{AbortHandle, Collective, CollectiveExt, Config, Transport, connect};
+use muster_kernels::cuda::nccl::Failure;
 use muster_kernels::cuda::{Device, Settings};
 use muster_proto::checkpoint::Writer;
 use muster_proto::config;
@@ -174,9 +175,25 @@ fn summary(assignment: &Assignment, trainer: &Trainer, finished: &Finished) -> s
     })
 }
 
+/// What ended the ranks' NCCL, if that is why the job failed.
+fn nccl_failure(error: &Error) -> Option<&Failure> {
+    use muster_kernels::cuda::Error as D;
+    match error {
+        Error::Device(D::Communicator { failure, .. })
+        | Error::Train(train::Error::Device(D::Communicator { failure, .. })) => Some(failure),
+        _ => None,
+    }
+}
+
 /// Whose fault a failure is: the coordinator waits for the real culprit when it was a peer's.
 fn blame(error: &Error) -> RunError {
     use muster_collective::Error as C;
+    if let Some(failure) = nccl_failure(error) {
+        return match failure {
+            Failure::Cancelled { .. } => RunError::aborted(error),
+            Failure::Join { .. } | Failure::Nccl { .. } | Failure::Deadline { .. } => RunError::peer(error),
+        };
+    }
     let collective = match error {
         Error::Connect(e)
         | Error::Setup(SetupError::Collective(e))

@@ -44,6 +44,8 @@ impl Accelerator {
         self.forward(trainer, input)?;
         let totals = count(&batches, status, collective)?;
         let (loss, scored) = self.head(trainer, input, totals, collective)?;
+        // The loss was waited for, and with it the sums of the step before.
+        self.check_sums()?;
         let step = trainer.step + 1;
         if !loss.is_finite() {
             return Err(Error::NotFinite { step, loss });
