@@ -11,7 +11,7 @@ use muster_kernels::cuda::embedding::{Combine, Ids, Table, gather};
 use muster_kernels::cuda::exchange::{Owners, pack_ids, received_ids, unpack_rows};
 use muster_kernels::cuda::nccl::{Communicator, Guard, UniqueId};
 use muster_kernels::cuda::reduce::{add_assign, fill};
-use muster_kernels::cuda::{Device, Error, Factor, Graph, Pinned, Settings, gemm, probe};
+use muster_kernels::cuda::{Device, Error, Factor, Gpu, Graph, Pinned, Settings, gemm, probe};
 use muster_kernels::gemm::Beta;
 use muster_kernels::matrix::{MatrixMut, MatrixRef};
 use muster_kernels::reference;
@@ -26,6 +26,36 @@ fn a_device_that_is_not_there_is_refused_in_one_sentence() {
         let error = Device::open(Settings::of(found)).unwrap_err();
         let expected = format!("CUDA cannot be used: device {found} was asked for, and {found} are visible");
         assert_eq!(error.to_string(), expected);
+    });
+}
+
+#[test]
+fn a_gpu_tells_what_it_is_and_whom_it_reaches() {
+    use muster_cuda_double::{Mode, Modes, Order, Streams};
+    let machine = cuda::kernels().with("MUSTER_DOUBLE_DEVICES", "4").with("MUSTER_DOUBLE_PEERS", "2");
+    let modes = Modes::only(Mode::plain(Order::Forward, Streams::Eager));
+    machine.with("CUDA_VISIBLE_DEVICES", "1,2,3").everywhere(&modes, || {
+        let found = probe::devices().unwrap();
+        let gpus: Vec<Gpu> = (0..found).map(|ordinal| Gpu::describe(ordinal).unwrap()).collect();
+        for (ordinal, gpu) in gpus.iter().enumerate() {
+            assert_eq!((gpu.ordinal, gpu.visible), (ordinal, found));
+            assert!(gpu.memory_bytes > 0 && gpu.compute_capability.0 > 0 && !gpu.name.is_empty(), "{gpu:?}");
+            let known = |peer: &String| {
+                gpus.iter().any(|other| other.ordinal != ordinal && other.pci_bus_id == *peer)
+            };
+            assert!(gpu.direct_peers.iter().all(known), "{gpu:?}");
+        }
+        if std::env::var_os("MUSTER_REQUIRE_CUDA").is_none() {
+            // Of the machine's pairs (0, 1) and (2, 3), this process sees one whole.
+            let peers: Vec<&[String]> = gpus.iter().map(|gpu| &gpu.direct_peers[..]).collect();
+            let [second, third] = ["0000:04:00.0".to_owned(), "0000:03:00.0".to_owned()];
+            assert_eq!(peers, [&[][..], &[second], &[third]]);
+        }
+        let refused = Gpu::describe(found).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            format!("CUDA cannot be used: device {found} was asked for, and {found} are visible")
+        );
     });
 }
 
@@ -180,6 +210,30 @@ fn sums_over_ranks_come_bucket_by_bucket() {
             communicator.join().unwrap();
             let expected = (world * (world + 1) / 2) as f32;
             assert_same_bits("sum", &host(device, &gradient), &[expected; 100]);
+        });
+    });
+}
+
+#[test]
+fn a_bucket_is_summed_while_the_next_is_still_computed() {
+    on_self_running_streams(|| {
+        on_ranks(2, |device, communicator| {
+            let (rank, world) = (communicator.rank() as f32, communicator.world_size());
+            let len = 10_000;
+            let (mut gradient, mut after) = (device.buffer(2 * len).unwrap(), device.zeros(2 * len).unwrap());
+            // Each half is made in several launches, so that a sum that does not wait for them has something to miss.
+            for half in [len..2 * len, 0..len] {
+                fill(device, &mut gradient.view_mut().range(half.clone()), 0.0).unwrap();
+                for round in 1..=5 {
+                    let values = device.upload(&vec![rank + round as f32; len]).unwrap();
+                    add_assign(device, &mut gradient.view_mut().range(half.clone()), values.view()).unwrap();
+                }
+                communicator.all_reduce(&mut gradient, half).unwrap();
+            }
+            communicator.join().unwrap();
+            add_assign(device, &mut after.view_mut(), gradient.view()).unwrap();
+            let expected = (0..world).map(|rank| 15.0 + 5.0 * rank as f32).sum::<f32>();
+            assert_same_bits("sum", &host(device, &after), &vec![expected; 2 * len]);
         });
     });
 }

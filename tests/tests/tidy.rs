@@ -72,6 +72,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("kernels/src/cuda/nccl/raw.rs", "makes, asks and aborts a bare communicator"),
     ("kernels/src/cuda/pinned.rs", "page-locked memory, which the driver allocates"),
     ("kernels/src/cuda/probe.rs", "tries to load NVIDIA's libraries"),
+    ("kernels/src/cuda/topology.rs", "asks the driver about devices that are not open"),
     ("kernels/src/embedding/memory.rs", "page-aligned memory on huge pages"),
     ("kernels/src/isa.rs", "calls the versions of an op that a check at run time allows"),
     ("kernels/src/isa/x86.rs", "vector intrinsics and raw loads"),

@@ -29,6 +29,8 @@ const PATIENCE: u32 = 24;
 pub struct Runner {
     /// How ranks exchange data.
     pub transport: Transport,
+    /// The number of the GPU among those that the process sees, for jobs on GPUs.
+    pub gpu: usize,
 }
 
 /// Why a job failed on this rank.
@@ -74,8 +76,7 @@ impl Runner {
         let run = Location::of_run(&assignment.run_dir, trainer.job.checkpoint.location.as_deref())?;
         resume(&mut trainer, &run, &mut *collective)?;
         if assignment.device == DeviceKind::Cuda {
-            // The process sees one GPU of its own (CUDA_VISIBLE_DEVICES), or takes the first.
-            trainer.move_to(Device::open(Settings::of(0))?)?;
+            trainer.move_to(Device::open(Settings::of(self.gpu))?)?;
         }
         let steps_per_epoch = trainer.steps_per_epoch();
         tracing::info!(step = trainer.step, steps_per_epoch, "ready to train");

@@ -108,6 +108,7 @@ pub mod reduce;
 mod signatures;
 pub mod softmax;
 mod streams;
+mod topology;
 
 pub use blas::{Factor, gemm};
 pub use device::{Device, Limits, Settings};
@@ -116,3 +117,4 @@ pub use graph::Graph;
 pub use memory::{Buffer, Scalar, Usage, View, ViewMut};
 pub use optimizer::{DenseRule, update_dense};
 pub use pinned::Pinned;
+pub use topology::Gpu;
