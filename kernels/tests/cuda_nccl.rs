@@ -7,7 +7,7 @@ mod cuda;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_cuda_double::{Mode, Modes, Order, Rank, Streams, Suite, in_processes};
 use muster_kernels::cuda::nccl::{Communicator, Ending, Failure, Guard, STUCK_EXIT_CODE, Stuck, UniqueId};
@@ -152,8 +152,11 @@ fn an_abort_from_another_thread_ends_the_wait_in_the_driver() {
                 }
                 flag.store(true, Ordering::Release);
             });
+            let start = Instant::now();
             let error = sum_and_wait_in_the_driver(&device, &mut communicator).unwrap_err();
             assert_eq!(failure(error).to_string(), "aborted: the job was cancelled");
+            let waited = start.elapsed();
+            assert!(waited < Duration::from_secs(30), "{waited:?}: something else ended the wait");
             drop(keep);
         });
     });

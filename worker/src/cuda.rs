@@ -3,10 +3,11 @@
 //! A step has the structure of [`Trainer::step`](crate::train::Trainer::step): micro-batches by themselves, table shards
 //! by themselves, sums along the canonical tree. So its result does not depend on the number of workers either, bit for
 //! bit, with `reproducible = true`. What ranks exchange goes through host memory and the collectives of the CPU; dense
-//! gradients go over NCCL where the job does not ask for the canonical order. The host's copies of the parameters are
+//! gradients go over NCCL where the job does not ask for the canonical order, while the backward pass goes on. The host's copies of the parameters are
 //! stale while training goes on; they are brought up to date for checkpoints and evaluation
 //! ([`Trainer::sync_host`](crate::train::Trainer::sync_host)).
 
+mod buckets;
 mod gradients;
 mod heads;
 mod nccl;
@@ -79,6 +80,11 @@ impl Accelerator {
             *to = self.device.download(from.view())?;
         }
         self.check_sums()
+    }
+
+    /// Has the compute stream wait for the sums over NCCL, if there are any.
+    fn join_sums(&self) -> Result<(), Error> {
+        self.sums.iter().flatten().try_for_each(nccl::Sums::join)
     }
 
     /// Says whether the sums over NCCL that the host has waited for can be relied on.

@@ -32,6 +32,49 @@ fn free_job(text: &str) -> JobSpec {
     job
 }
 
+/// The dense parameters of each rank after four steps, each on a device of its own.
+fn trained(world: usize, text: &str) -> Vec<Vec<f32>> {
+    let (data, job, cluster) = (dataset(), free_job(text), Cluster::new(world));
+    cluster.on_ranks(|mut collective| {
+        let mut trainer = cluster.trainer(data.path(), &job, &mut *collective);
+        trainer.move_to(Device::open(Settings::of(collective.rank())).unwrap()).unwrap();
+        for _ in 0..4 {
+            trainer.step(0, &mut *collective).unwrap();
+        }
+        trainer.sync_host().unwrap();
+        trainer.dense.values
+    })
+}
+
+/// Three layers and a projection, so that there are four stretches of the gradient to sum.
+const DEEP: &str = "[model]\nembedding_dim = 8\nhidden_size = 12\nlayers = 3\nprojection = 8\n[optimizer]\nkind = \"sgd\"\n\
+    lr = 0.5\n[training]\nclip_norm = 0.1\n[batch]\n";
+
+#[test]
+fn sums_beside_the_backward_pass_equal_those_after_it() {
+    suite().everywhere(&by_themselves(), || {
+        // Two ranks, so that the order of a sum over them is no matter.
+        let beside = trained(2, &format!("{DEEP}gradient_bucket = 0\n"));
+        let after = trained(2, &format!("{DEEP}gradient_bucket = \"1 GiB\"\n"));
+        assert_eq!(beside[0], beside[1]);
+        assert_eq!(beside, after);
+        let alone = trained(1, DEEP);
+        let worst = alone[0].iter().zip(&beside[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "a parameter is {worst} away from that of one rank");
+    });
+}
+
+#[test]
+fn a_rank_without_micro_batches_takes_part_in_each_sum() {
+    suite().everywhere(&by_themselves(), || {
+        let text = format!("{DEEP}gradient_bucket = 0\nmicro_batches = 2\n");
+        let (three, alone) = (trained(3, &text), trained(1, &text));
+        assert!(three.iter().all(|rank| *rank == three[0]));
+        let worst = alone[0].iter().zip(&three[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "a parameter is {worst} away from that of one rank");
+    });
+}
+
 fn faults() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("nccl-faults")
 }

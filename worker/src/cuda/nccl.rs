@@ -3,6 +3,7 @@
 //! The ranks agree over the collectives that they have anyway: rank 0 sends an id around, and if any of them cannot join,
 //! all go on through host memory. What stops those collectives stops NCCL's as well.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,10 +64,14 @@ impl Sums {
         Ok(joined.filter(|_| all.iter().all(|ok| ok == &[1])).map(Self))
     }
 
-    /// Adds up a buffer over the ranks, in NCCL's order.
-    pub(super) fn add_up(&mut self, buffer: &mut Buffer<f32>) -> Result<(), Error> {
-        let all = 0..buffer.len();
-        self.0.all_reduce(buffer, all)?;
+    /// Begins to add up a stretch of a buffer over the ranks, in NCCL's order: after what is on the compute stream now,
+    /// beside what comes there later.
+    pub(super) fn begin(&mut self, buffer: &mut Buffer<f32>, range: Range<usize>) -> Result<(), Error> {
+        self.0.all_reduce(buffer, range)
+    }
+
+    /// Has what comes on the compute stream from now on wait for the sums.
+    pub(super) fn join(&self) -> Result<(), Error> {
         self.0.join()
     }
 

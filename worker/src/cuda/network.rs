@@ -224,6 +224,18 @@ impl MicroState {
         batch: &MicroBatch,
         step: u64,
     ) -> Result<(), Error> {
+        self.backward_head(device, weights, batch, step)?;
+        (0..self.layers.len()).rev().try_for_each(|layer| self.backward_layer(device, weights, layer, step))
+    }
+
+    /// The part of [`MicroState::backward`] above the layers.
+    pub(super) fn backward_head(
+        &mut self,
+        device: &Device,
+        weights: Weights<'_>,
+        batch: &MicroBatch,
+        step: u64,
+    ) -> Result<(), Error> {
         let tokens = batch.tokens();
         let drop = Drop { device, network: weights.network, keys: &self.keys, step };
         drop.apply(DropoutPlace::Output, &mut self.d_out.view_mut())?;
@@ -247,28 +259,39 @@ impl MicroState {
             }
             _ => device.copy(self.d_out.view(), &mut d_h.view_mut())?,
         }
-        for layer in (0..self.layers.len()).rev() {
-            let LayerState { x, gates, c, h } = &mut self.layers[layer];
-            let mut d_x = device.buffer(x.len())?;
-            let backward = lstm::Backward {
-                layout: &self.layout,
-                parameters: weights.layer(layer),
-                x: x.view(),
-                h0: None,
-                c0: None,
-                gates: gates.view_mut(),
-                c: c.view(),
-                h: h.view(),
-                d_h: d_h.view(),
-                d_x: Some(d_x.view_mut()),
-                d_parameters: lstm_gradients(&mut self.gradient, weights.network, layer),
-                recurrence: Recurrence::Auto,
-            };
-            lstm::backward(device, backward)?;
-            drop.apply(DropoutPlace::Input(layer), &mut d_x.view_mut())?;
-            d_h = d_x;
-        }
         self.d_x = d_h;
+        Ok(())
+    }
+
+    /// The part of [`MicroState::backward`] that is one layer's, after those above it: `d_x` is the gradient of its
+    /// output before, and of its input after.
+    pub(super) fn backward_layer(
+        &mut self,
+        device: &Device,
+        weights: Weights<'_>,
+        layer: usize,
+        step: u64,
+    ) -> Result<(), Error> {
+        let drop = Drop { device, network: weights.network, keys: &self.keys, step };
+        let LayerState { x, gates, c, h } = &mut self.layers[layer];
+        let mut d_x = device.buffer(x.len())?;
+        let backward = lstm::Backward {
+            layout: &self.layout,
+            parameters: weights.layer(layer),
+            x: x.view(),
+            h0: None,
+            c0: None,
+            gates: gates.view_mut(),
+            c: c.view(),
+            h: h.view(),
+            d_h: self.d_x.view(),
+            d_x: Some(d_x.view_mut()),
+            d_parameters: lstm_gradients(&mut self.gradient, weights.network, layer),
+            recurrence: Recurrence::Auto,
+        };
+        lstm::backward(device, backward)?;
+        drop.apply(DropoutPlace::Input(layer), &mut d_x.view_mut())?;
+        self.d_x = d_x;
         Ok(())
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use muster_collective::{Collective, Root};
-use muster_kernels::cuda::reduce::add_assign;
 use muster_kernels::cuda::{Buffer, Device, Error as DeviceError};
 use muster_proto::job::Head as JobHead;
 
+use super::buckets::FreeOrder;
 use super::gradients::{BatchGradient, Sparse, add_to_dense, bring_home};
 use super::heads::{Head, Scored, Scores};
 use super::nccl::Sums;
@@ -50,12 +50,9 @@ impl Accelerator {
         if !loss.is_finite() {
             return Err(Error::NotFinite { step, loss });
         }
-        for (batch, state) in batches.iter().zip(&mut self.states).filter(|(b, _)| b.tokens() > 0) {
-            let weights = Weights { network: &self.network, values: self.dense.view() };
-            state.backward(&self.device, weights, batch, trainer.step)?;
-        }
-        self.sum_dense_gradients(trainer, collective)?;
+        self.backward(trainer, &batches, collective)?;
         let sparse = self.row_gradients(trainer, &batches, &scored, collective)?;
+        self.join_sums()?;
         let factor = match trainer.job.training.clip_norm {
             Some(limit) => self.clip_factor(&trainer.set, &sparse, f64::from(limit), collective)?,
             None => None,
@@ -174,6 +171,34 @@ impl Accelerator {
         Ok(loss)
     }
 
+    /// Leaves the gradients of all ranks' dense parameters, and those of the inputs of this one's micro-batches. Sums over
+    /// NCCL are under way then. Collective.
+    fn backward(
+        &mut self,
+        trainer: &Trainer,
+        batches: &[MicroBatch],
+        collective: &mut dyn Collective,
+    ) -> Result<(), Error> {
+        let (batch_spec, step) = (&trainer.job.batch, trainer.step);
+        if !trainer.job.reproducible && collective.world_size() > 1 {
+            if self.sums.is_none() {
+                self.sums = Some(Sums::connect(&self.device, collective)?);
+            }
+            let free = FreeOrder {
+                micro_batches: batch_spec.micro_batches as usize,
+                bucket_bytes: usize::try_from(batch_spec.gradient_bucket.bytes()).unwrap_or(usize::MAX),
+            };
+            if self.backward_with_sums(batches, &trainer.groups, &free, step)? {
+                return Ok(());
+            }
+        }
+        for (batch, state) in batches.iter().zip(&mut self.states).filter(|(b, _)| b.tokens() > 0) {
+            let weights = Weights { network: &self.network, values: self.dense.view() };
+            state.backward(&self.device, weights, batch, step)?;
+        }
+        self.sum_dense_gradients(trainer, collective)
+    }
+
     /// Sums the dense gradients of all micro-batches of all ranks along the canonical tree, or in the collective's
     /// own order where the job does not ask for reproducible results.
     fn sum_dense_gradients(
@@ -193,17 +218,6 @@ impl Accelerator {
                 self.dense_gradient = total;
             }
             return Ok(());
-        }
-        if !trainer.job.reproducible && self.sums.is_none() {
-            self.sums = Some(Sums::connect(device, collective)?);
-        }
-        if let Some(Some(sums)) = &mut self.sums {
-            let total = &mut self.dense_gradient;
-            device.zero(&mut total.view_mut())?;
-            for (_, values) in &roots {
-                add_assign(device, &mut total.view_mut(), values.view())?;
-            }
-            return Ok(sums.add_up(total)?);
         }
         let roots = sums::download(device, &roots)?;
         let mut total = vec![0.0; self.dense.len()];
