@@ -11,7 +11,7 @@ use muster_kernels::cuda::embedding::{Combine, Ids, Table, gather};
 use muster_kernels::cuda::exchange::{Owners, pack_ids, received_ids, unpack_rows};
 use muster_kernels::cuda::nccl::{Communicator, Guard, UniqueId};
 use muster_kernels::cuda::reduce::{add_assign, fill};
-use muster_kernels::cuda::{Device, Error, Factor, Gpu, Graph, Pinned, Settings, gemm, probe};
+use muster_kernels::cuda::{Device, Error, Factor, Gpu, Graph, Pinned, Prefetch, Settings, gemm, probe};
 use muster_kernels::gemm::Beta;
 use muster_kernels::matrix::{MatrixMut, MatrixRef};
 use muster_kernels::reference;
@@ -169,6 +169,43 @@ fn page_locked_memory_is_rewritten_only_after_its_copy() {
         for (round, buffer) in (0..).zip(&copies) {
             assert_same_bits("copy", &host(&device, buffer), &values(64, round)[..60]);
         }
+    });
+}
+
+#[test]
+fn ids_sent_ahead_come_before_they_are_taken_and_stay_until_then() {
+    everywhere(|| {
+        let device = device();
+        let table = device.upload(&values(50, 1)).unwrap();
+        let table = Table { rows: table.view(), dim: 1 };
+        // The third set needs more memory than those before it; some lists are empty.
+        let lists = |round: u32| {
+            let first = cuda::ids([40, 30, 90, 100, 7, 128][round as usize], 50, round);
+            let second = cuda::ids(9 * (round as usize % 2), 50, 100 + round);
+            [first, second]
+        };
+        let mut prefetch = Prefetch::new(&device).unwrap();
+        let send = |prefetch: &mut Prefetch, round| {
+            let [first, second] = lists(round);
+            prefetch.send(&device, &[&first, &second]).unwrap()
+        };
+        let (mut sent, mut results) = (send(&mut prefetch, 0), Vec::new());
+        for round in 0..6 {
+            let received = prefetch.receive(&device, sent).unwrap();
+            // The next set goes off before anything of this one is computed.
+            sent = send(&mut prefetch, (round + 1) % 6);
+            for ids in &received {
+                let mut rows = device.buffer(ids.len()).unwrap();
+                gather(&device, table, ids, &mut rows.view_mut(), 1, Combine::Replace).unwrap();
+                results.push(rows);
+            }
+        }
+        let expected = (0..6).flat_map(lists);
+        for (ids, rows) in expected.zip(&results) {
+            let expected: Vec<f32> = ids.iter().map(|&id| values(50, 1)[id as usize]).collect();
+            assert_same_bits("rows", &host(&device, rows), &expected);
+        }
+        drop(sent);
     });
 }
 

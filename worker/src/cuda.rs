@@ -7,6 +7,7 @@
 //! stale while training goes on; they are brought up to date for checkpoints and evaluation
 //! ([`Trainer::sync_host`](crate::train::Trainer::sync_host)).
 
+mod ahead;
 mod buckets;
 mod gradients;
 mod heads;
@@ -19,7 +20,7 @@ mod sums;
 mod tables;
 mod update;
 
-use muster_kernels::cuda::{Buffer, Device, Error};
+use muster_kernels::cuda::{Buffer, Device, Error, Prefetch};
 
 use crate::embedding::TableSet;
 use crate::model::{Dense, Network};
@@ -39,6 +40,9 @@ pub struct Accelerator {
     states: Vec<MicroState>,
     /// Sums over NCCL, once the ranks have tried to join; of no use to a reproducible job.
     sums: Option<Option<nccl::Sums>>,
+    /// The batch of the next step.
+    ahead: Option<ahead::Ahead>,
+    prefetch: Prefetch,
 }
 
 impl Accelerator {
@@ -62,6 +66,8 @@ impl Accelerator {
             dense_gradient: device.zeros(dense.values.len())?,
             states: Vec::new(),
             sums: None,
+            ahead: None,
+            prefetch: Prefetch::new(&device)?,
             network,
             device,
         })

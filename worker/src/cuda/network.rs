@@ -6,6 +6,7 @@ use muster_kernels::cuda::lstm::{self, Layout, Recurrence};
 use muster_kernels::cuda::{Buffer, Device, Error, View, ViewMut, linear};
 use muster_kernels::gemm::Beta;
 
+use super::ahead::PartIds;
 use super::rows::{DeviceRows, gathered};
 use crate::batch::MicroBatch;
 use crate::model::{DropoutPlace, Inputs, Network};
@@ -109,8 +110,10 @@ impl MicroState {
         inputs: &Inputs,
         batch: &MicroBatch,
         rows: &[DeviceRows],
+        ids: &[PartIds],
     ) -> Result<(), Error> {
         let width = inputs.width();
+        let mut ids = ids.iter();
         let combine = if inputs.adds() { Combine::Add } else { Combine::Replace };
         for (part, place, columns) in inputs.places() {
             let mut x = self.layers[0].x.view_mut();
@@ -126,9 +129,9 @@ impl MicroState {
                     let table = KernelTable { rows: values.view(), dim: columns };
                     gather(device, table, &Ids::upload(device, &every)?, &mut to, width, combine)?;
                 }
-                Some((table, ids)) => {
-                    let ids = rows[table].slots(device, ids)?;
-                    gather(device, rows[table].table(), &ids, &mut to, width, combine)?;
+                Some((table, _)) => {
+                    let slots = &ids.next().expect("each part that is looked up has its ids").slots;
+                    gather(device, rows[table].table(), slots, &mut to, width, combine)?;
                 }
             }
         }

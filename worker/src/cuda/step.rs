@@ -6,8 +6,9 @@ use muster_collective::{Collective, Root};
 use muster_kernels::cuda::{Buffer, Device, Error as DeviceError};
 use muster_proto::job::Head as JobHead;
 
+use super::ahead::{Ahead, Now, PartIds};
 use super::buckets::FreeOrder;
-use super::gradients::{BatchGradient, Sparse, add_to_dense, bring_home};
+use super::gradients::{BatchGradient, Occurrences, Sparse, add_to_dense, bring_home};
 use super::heads::{Head, Scored, Scores};
 use super::nccl::Sums;
 use super::network::{MicroState, Weights};
@@ -27,6 +28,7 @@ struct Input<'a> {
     batches: &'a [MicroBatch],
     negatives: &'a [Vec<u32>],
     rows: &'a [DeviceRows],
+    parts: &'a [Vec<PartIds>],
 }
 
 impl Accelerator {
@@ -37,11 +39,11 @@ impl Accelerator {
         status: u64,
         collective: &mut dyn Collective,
     ) -> Result<StepReport, Error> {
-        let batches = trainer.next_batches();
-        let negatives = trainer.draw_negatives(&batches);
-        let rows = self.look_up(&trainer.set, trainer.requests(&batches, &negatives), collective)?;
-        let input = Input { batches: &batches, negatives: &negatives, rows: &rows };
+        let Now { batches, negatives, requests, places, parts } = self.batch_at_hand(trainer, collective)?;
+        let rows = self.look_up(&trainer.set, requests, &places, collective)?;
+        let input = Input { batches: &batches, negatives: &negatives, rows: &rows, parts: &parts };
         self.forward(trainer, input)?;
+        self.look_ahead(trainer, collective)?;
         let totals = count(&batches, status, collective)?;
         let (loss, scored) = self.head(trainer, input, totals, collective)?;
         // The loss was waited for, and with it the sums of the step before.
@@ -51,7 +53,7 @@ impl Accelerator {
             return Err(Error::NotFinite { step, loss });
         }
         self.backward(trainer, &batches, collective)?;
-        let sparse = self.row_gradients(trainer, &batches, &scored, collective)?;
+        let sparse = self.row_gradients(trainer, input, &scored, collective)?;
         self.join_sums()?;
         let factor = match trainer.job.training.clip_norm {
             Some(limit) => self.clip_factor(&trainer.set, &sparse, f64::from(limit), collective)?,
@@ -68,13 +70,42 @@ impl Accelerator {
         Ok(StepReport { loss, targets, samples, learning_rate, status })
     }
 
+    /// The batch of this step, prepared during the last one if there was one.
+    fn batch_at_hand(&mut self, trainer: &Trainer, collective: &dyn Collective) -> Result<Now, DeviceError> {
+        let ahead = self.ahead.take().filter(|ahead| ahead.step == trainer.step);
+        let ahead = match ahead {
+            Some(ahead) => ahead,
+            None => self.prepare(trainer, trainer.step, collective)?,
+        };
+        ahead.arrive(&self.device, collective.world_size() == 1, &mut self.prefetch)
+    }
+
+    /// Prepares the batch of the next step, if there is one, while the device is at this one.
+    fn look_ahead(&mut self, trainer: &Trainer, collective: &dyn Collective) -> Result<(), DeviceError> {
+        let next = trainer.step + 1;
+        if next < trainer.planned_steps() {
+            self.ahead = Some(self.prepare(trainer, next, collective)?);
+        }
+        Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        trainer: &Trainer,
+        step: u64,
+        collective: &dyn Collective,
+    ) -> Result<Ahead, DeviceError> {
+        let alone = (collective.world_size() == 1).then_some(&self.tables[..]);
+        Ahead::prepare(&self.device, trainer, step, alone, &mut self.prefetch)
+    }
+
     fn forward(&mut self, trainer: &Trainer, input: Input<'_>) -> Result<(), Error> {
         self.states.clear();
-        for batch in input.batches {
+        for (batch, parts) in input.batches.iter().zip(input.parts) {
             let mut state = MicroState::new(&self.device, &self.network, batch)?;
             if batch.tokens() > 0 {
                 let weights = Weights { network: &self.network, values: self.dense.view() };
-                state.assemble(&self.device, &trainer.inputs, batch, input.rows)?;
+                state.assemble(&self.device, &trainer.inputs, batch, input.rows, parts)?;
                 state.forward(&self.device, weights, batch, trainer.step)?;
             }
             self.states.push(state);
@@ -240,17 +271,17 @@ impl Accelerator {
     fn row_gradients(
         &mut self,
         trainer: &Trainer,
-        batches: &[MicroBatch],
+        input: Input<'_>,
         scored: &[Option<Scored>],
         collective: &mut dyn Collective,
     ) -> Result<Sparse, Error> {
         let output = trainer.output_table.filter(|_| !trainer.scores_all_rows());
         let mut gradients = Vec::new();
-        for (place, (batch, state)) in batches.iter().zip(&self.states).enumerate() {
+        for (place, (batch, state)) in input.batches.iter().zip(&self.states).enumerate() {
             if batch.tokens() == 0 {
                 continue;
             }
-            gradients.extend(self.input_gradients(trainer, batch, state)?);
+            gradients.extend(self.input_gradients(trainer, batch, state, &input.parts[place])?);
             if let (Some(output), Some(Some(scored))) = (output, scored.get(place)) {
                 let dim = trainer.set.tables[output].dim();
                 gradients.push(BatchGradient::of_head(&self.device, output, scored, dim)?);
@@ -275,14 +306,17 @@ impl Accelerator {
         trainer: &Trainer,
         batch: &MicroBatch,
         state: &MicroState,
+        parts: &[PartIds],
     ) -> Result<Vec<BatchGradient>, DeviceError> {
         let (inputs, d_x) = (&trainer.inputs, state.d_x.view());
         let scored = trainer.output_table.filter(|_| !trainer.scores_all_rows());
         let width = inputs.width();
+        let mut parts = parts.iter();
         let gradient = |(part, place, columns): (InputPart, usize, usize)| {
-            let (table, ids) = part.lookup(batch)?;
-            let grads = d_x.range(place..d_x.len());
-            let sums = BatchGradient::of(&self.device, table, ids, grads, columns, width);
+            let (table, _) = part.lookup(batch)?;
+            let ids = parts.next().expect("each part that is looked up has its ids");
+            let grads = Occurrences { values: d_x.range(place..d_x.len()), dim: columns, stride: width };
+            let sums = BatchGradient::of(&self.device, table, &ids.ids, ids.distinct.clone(), grads);
             let with_bias = scored == Some(table);
             Some(sums.and_then(|sums| if with_bias { sums.with_bias(&self.device) } else { Ok(sums) }))
         };

@@ -107,6 +107,13 @@ impl DeviceTable {
         Some((start + decl.local_row(u64::from(row)) as usize) as u32)
     }
 
+    /// Where some rows of the table are in the arrays, all of which are here.
+    pub(super) fn places(&self, decl: &TableDecl, rows: &[u32]) -> Vec<u32> {
+        let place =
+            |row: &u32| self.place(decl, *row).unwrap_or_else(|| panic!("row {row} is not on this rank"));
+        rows.iter().map(place).collect()
+    }
+
     /// The weights of some rows.
     pub(super) fn weight_of(&self, rows: Range<usize>) -> View<'_, f32> {
         self.weight.view().range(rows.start * self.dim..rows.end * self.dim)

@@ -19,7 +19,7 @@ use cudarc::nccl::result::NcclError;
 use super::ending::{Ending, Sentinel, Stuck};
 use super::raw::Raw;
 use crate::cuda::Error;
-use crate::cuda::streams::Streams;
+use crate::cuda::streams::{Streams, mark};
 
 /// How long a thread that waits lets go of the processor.
 pub(super) const POLL: Duration = Duration::from_micros(200);
@@ -150,7 +150,7 @@ impl Watched {
             self.check()?;
             thread::park_timeout(POLL);
         }
-        let mark = || self.streams.communication.record_event(None).map_err(Error::driver("record an event"));
+        let mark = || mark(&self.streams.communication);
         let turn = mark()?;
         let queued = match &*lock(&self.raw) {
             Some(raw) => queue(raw),
