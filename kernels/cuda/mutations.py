@@ -120,6 +120,10 @@ HOST_FAULTS = [
      "Ok(())", "cuda_runtime", "still_computed"),
     ("sums of a step not waited for", "worker/src/cuda/step.rs", "        self.join_sums()?;\n", "", "cuda_nccl", "beside"),
     ("bucket sent a layer too early", "worker/src/cuda/buckets.rs", "lowest >= done", "lowest + 1 >= done", "cuda_nccl", "beside"),
+    ("evicted rows not sent home", "row_cache.rs", "        self.write_back(device, &rows, &slots, host)\n    }\n\n    fn write_back",
+     "        Ok(())\n    }\n\n    fn write_back", "cuda_row_cache", "come_back"),
+    ("rows without room dropped", "row_cache.rs", "            take_home(device, &picked(device, from.view(), *width, &left_at)?, left, column, host)?;\n",
+     "", "cuda_row_cache", "come_back"),
     ("partial sums left out", "embedding/update.rs", "if stretches <= 1 {", "if stretches <= 2 {",
      "cuda_embedding", "popular"),
 ]

@@ -11,6 +11,7 @@ mod ahead;
 mod buckets;
 mod gradients;
 mod heads;
+mod hosted;
 mod nccl;
 mod network;
 mod rows;
@@ -21,6 +22,8 @@ mod tables;
 mod update;
 
 use muster_kernels::cuda::{Buffer, Device, Error, Prefetch};
+
+use muster_proto::job::JobSpec;
 
 use crate::embedding::TableSet;
 use crate::model::{Dense, Network};
@@ -46,7 +49,8 @@ pub struct Accelerator {
 }
 
 impl Accelerator {
-    /// Copies the shards of `set` and the dense parameters, with their optimizer state, into device memory.
+    /// Copies the shards of `set` and the dense parameters, with their optimizer state, into device memory; of tables for
+    /// which the job names a cache, nothing yet.
     ///
     /// # Errors
     /// The device's, above all that its memory does not hold them.
@@ -55,8 +59,12 @@ impl Accelerator {
         network: Network,
         set: &TableSet,
         dense: &Dense,
+        job: &JobSpec,
     ) -> Result<Self, Error> {
-        let tables = set.tables.iter().map(|table| DeviceTable::upload(&device, table));
+        let tables = set.tables.iter().map(|table| {
+            let cache = job.tables.device_cache.get(&table.decl.name);
+            DeviceTable::upload(&device, table, cache.copied())
+        });
         let tables = tables.collect::<Result<_, _>>()?;
         let state = dense.state.iter().map(|slot| device.upload(slot)).collect::<Result<_, _>>()?;
         Ok(Self {

@@ -127,12 +127,17 @@ crate::documented! {
         pub row_blocks: u32,
         /// Placement of each table that the job forces, by table name.
         pub placement: BTreeMap<String, Placement>,
+        /// Tables that stay in the host's memory on a GPU worker, with their hot rows in so much of the device's, by table
+        /// name; all others are in the device's memory whole. Not for a table that a softmax scores whole, and with
+        /// `row_wise_adagrad` or `lazy_adam` only.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        pub device_cache: BTreeMap<String, ByteSize>,
     }
 }
 
 impl Default for TablesSpec {
     fn default() -> Self {
-        Self { row_blocks: 8, placement: BTreeMap::new() }
+        Self { row_blocks: 8, placement: BTreeMap::new(), device_cache: BTreeMap::new() }
     }
 }
 

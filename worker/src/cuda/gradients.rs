@@ -7,6 +7,7 @@ use muster_collective::Collective;
 use muster_kernels::cuda::embedding::{Ids, RowGradients, Segments, add_rows, scatter_sum};
 use muster_kernels::cuda::{Buffer, Device, Error, View};
 
+use super::ahead::slots_of;
 use super::heads::Scored;
 use super::tables::DeviceTable;
 use crate::embedding::{Arrived, RowGradient, Table, TableSet, distinct, exchange_gradients};
@@ -148,9 +149,12 @@ fn by_shard(
             rows.extend_from_slice(&arrived.rows[at * dim..(at + 1) * dim]);
             bias.extend(arrived.bias.get(at));
         }
-        let segments = Segments::of_ids(device, &Ids::upload(device, &places)?)?;
+        let unlike = distinct(places.iter().copied());
+        // Rows of a table that stays in the host's memory are updated among those that were fetched.
+        let indices = if here.hosted.is_some() { slots_of(&unlike, &places) } else { places };
+        let segments = Segments::of_ids(device, &Ids::upload(device, &indices)?)?;
         let (rows, bias) = (device.upload(&rows)?, device.upload(&bias)?);
-        shards.push((span, Contributions { places: distinct(places.iter().copied()), segments, rows, bias }));
+        shards.push((span, Contributions { places: unlike, segments, rows, bias }));
     }
     Ok(shards)
 }

@@ -54,16 +54,32 @@ pub(super) fn gathered(
     Ok(out)
 }
 
-/// The shards on the device, as owners read them for others.
+/// Rows `[ids, dim]` and their biases `[ids]`.
+type RowsAndBiases = (Buffer<f32>, Buffer<f32>);
+
+/// The shards of this rank, as owners read them for others.
 struct OnDevice<'a> {
     device: &'a Device,
-    tables: &'a [DeviceTable],
+    tables: &'a mut [DeviceTable],
     set: &'a TableSet,
 }
 
 impl OnDevice<'_> {
+    /// Rows and biases of `ids`, wherever the table is; `places` are theirs in its arrays, where they are at hand.
+    fn rows(&mut self, table: usize, ids: &[u32], places: Option<&Ids>) -> Result<RowsAndBiases, Error> {
+        let (here, of_host) = (&mut self.tables[table], &self.set.tables[table]);
+        if let (Some(places), None) = (places, &here.hosted) {
+            return self.gather(table, places);
+        }
+        let places = here.places(&of_host.decl, ids);
+        match here.hosted_rows(of_host) {
+            Some((hosted, rows)) => hosted.rows(self.device, &places, &rows),
+            None => self.gather(table, &Ids::upload(self.device, &places)?),
+        }
+    }
+
     /// Rows and biases at some places of a table's arrays.
-    fn gather(&self, table: usize, places: &Ids) -> Result<(Buffer<f32>, Buffer<f32>), Error> {
+    fn gather(&self, table: usize, places: &Ids) -> Result<RowsAndBiases, Error> {
         let here = &self.tables[table];
         let rows = gathered(self.device, here.weight.view(), here.dim, places)?;
         let bias = match here.bias.is_empty() {
@@ -76,8 +92,7 @@ impl OnDevice<'_> {
 
 impl RowSource for OnDevice<'_> {
     fn read(&mut self, table: usize, ids: &[u32]) -> Result<(Vec<f32>, Vec<f32>), embedding::Error> {
-        let places = self.tables[table].places(&self.set.tables[table].decl, ids);
-        let (rows, bias) = self.gather(table, &Ids::upload(self.device, &places)?)?;
+        let (rows, bias) = self.rows(table, ids, None)?;
         Ok((self.device.download(rows.view())?, self.device.download(bias.view())?))
     }
 }
@@ -85,17 +100,18 @@ impl RowSource for OnDevice<'_> {
 impl Accelerator {
     /// Looks up the rows of all requests, one request a table; `places` on one rank are theirs. Collective.
     pub(super) fn look_up(
-        &self,
+        &mut self,
         set: &TableSet,
         requests: Vec<LookupRequest>,
         places: &[Ids],
         collective: &mut dyn Collective,
     ) -> Result<Vec<DeviceRows>, train::Error> {
-        let device = &self.device;
-        let mut here = OnDevice { device, tables: &self.tables, set };
+        let Self { device, tables, .. } = self;
+        let device: &Device = device;
+        let mut here = OnDevice { device, tables, set };
         if collective.world_size() == 1 {
             let on_device = requests.into_iter().zip(places).map(|(LookupRequest { table, ids }, places)| {
-                let (rows, bias) = here.gather(table, places)?;
+                let (rows, bias) = here.rows(table, &ids, Some(places))?;
                 Ok(DeviceRows { dim: set.tables[table].dim(), ids, rows, bias })
             });
             return on_device.collect();

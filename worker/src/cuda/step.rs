@@ -60,9 +60,10 @@ impl Accelerator {
             None => None,
         };
         let planned = trainer.planned_steps();
-        let rule = |spec| Rule { spec, lr: learning_rate(&trainer.job.schedule, spec, step, planned), step };
-        let (dense, table) = (rule(&trainer.job.optimizer), rule(trainer.job.table_optimizer()));
-        self.update(&sparse, table, dense, factor.as_ref())?;
+        let Trainer { job, set, .. } = trainer;
+        let rule = |spec| Rule { spec, lr: learning_rate(&job.schedule, spec, step, planned), step };
+        let (dense, table) = (rule(&job.optimizer), rule(job.table_optimizer()));
+        self.update(set, &sparse, table, dense, factor.as_ref())?;
         let learning_rate = dense.lr;
         trainer.count_samples(&batches);
         trainer.step = step;

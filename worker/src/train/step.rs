@@ -236,7 +236,7 @@ impl Trainer {
     /// # Errors
     /// The device's, above all that its memory does not hold this rank's share of the model.
     pub fn move_to(&mut self, device: Device) -> Result<(), Error> {
-        let accelerator = Accelerator::new(device, self.network.clone(), &self.set, &self.dense)?;
+        let accelerator = Accelerator::new(device, self.network.clone(), &self.set, &self.dense, &self.job)?;
         tracing::info!(device = accelerator.name(), "training on a GPU");
         self.accelerator = Some(Box::new(accelerator));
         Ok(())
