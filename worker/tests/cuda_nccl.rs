@@ -52,7 +52,8 @@ const DEEP: &str = "[model]\nembedding_dim = 8\nhidden_size = 12\nlayers = 3\npr
 
 #[test]
 fn sums_beside_the_backward_pass_equal_those_after_it() {
-    suite().everywhere(&by_themselves(), || {
+    // Slow links, so that an update which does not wait for a sum comes before it.
+    suite().with("MUSTER_DOUBLE_NCCL_DELAY", "40").everywhere(&by_themselves(), || {
         // Two ranks, so that the order of a sum over them is no matter.
         let beside = trained(2, &format!("{DEEP}gradient_bucket = 0\n"));
         let after = trained(2, &format!("{DEEP}gradient_bucket = \"1 GiB\"\n"));

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <thread>
 
+#include <time.h>
+
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -43,6 +45,13 @@ void join(const CommRef& comm, const UniqueId& id) {
     }
 }
 
+// Links are slow, on demand: who does not wait for a collective then comes before it.
+void linger() {
+    const long delay = static_cast<long>(env_number("MUSTER_DOUBLE_NCCL_DELAY", 0));
+    timespec nap{delay / 1000, delay % 1000 * 1'000'000};
+    if (delay > 0) nanosleep(&nap, nullptr);
+}
+
 // What would have been received is not there: no one shall take the old bytes for it.
 void spoil(const std::vector<Call>& calls) {
     for (const Call& call : calls) {
@@ -74,6 +83,7 @@ void execute(const CommRef& comm, const std::vector<Call>& calls) {
         if (comm->aborted) throw Broken{kNcclOk, "aborted", false};
         std::vector<Call> numbered = calls;
         for (Call& call : numbered) call.record.number = ++comm->calls;
+        linger();
         run_calls(*comm, numbered);
     } catch (const Broken& broken) {
         spoil(calls);
