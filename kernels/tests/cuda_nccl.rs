@@ -27,6 +27,13 @@ fn by_themselves() -> Modes {
     Modes::only(Mode::plain(Order::Forward, Streams::Async))
 }
 
+/// Runs a body with a planted fault, or with more devices than a machine may have: on the double only.
+fn on_the_double<F: FnOnce()>(suite: &Suite, body: F) {
+    for outcome in suite.outcomes(&by_themselves(), body).into_iter().flatten() {
+        assert!(outcome.passed, "{}\n{}", outcome.mode, outcome.output);
+    }
+}
+
 fn fresh_id() -> String {
     UniqueId::new().unwrap().to_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -59,7 +66,7 @@ fn failure(error: Error) -> Failure {
 
 #[test]
 fn a_rank_that_never_joins_is_waited_for_until_the_deadline_and_counted() {
-    two_devices().everywhere(&by_themselves(), || {
+    on_the_double(&two_devices(), || {
         let error = connect(&rank(0, &fresh_id()), Guard::within(SHORT)).map(drop).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -71,7 +78,7 @@ fn a_rank_that_never_joins_is_waited_for_until_the_deadline_and_counted() {
 
 #[test]
 fn a_job_that_is_told_to_stop_does_not_wait_for_ranks_to_join() {
-    two_devices().everywhere(&by_themselves(), || {
+    on_the_double(&two_devices(), || {
         let cancelled = Arc::new(|| Some("worker-2 was lost".to_owned()));
         let guard = Guard { cancelled, ..Guard::within(LONG) };
         let error = connect(&rank(0, &fresh_id()), guard).map(drop).unwrap_err();
@@ -92,7 +99,7 @@ fn sum_and_wait_in_the_driver(device: &Device, communicator: &mut Communicator) 
 #[test]
 fn a_rank_that_is_killed_amid_a_sum_ends_the_wait_of_the_others_in_the_driver() {
     // Ranks meet once to compare their calls and twice for each quarter: the fourth meeting is within the second.
-    two_devices().with("MUSTER_DOUBLE_NCCL_KILL", "1:4").everywhere(&by_themselves(), || {
+    on_the_double(&two_devices().with("MUSTER_DOUBLE_NCCL_KILL", "1:4"), || {
         let body = |rank: Rank| {
             let (device, mut communicator) = connect(&rank, Guard::within(LONG)).unwrap();
             let error = sum_and_wait_in_the_driver(&device, &mut communicator).unwrap_err();
@@ -109,7 +116,7 @@ fn a_rank_that_is_killed_amid_a_sum_ends_the_wait_of_the_others_in_the_driver() 
 #[test]
 fn a_dead_rank_that_nccl_does_not_notice_ends_the_wait_at_the_deadline() {
     let suite = two_devices().with("MUSTER_DOUBLE_NCCL_KILL", "1:4").with("MUSTER_DOUBLE_NCCL_DEATH", "hang");
-    suite.everywhere(&by_themselves(), || {
+    on_the_double(&suite, || {
         let body = |rank: Rank| {
             let (device, mut communicator) = connect(&rank, Guard::within(Duration::from_secs(2))).unwrap();
             let error = sum_and_wait_in_the_driver(&device, &mut communicator).unwrap_err();
@@ -129,7 +136,7 @@ fn idle_peer(shared: &str, let_go: &mpsc::Receiver<()>) {
 
 #[test]
 fn an_abort_from_another_thread_ends_the_wait_in_the_driver() {
-    two_devices().everywhere(&by_themselves(), || {
+    on_the_double(&two_devices(), || {
         let shared = fresh_id();
         let (told, flag) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (keep, let_go) = mpsc::channel();
@@ -171,7 +178,7 @@ fn release() -> PathBuf {
 fn an_abort_that_hangs_past_its_bound_is_told_to_the_ending() {
     let how = format!("until:{}", release().display());
     let suite = cuda::kernels().with("MUSTER_DOUBLE_NCCL_ABORT", &how);
-    suite.everywhere(&by_themselves(), || {
+    on_the_double(&suite, || {
         let _ = std::fs::remove_file(release());
         let (tell, told) = mpsc::channel();
         let ending = Ending::with(move |stuck| {
@@ -191,7 +198,7 @@ fn an_abort_that_hangs_past_its_bound_is_told_to_the_ending() {
 
 #[test]
 fn a_process_that_nccl_does_not_let_go_of_ends_with_its_own_code_and_a_line() {
-    two_devices().with("MUSTER_DOUBLE_NCCL_ABORT", "hang").everywhere(&by_themselves(), || {
+    on_the_double(&two_devices().with("MUSTER_DOUBLE_NCCL_ABORT", "hang"), || {
         let body = |rank: Rank| {
             let guard = Guard { patience: SHORT, ..Guard::within(LONG) };
             let (_device, communicator) = connect(&rank, guard).unwrap();
