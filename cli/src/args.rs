@@ -21,6 +21,7 @@ Exit codes:
   0  success
   1  the run failed: a machine, a disk, a network, a problem in the data found on the way
   2  bad input: a flag, a file or a value has to change; the message names it
+  75 a worker ended itself since NCCL did not let go of its GPU; start it anew
 
 Environment:
   MUSTER_DATA  folder of public logs that the examples read

@@ -186,12 +186,13 @@ fn start_worker(plan: &Plan, number: usize, url: &str) -> Result<Child, Error> {
         File::options().create(true).append(true).open(&path).map_err(|error| unwritable(&path, &error))?;
     let log_copy = log.try_clone().map_err(|error| unwritable(&path, &error))?;
     let mut command = Command::new(&program);
+    command.arg("worker");
     if plan.device == DeviceKind::Cuda {
-        let visible = std::env::var(VISIBLE_DEVICES).ok();
-        command.env(VISIBLE_DEVICES, gpu_of(number, plan.gpus, visible.as_deref()));
+        // All GPUs stay visible to each worker, so that it can tell which of them its own reaches directly.
+        command.args(["--gpu", &(number % plan.gpus.max(1)).to_string()]);
     }
     command
-        .args(["worker", "--stop-with-stdin", "--coordinator", url, "--device", &plan.device.to_string()])
+        .args(["--stop-with-stdin", "--coordinator", url, "--device", &plan.device.to_string()])
         .args(["--threads", &plan.threads.to_string(), "--log-level", plan.log_level.as_str()])
         .env_remove("MUSTER_TOKEN_FILE")
         .stdin(Stdio::piped())
@@ -200,18 +201,6 @@ fn start_worker(plan: &Plan, number: usize, url: &str) -> Result<Child, Error> {
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Error::failed(format!("cannot start a worker, {}: {error}", program.display())))
-}
-
-/// The driver's variable for the GPUs that a process sees.
-const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
-
-/// The GPU of a worker: the visible ones in turn. `visible` is what this process itself was given.
-fn gpu_of(worker: usize, gpus: usize, visible: Option<&str>) -> String {
-    let turn = worker % gpus.max(1);
-    match visible.and_then(|list| list.split(',').nth(turn)) {
-        Some(gpu) => gpu.trim().to_owned(),
-        None => turn.to_string(),
-    }
 }
 
 fn log_path(log_dir: &Path, worker: usize) -> PathBuf {
@@ -226,16 +215,4 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Error {
 pub fn threads_each(workers: u32) -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     (cores / workers.max(1)).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn workers_take_the_visible_gpus_in_turn() {
-        let gpus: Vec<String> = (0..5).map(|worker| gpu_of(worker, 2, None)).collect();
-        assert_eq!(gpus, ["0", "1", "0", "1", "0"]);
-        assert_eq!(gpu_of(1, 3, Some("4, 6,7")), "6");
-    }
 }

@@ -4,7 +4,7 @@
     mutations.py              all faults; on two cores about half a minute each
     mutations.py NAME...      those whose name contains one of the words
 
-The tests are kernels/tests/cuda_*.rs, unchanged: every stream mode, three orders of threads, both sanitizers. Exit
+The tests are kernels/tests/cuda_*.rs and worker/tests/cuda_*.rs, unchanged: every stream mode, three orders of threads, both sanitizers. Exit
 code 1 where a fault is not caught. Nothing in the working tree is touched: kernels are changed in a copy that the tests
 are told of (MUSTER_KERNELS), host code in a copy of the workspace.
 """
@@ -104,10 +104,32 @@ HOST_FAULTS = [
     ("shared memory not asked for", "module.rs", "if bytes <= *allowed {", "if bytes > 0 {", "cuda_lstm", "both"),
     ("page-locked memory rewritten under its copy", "pinned.rs", "if let Some(event) = self.copied.take() {",
      "if let Some(event) = self.copied.take().filter(|_| false) {", "cuda_runtime", "page_locked"),
+    ("ids taken before they are there", "prefetch.rs", "wait_for(&self.streams.compute, &copied)", "Ok(())",
+     "cuda_runtime", "sent_ahead"),
+    ("ids overwritten before they are taken", "prefetch.rs", "self.taken.take() {", "self.taken.take().filter(|_| false) {",
+     "cuda_runtime", "sent_ahead"),
+    ("ids' memory used before its last owner is through", "prefetch.rs", "self.streams.copies_wait_for_compute()", "Ok(())",
+     "cuda_runtime", "sent_ahead"),
     ("collective does not wait for the computation", "nccl.rs", "self.streams.communication_waits_for_compute()",
      "Ok(())", "cuda_runtime", "one_rank"),
     ("computation does not wait for the collective", "nccl.rs", "self.streams.compute_waits_for_communication()",
      "Ok(())", "cuda_runtime", "bucket"),
+    ("NCCL's errors not asked for", "nccl/watch.rs", "&& let Some(Err(error)) = raw.as_ref().map(Raw::is_settled)",
+     "&& let Some(Err(error)) = raw.as_ref().map(Raw::is_settled).filter(|_| false)", "cuda_nccl", "killed_amid"),
+    ("word to stop not asked for", "nccl/watch.rs", "if let Some(reason) = (self.guard.cancelled)() {",
+     "if let Some(reason) = (self.guard.cancelled)().filter(|_| false) {", "cuda_nccl", "another_thread"),
+    ("overdue collective kept waiting", "nccl/watch.rs", "return late.then_some(", "return (late && false).then_some(",
+     "cuda_nccl", "does_not_notice"),
+    ("abort without a bound", "nccl/watch.rs", "Sentinel::start(ending, stuck, self.over.clone())", "(ending, stuck)",
+     "cuda_nccl", "own_code"),
+    ("bucket summed before it is computed", "nccl.rs", "self.streams.communication_waits_for_compute()",
+     "Ok(())", "cuda_runtime", "still_computed"),
+    ("sums of a step not waited for", "worker/src/cuda/step.rs", "        self.join_sums()?;\n", "", "cuda_nccl", "beside"),
+    ("bucket sent a layer too early", "worker/src/cuda/buckets.rs", "lowest >= done", "lowest + 1 >= done", "cuda_nccl", "beside"),
+    ("evicted rows not sent home", "row_cache.rs", "        self.write_back(device, &rows, &slots, host)\n    }\n\n    fn write_back",
+     "        Ok(())\n    }\n\n    fn write_back", "cuda_row_cache", "come_back"),
+    ("rows without room dropped", "row_cache.rs", "            take_home(device, &picked(device, from.view(), *width, &left_at)?, left, column, host)?;\n",
+     "", "cuda_row_cache", "come_back"),
     ("partial sums left out", "embedding/update.rs", "if stretches <= 1 {", "if stretches <= 2 {",
      "cuda_embedding", "popular"),
 ]
@@ -124,9 +146,9 @@ CHECKS = [
 ]
 
 
-def executables(root, environment):
-    """Builds the tests and returns the path of each."""
-    command = ["cargo", "test", "--package", "muster-kernels", "--no-run", "--message-format", "json", "--tests"]
+def executables(root, environment, package="muster-kernels"):
+    """Builds the tests of a package and returns the path of each."""
+    command = ["cargo", "test", "--package", package, "--no-run", "--message-format", "json", "--tests"]
     built = subprocess.run(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if built.returncode != 0:
         sys.exit(f"mutations: the tests do not build\n{built.stderr[-3000:]}")
@@ -167,6 +189,8 @@ def report(name, place, caught):
 
 
 def kernel_faults(faults):
+    if not faults:
+        return
     tests = executables(ROOT, os.environ)
     for name, file, old, new, binary, test in faults:
         with tempfile.TemporaryDirectory() as scratch:
@@ -191,11 +215,12 @@ def host_faults(faults):
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "mutations"
         environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
         for name, file, old, new, binary, test in faults:
-            path = root / "kernels" / "src" / "cuda" / file
+            of_worker = file.startswith("worker/")
+            path = root / file if of_worker else root / "kernels" / "src" / "cuda" / file
             whole = path.read_text()
             replaced(path, old, new)
-            tests = executables(root, environment)
-            yield report(name, f"src/cuda/{file}", caught_by(tests[binary], test, environment))
+            tests = executables(root, environment, "muster-worker" if of_worker else "muster-kernels")
+            yield report(name, str(path.relative_to(root)), caught_by(tests[binary], test, environment))
             path.write_text(whole)
 
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use cuda::{assert_close, assert_same_bits, caching_device, device, everywhere, host, values};
 use muster_kernels::cuda::embedding::{Combine, Ids, Table, gather};
 use muster_kernels::cuda::exchange::{Owners, pack_ids, received_ids, unpack_rows};
-use muster_kernels::cuda::nccl::{Communicator, UniqueId};
+use muster_kernels::cuda::nccl::{Communicator, Guard, UniqueId};
 use muster_kernels::cuda::reduce::{add_assign, fill};
-use muster_kernels::cuda::{Device, Error, Factor, Graph, Pinned, Settings, gemm, probe};
+use muster_kernels::cuda::{Device, Error, Factor, Gpu, Graph, Pinned, Prefetch, Settings, gemm, probe};
 use muster_kernels::gemm::Beta;
 use muster_kernels::matrix::{MatrixMut, MatrixRef};
 use muster_kernels::reference;
@@ -26,6 +26,36 @@ fn a_device_that_is_not_there_is_refused_in_one_sentence() {
         let error = Device::open(Settings::of(found)).unwrap_err();
         let expected = format!("CUDA cannot be used: device {found} was asked for, and {found} are visible");
         assert_eq!(error.to_string(), expected);
+    });
+}
+
+#[test]
+fn a_gpu_tells_what_it_is_and_whom_it_reaches() {
+    use muster_cuda_double::{Mode, Modes, Order, Streams};
+    let machine = cuda::kernels().with("MUSTER_DOUBLE_DEVICES", "4").with("MUSTER_DOUBLE_PEERS", "2");
+    let modes = Modes::only(Mode::plain(Order::Forward, Streams::Eager));
+    machine.with("CUDA_VISIBLE_DEVICES", "1,2,3").everywhere(&modes, || {
+        let found = probe::devices().unwrap();
+        let gpus: Vec<Gpu> = (0..found).map(|ordinal| Gpu::describe(ordinal).unwrap()).collect();
+        for (ordinal, gpu) in gpus.iter().enumerate() {
+            assert_eq!((gpu.ordinal, gpu.visible), (ordinal, found));
+            assert!(gpu.memory_bytes > 0 && gpu.compute_capability.0 > 0 && !gpu.name.is_empty(), "{gpu:?}");
+            let known = |peer: &String| {
+                gpus.iter().any(|other| other.ordinal != ordinal && other.pci_bus_id == *peer)
+            };
+            assert!(gpu.direct_peers.iter().all(known), "{gpu:?}");
+        }
+        if std::env::var_os("MUSTER_REQUIRE_CUDA").is_none() {
+            // Of the machine's pairs (0, 1) and (2, 3), this process sees one whole.
+            let peers: Vec<&[String]> = gpus.iter().map(|gpu| &gpu.direct_peers[..]).collect();
+            let [second, third] = ["0000:04:00.0".to_owned(), "0000:03:00.0".to_owned()];
+            assert_eq!(peers, [&[][..], &[second], &[third]]);
+        }
+        let refused = Gpu::describe(found).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            format!("CUDA cannot be used: device {found} was asked for, and {found} are visible")
+        );
     });
 }
 
@@ -142,6 +172,43 @@ fn page_locked_memory_is_rewritten_only_after_its_copy() {
     });
 }
 
+#[test]
+fn ids_sent_ahead_come_before_they_are_taken_and_stay_until_then() {
+    everywhere(|| {
+        let device = device();
+        let table = device.upload(&values(50, 1)).unwrap();
+        let table = Table { rows: table.view(), dim: 1 };
+        // The third set needs more memory than those before it; some lists are empty.
+        let lists = |round: u32| {
+            let first = cuda::ids([40, 30, 90, 100, 7, 128][round as usize], 50, round);
+            let second = cuda::ids(9 * (round as usize % 2), 50, 100 + round);
+            [first, second]
+        };
+        let mut prefetch = Prefetch::new(&device).unwrap();
+        let send = |prefetch: &mut Prefetch, round| {
+            let [first, second] = lists(round);
+            prefetch.send(&device, &[&first, &second]).unwrap()
+        };
+        let (mut sent, mut results) = (send(&mut prefetch, 0), Vec::new());
+        for round in 0..6 {
+            let received = prefetch.receive(&device, sent).unwrap();
+            // The next set goes off before anything of this one is computed.
+            sent = send(&mut prefetch, (round + 1) % 6);
+            for ids in &received {
+                let mut rows = device.buffer(ids.len()).unwrap();
+                gather(&device, table, ids, &mut rows.view_mut(), 1, Combine::Replace).unwrap();
+                results.push(rows);
+            }
+        }
+        let expected = (0..6).flat_map(lists);
+        for (ids, rows) in expected.zip(&results) {
+            let expected: Vec<f32> = ids.iter().map(|&id| values(50, 1)[id as usize]).collect();
+            assert_same_bits("rows", &host(&device, rows), &expected);
+        }
+        drop(sent);
+    });
+}
+
 /// Runs a body on `world` ranks, one thread and one device each; on a machine with fewer devices, on as many ranks.
 fn on_ranks(most: usize, body: impl Fn(&Device, &mut Communicator) + Sync) {
     let world = most.min(probe::devices().unwrap());
@@ -151,9 +218,10 @@ fn on_ranks(most: usize, body: impl Fn(&Device, &mut Communicator) + Sync) {
             let body = &body;
             scope.spawn(move || {
                 let device = Device::open(Settings::of(rank)).unwrap();
-                let mut communicator = Communicator::connect(&device, rank, world, id, DEADLINE).unwrap();
+                let guard = Guard::within(DEADLINE);
+                let mut communicator = Communicator::connect(&device, rank, world, id, guard).unwrap();
                 body(&device, &mut communicator);
-                communicator.wait(DEADLINE).unwrap();
+                communicator.wait().unwrap();
                 device.synchronize().unwrap();
             });
         }
@@ -179,6 +247,30 @@ fn sums_over_ranks_come_bucket_by_bucket() {
             communicator.join().unwrap();
             let expected = (world * (world + 1) / 2) as f32;
             assert_same_bits("sum", &host(device, &gradient), &[expected; 100]);
+        });
+    });
+}
+
+#[test]
+fn a_bucket_is_summed_while_the_next_is_still_computed() {
+    on_self_running_streams(|| {
+        on_ranks(2, |device, communicator| {
+            let (rank, world) = (communicator.rank() as f32, communicator.world_size());
+            let len = 10_000;
+            let (mut gradient, mut after) = (device.buffer(2 * len).unwrap(), device.zeros(2 * len).unwrap());
+            // Each half is made in several launches, so that a sum that does not wait for them has something to miss.
+            for half in [len..2 * len, 0..len] {
+                fill(device, &mut gradient.view_mut().range(half.clone()), 0.0).unwrap();
+                for round in 1..=5 {
+                    let values = device.upload(&vec![rank + round as f32; len]).unwrap();
+                    add_assign(device, &mut gradient.view_mut().range(half.clone()), values.view()).unwrap();
+                }
+                communicator.all_reduce(&mut gradient, half).unwrap();
+            }
+            communicator.join().unwrap();
+            add_assign(device, &mut after.view_mut(), gradient.view()).unwrap();
+            let expected = (0..world).map(|rank| 15.0 + 5.0 * rank as f32).sum::<f32>();
+            assert_same_bits("sum", &host(device, &after), &vec![expected; 2 * len]);
         });
     });
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_proto::control::{
-    Capabilities, DeviceKind, Directive, EventKind, Failure, FailureCause, Hello, Incident, JobEvent,
+    Capabilities, DeviceKind, Directive, EventKind, Failure, FailureCause, Gpu, Hello, Incident, JobEvent,
     JobPhase, JobStatus, Peer, PiecesSaved, Prepare, Progress, RankStage, RankState, Registration, Report,
     Restored, RestoredFrom, StepTiming, Submission, WorkerStatus,
 };
@@ -57,6 +57,16 @@ fn capabilities() -> Capabilities {
         data_plane_address: "h:1".into(),
         numerics: "n".into(),
         muster_version: "v".into(),
+        gpu: Some(Gpu {
+            name: "card".into(),
+            memory_bytes: 80 << 30,
+            compute_major: 9,
+            compute_minor: 1,
+            pci_bus_id: "0000:01:00.0".into(),
+            ordinal: 2,
+            visible: 4,
+            direct_peers: vec!["0000:02:00.0".into()],
+        }),
     }
 }
 

@@ -10,11 +10,13 @@
 )]
 
 use std::ffi::OsString;
+use std::net::TcpListener;
 use std::path::Path;
 
 use muster_cuda_double::{Error, Sanitizer, Suite};
 use muster_tests::binary::run_command;
 use muster_tests::folder::Folder;
+use muster_tests::process::{Running, signal, wait_for};
 use muster_tests::refusal::{Refusal, assert_refused};
 use muster_tests::small::prepared;
 use serde_json::Value;
@@ -89,6 +91,43 @@ fn gradients_go_over_nccl_where_the_order_of_sums_is_free() {
     assert!(difference < 0.02, "NDCG@10 differs by {difference}");
     let log = std::fs::read_to_string(folder.at("free/logs/worker-0.log")).unwrap();
     assert!(!log.contains("through host memory"), "{log}");
+}
+
+#[test]
+fn the_coordinator_shows_which_gpu_each_worker_has_and_whom_it_reaches() {
+    let Some(mut variables) = gpus() else { return };
+    variables.push(("MUSTER_DOUBLE_PEERS", "2".into()));
+    let folder = prepared(MUSTER);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
+    let coordinator = Running::start(&mut folder.command(&["coordinator", "--listen", &listen]));
+    // On a machine with fewer GPUs, the worker takes the first.
+    let number = if variables.len() > 1 { "1" } else { "0" };
+    let args = ["worker", "--coordinator", &url, "--threads", "1", "--device", "cuda", "--gpu", number];
+    let mut command = folder.command(&args);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    let worker = Running::start(&mut command);
+    let gpu = wait_for("the worker to register", || {
+        let outcome = folder.muster(&["workers", "list", "--coordinator", &url]);
+        let workers = (outcome.code == Some(0)).then(|| outcome.json())?;
+        workers["workers"].as_array()?.first().map(|worker| worker["capabilities"]["gpu"].clone())
+    });
+    assert_eq!(gpu["ordinal"].to_string(), number, "{gpu}");
+    assert!(
+        !gpu["pci_bus_id"].as_str().unwrap().is_empty() && gpu["memory_bytes"].as_u64().unwrap() > 0,
+        "{gpu}"
+    );
+    let mut list = std::process::Command::new(MUSTER);
+    let text = run_command(list.args(["workers", "list", "--coordinator", &url])).expect_success().stdout;
+    assert!(text.contains(gpu["name"].as_str().unwrap()), "{text}");
+    if number == "1" {
+        assert_eq!(gpu["direct_peers"], serde_json::json!(["0000:01:00.0"]));
+        assert!(text.contains("2.0 GiB, sm 9.0, 0000:02:00.0, reaches 1 of 3"), "{text}");
+    }
+    signal("TERM", worker.id());
+    assert_eq!(worker.end().0, Some(0));
+    signal("TERM", coordinator.id());
+    assert_eq!(coordinator.end().0, Some(0));
 }
 
 #[test]

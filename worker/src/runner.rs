@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use muster_collective::{AbortHandle, Collective, CollectiveExt, Config, Transport, connect};
+use muster_kernels::cuda::nccl::Failure;
 use muster_kernels::cuda::{Device, Settings};
 use muster_proto::checkpoint::{MANIFEST_FILE, Writer};
 use muster_proto::config;
@@ -29,15 +30,18 @@ const PATIENCE: u32 = 24;
 #[derive(Debug)]
 pub struct Runner {
     transport: Transport,
+    /// The number of the GPU among those that the process sees, for jobs on GPUs.
+    gpu: usize,
     /// Copies of the last job that ran here; taken out while it runs.
     kept: Mutex<Option<(JobId, Copies)>>,
 }
 
 impl Runner {
-    /// Makes a runner whose ranks exchange data by `transport`.
+    /// Makes a runner whose ranks exchange data by `transport`, and that computes on the GPU of that number where a job
+    /// is for GPUs.
     #[must_use]
-    pub fn new(transport: Transport) -> Self {
-        Self { transport, kept: Mutex::new(None) }
+    pub fn new(transport: Transport, gpu: usize) -> Self {
+        Self { transport, gpu, kept: Mutex::new(None) }
     }
 
     // A panic of the job leaves what is kept whole: it is put in and taken out in one piece.
@@ -103,8 +107,7 @@ impl Runner {
         let run = Location::of_run(&assignment.run_dir, trainer.job.checkpoint.location.as_deref())?;
         let (from, memory) = resume(&mut trainer, copies, &run, assignment, &mut *collective)?;
         if assignment.device == DeviceKind::Cuda {
-            // The process sees one GPU of its own (CUDA_VISIBLE_DEVICES), or takes the first.
-            trainer.move_to(Device::open(Settings::of(0))?)?;
+            trainer.move_to(Device::open(Settings::of(self.gpu))?)?;
         }
         let load = begun.elapsed().saturating_sub(connect);
         let restored = Restored { step: Step(trainer.step), from, connect, load };
@@ -240,9 +243,27 @@ fn summary(assignment: &Assignment, trainer: &Trainer, finished: &Finished) -> s
     })
 }
 
+/// What ended the ranks' NCCL, if that is why the job failed.
+fn nccl_failure(error: &Error) -> Option<&Failure> {
+    use muster_kernels::cuda::Error as D;
+    match error {
+        Error::Device(D::Communicator { failure, .. })
+        | Error::Train(train::Error::Device(D::Communicator { failure, .. })) => Some(failure),
+        _ => None,
+    }
+}
+
 /// Whose fault a failure is: the coordinator waits for the real culprit when it was a peer's.
 fn blame(error: &Error) -> RunError {
     use muster_collective::Error as C;
+    if let Some(failure) = nccl_failure(error) {
+        return match failure {
+            Failure::Cancelled { .. } => RunError::aborted(error),
+            Failure::Join { .. } | Failure::Nccl { .. } | Failure::Deadline { .. } => {
+                RunError::peer(error, None)
+            }
+        };
+    }
     let collective = match error {
         Error::Connect(e)
         | Error::Setup(SetupError::Collective(e))

@@ -168,6 +168,34 @@ fn every_placement_gives_the_same_digest() {
 }
 
 #[test]
+fn tables_in_the_hosts_memory_train_to_the_digest_of_tables_on_the_device() {
+    on_the_double(&plain(), || {
+        let job = |kind: &str, cache: &str| {
+            short(&format!(
+                "[model.head.sampled_softmax]\nnegatives = 20\ntied = false\n[[model.features]]\ncolumn = \"category\"\ndim = 4\n\
+                 [table_optimizer]\nkind = \"{kind}\"\nlr = 0.01\n[training]\nclip_norm = 0.05\n{cache}"
+            ))
+        };
+        let data = dataset();
+        let digest = |job: &JobSpec, world| {
+            Cluster { on_gpu: true, ..Cluster::new(world) }.train(data.path(), job, None).model_digest
+        };
+        for kind in ["row_wise_adagrad", "lazy_adam"] {
+            let on_device = digest(&job(kind, ""), 1);
+            // Room for no row, for fewer than a step needs, and for all.
+            for bytes in [0, 600, 1 << 20] {
+                let cache =
+                    format!("[tables.device_cache]\nitem = {bytes}\noutput = {bytes}\ncategory = 64\n");
+                for world in [1, 3] {
+                    let hosted = digest(&job(kind, &cache), world);
+                    assert_eq!(hosted, on_device, "{kind}, {bytes} bytes of cache, {world} ranks");
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn a_run_that_stops_and_goes_on_on_a_gpu_ends_as_if_never_stopped() {
     on_the_double(&plain(), || {
         let (data, job, run) = (dataset(), job(""), tempfile::tempdir().unwrap());

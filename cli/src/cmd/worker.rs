@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_collective::Transport;
-use muster_proto::control::DeviceKind;
+use muster_kernels::cuda;
+use muster_proto::control::{DeviceKind, Gpu};
 use muster_worker::agent::{self, AgentConfig};
 use muster_worker::runner::Runner;
 use serde_json::{Value, json};
@@ -48,6 +49,9 @@ pub struct Args {
     /// What to compute on
     #[arg(long, value_enum, default_value_t = Device::Auto)]
     pub device: Device,
+    /// Number of the GPU to use, from 0, among those that are visible (CUDA_VISIBLE_DEVICES)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub gpu: u32,
     /// End when standard input closes, so that a worker does not outlive the process that started it
     #[arg(long)]
     pub stop_with_stdin: bool,
@@ -82,6 +86,10 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         DeviceKind::Cpu => muster_worker::NUMERICS,
         DeviceKind::Cuda => muster_worker::CUDA_NUMERICS,
     };
+    let gpu = match here.kind {
+        DeviceKind::Cpu => None,
+        DeviceKind::Cuda => Some(describe(args.gpu)?),
+    };
     let config = AgentConfig {
         coordinator: args.cluster.coordinator.clone(),
         token,
@@ -92,10 +100,11 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         threads: args.threads.unwrap_or_else(|| threads_each(1)),
         memory_bytes: memory_bytes(),
         device: here.kind,
+        gpu,
         numerics: numerics.to_owned(),
         register_deadline: REGISTER_DEADLINE,
     };
-    let stop_with_stdin = args.stop_with_stdin;
+    let (stop_with_stdin, number) = (args.stop_with_stdin, args.gpu as usize);
     block_on(async {
         let mut requests = StopRequests::listen()?;
         let stop = async move {
@@ -104,8 +113,25 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
                 () = stdin_closed(), if stop_with_stdin => {}
             }
         };
-        agent::run(config, Arc::new(Runner::new(Transport::Auto)), stop).await?;
+        agent::run(config, Arc::new(Runner::new(Transport::Auto, number)), stop).await?;
         context.output.report(&Stopped)
+    })
+}
+
+/// The GPU of that number, as the coordinator is told of it.
+fn describe(number: u32) -> Result<Gpu, Error> {
+    let gpu = cuda::Gpu::describe(number as usize)
+        .map_err(|error| Error::bad_input(error.to_string()).with_field("--gpu"))?;
+    let (compute_major, compute_minor) = gpu.compute_capability;
+    Ok(Gpu {
+        name: gpu.name,
+        memory_bytes: gpu.memory_bytes,
+        compute_major,
+        compute_minor,
+        pci_bus_id: gpu.pci_bus_id,
+        ordinal: number,
+        visible: gpu.visible as u32,
+        direct_peers: gpu.direct_peers,
     })
 }
 

@@ -1,7 +1,7 @@
 //! `muster workers`: the workers of a cluster.
 
 use clap::Subcommand;
-use muster_proto::control::WorkerStatus;
+use muster_proto::control::{Gpu, WorkerStatus};
 use muster_proto::ids::WorkerId;
 use serde_json::{Value, json};
 
@@ -96,6 +96,20 @@ impl Report for Told {
     }
 }
 
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1u32 << 30))
+}
+
+/// A GPU in a cell: what it is, where, and how many of the others that its worker sees it reaches directly.
+fn gpu(gpu: &Gpu) -> String {
+    let Gpu { name, compute_major, compute_minor, pci_bus_id, ordinal, visible, direct_peers, .. } = gpu;
+    let memory = gibibytes(gpu.memory_bytes);
+    let (reached, others) = (direct_peers.len(), visible.saturating_sub(1));
+    format!(
+        "{ordinal}: {name}, {memory}, sm {compute_major}.{compute_minor}, {pci_bus_id}, reaches {reached} of {others}"
+    )
+}
+
 struct Workers<'a>(&'a [WorkerStatus]);
 
 impl Report for Workers<'_> {
@@ -103,7 +117,8 @@ impl Report for Workers<'_> {
         if self.0.is_empty() {
             return "no workers".to_owned();
         }
-        let mut table = Table::new(["worker", "host", "device", "threads", "memory", "session", "works for"]);
+        let mut table =
+            Table::new(["worker", "host", "device", "threads", "memory", "gpu", "session", "works for"]);
         for worker in self.0 {
             let has = &worker.capabilities;
             let works_for = worker.assignment.as_ref();
@@ -112,7 +127,8 @@ impl Report for Workers<'_> {
                 has.host.clone(),
                 has.device.to_string(),
                 has.cpu_threads.to_string(),
-                format!("{:.1} GiB", has.memory_bytes as f64 / f64::from(1u32 << 30)),
+                gibibytes(has.memory_bytes),
+                has.gpu.as_ref().map_or_else(String::new, gpu),
                 match (worker.connected, worker.cordoned) {
                     (false, _) => "lost".to_owned(),
                     (true, false) => "open".to_owned(),

@@ -64,6 +64,7 @@ fn join(core: &mut Core, store: &mut Store, name: &str, numerics: &str) -> Optio
         data_plane_address: "host:1".into(),
         numerics: numerics.to_owned(),
         muster_version: String::new(),
+        gpu: None,
     };
     let actions = step(core, store, Event::Register { request: RequestId(2), capabilities });
     let known = actions.iter().find_map(|action| match action {

@@ -276,6 +276,7 @@ fn capabilities(name: usize) -> Capabilities {
         data_plane_address: format!("host:{name}"),
         numerics: if name == 0 { "other".into() } else { "same".into() },
         muster_version: String::new(),
+        gpu: None,
     }
 }
 

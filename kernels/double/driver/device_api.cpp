@@ -158,8 +158,12 @@ MUSTER_API Status cuDeviceGetAttribute(int* value, int which, int ordinal) {
     return kSuccess;
 }
 
-MUSTER_API Status cuDeviceCanAccessPeer(int* can, int, int) {
-    *can = 0;
+MUSTER_API Status cuDeviceCanAccessPeer(int* can, int ordinal, int peer) {
+    const Device* device = device_of(ordinal);
+    const Device* other = device_of(peer);
+    if (device == nullptr || other == nullptr) return kInvalidDevice;
+    const int island = static_cast<int>(env_number("MUSTER_DOUBLE_PEERS", 1));
+    *can = device != other && island > 0 && device->physical / island == other->physical / island;
     return kSuccess;
 }
 

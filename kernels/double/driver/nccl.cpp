@@ -5,6 +5,8 @@
 #include <cstring>
 #include <thread>
 
+#include <time.h>
+
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -43,6 +45,13 @@ void join(const CommRef& comm, const UniqueId& id) {
     }
 }
 
+// Links are slow, on demand: who does not wait for a collective then comes before it.
+void linger() {
+    const long delay = static_cast<long>(env_number("MUSTER_DOUBLE_NCCL_DELAY", 0));
+    timespec nap{delay / 1000, delay % 1000 * 1'000'000};
+    if (delay > 0) nanosleep(&nap, nullptr);
+}
+
 // What would have been received is not there: no one shall take the old bytes for it.
 void spoil(const std::vector<Call>& calls) {
     for (const Call& call : calls) {
@@ -52,6 +61,21 @@ void spoil(const std::vector<Call>& calls) {
     }
 }
 
+// NCCL's kernels stay on their stream after an error, until somebody aborts; on demand, the double's do so too.
+void stay(const Comm& comm) {
+    if (strcmp(env("MUSTER_DOUBLE_NCCL_ERROR", ""), "stay") != 0) return;
+    std::atomic<unsigned> never{0};
+    while (!comm.aborted) sleep_on(never, 0);
+}
+
+// A fault of NCCL's that the product has to survive, on demand: an abort that never ends, or not until a file is there.
+void hang_if_planted() {
+    const std::string how = env("MUSTER_DOUBLE_NCCL_ABORT", "");
+    const std::string until = how.rfind("until:", 0) == 0 ? how.substr(6) : "";
+    std::atomic<unsigned> never{0};
+    while (how == "hang" || (!until.empty() && access(until.c_str(), F_OK) != 0)) sleep_on(never, 0);
+}
+
 void execute(const CommRef& comm, const std::vector<Call>& calls) {
     comm->in_flight++;
     try {
@@ -59,6 +83,7 @@ void execute(const CommRef& comm, const std::vector<Call>& calls) {
         if (comm->aborted) throw Broken{kNcclOk, "aborted", false};
         std::vector<Call> numbered = calls;
         for (Call& call : numbered) call.record.number = ++comm->calls;
+        linger();
         run_calls(*comm, numbered);
     } catch (const Broken& broken) {
         spoil(calls);
@@ -66,6 +91,7 @@ void execute(const CommRef& comm, const std::vector<Call>& calls) {
             comm->state = broken.status;
             if (broken.disagreement) fail_device(*comm->device, kLaunchFailed, "nccl: " + broken.why);
             else report("nccl: " + broken.why);
+            stay(*comm);
         }
     }
     comm->in_flight--;
@@ -212,8 +238,7 @@ MUSTER_API int ncclCommInitAll(void** made, int n_devices, const int* list) {
 MUSTER_API int ncclCommAbort(void* handle) {
     CommRef comm = comms().get(handle);
     if (comm == nullptr) return refuse(kNcclInvalidArgument, "no such communicator");
-    // A fault of NCCL's that the product has to survive, on demand.
-    while (strcmp(env("MUSTER_DOUBLE_NCCL_ABORT", ""), "hang") == 0) pause();
+    hang_if_planted();
     comm->aborted = true;
     if (comm->shared != nullptr && comm->state != kNcclInProgress) {
         Slot& slot = comm->shared->slot(comm->rank);

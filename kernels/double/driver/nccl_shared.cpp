@@ -1,6 +1,7 @@
 // The ranks' shared memory: a file under /dev/shm named by the unique id, unlinked once all have joined.
 //
 // Each wait ends: by the peers, by an abort, by a peer's death, or by MUSTER_DOUBLE_NCCL_TIMEOUT (60 s).
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 
@@ -33,6 +34,24 @@ bool is_dead(int pid) {
 double time_limit() {
     static const double limit = static_cast<double>(env_number("MUSTER_DOUBLE_NCCL_TIMEOUT", 60));
     return limit;
+}
+
+// Ends this process where MUSTER_DOUBLE_NCCL_KILL=RANK:MEETING plants that: in the middle of a collective.
+void die_if_planted(int rank, unsigned meeting) {
+    int victim = -1;
+    unsigned when = 0;
+    if (sscanf(env("MUSTER_DOUBLE_NCCL_KILL", ""), "%d:%u", &victim, &when) == 2 && victim == rank && when == meeting) raise(SIGKILL);
+}
+
+// As above for MUSTER_DOUBLE_NCCL_STALL: the rank stays where it is, alive, until it is aborted.
+void stall_if_planted(int rank, unsigned meeting, const std::atomic<bool>& aborted) {
+    int victim = -1;
+    unsigned when = 0;
+    if (sscanf(env("MUSTER_DOUBLE_NCCL_STALL", ""), "%d:%u", &victim, &when) != 2 || victim != rank || when != meeting) return;
+    report(text("nccl: rank %d stalls", rank));
+    std::atomic<unsigned> never{0};
+    while (!aborted) sleep_on(never, 0);
+    throw Broken{kNcclOk, "aborted", false};
 }
 
 bool deaths_hang() {
@@ -114,6 +133,8 @@ void Shared::join(int device, const std::atomic<bool>& aborted) {
 void Shared::meet(const std::atomic<bool>& aborted, const std::string& what) {
     Slot& mine = slots_[rank_];
     const unsigned target = ++arrivals_;
+    die_if_planted(rank_, target);
+    stall_if_planted(rank_, target, aborted);
     mine.arrived = target;
     wake(mine.arrived);
     const double since = seconds();

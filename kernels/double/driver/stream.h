@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "world.h"
@@ -45,10 +46,12 @@ using StreamRef = std::shared_ptr<Stream>;
 
 struct Event {
     Device* device = nullptr;
+    // Held for the marker.
+    std::mutex lock;
     OpRef marker;
     std::shared_ptr<Capture> capture;
     std::vector<size_t> nodes;
-    int unanswered = 0;
+    std::atomic<int> unanswered{0};
 };
 
 enum class Mode { Eager, Lazy, Async };

@@ -11,7 +11,13 @@ constexpr unsigned kNonBlocking = 1;
 
 Status device_status(const Device* device) { return device->sticky; }
 
-Status query(const OpRef& op, int& unanswered, const Device* device) {
+// What an event stands for; another thread than the one that recorded it may ask.
+OpRef marker_of(Event& event) {
+    std::lock_guard<std::mutex> held(event.lock);
+    return event.marker;
+}
+
+Status query(const OpRef& op, std::atomic<int>& unanswered, const Device* device) {
     if (is_done(op)) return device_status(device);
     if (mode() != Mode::Async && ++unanswered > kUnanswered) {
         unanswered = 0;
@@ -57,7 +63,7 @@ MUSTER_API Status cuStreamQuery(void* handle) {
     StreamRef stream = find_stream(handle, device);
     if (stream == nullptr) return fail(kInvalidHandle, "cuStreamQuery: no such stream");
     if (Status refused = refuse_capture(*stream, "cuStreamQuery")) return refused;
-    thread_local int unanswered = 0;
+    thread_local std::atomic<int> unanswered{0};
     return query(stream->last, unanswered, stream->device);
 }
 
@@ -75,7 +81,8 @@ MUSTER_API Status cuStreamWaitEvent(void* handle, void* event_handle, unsigned) 
     auto event = events().get(event_handle);
     if (stream == nullptr || event == nullptr) return fail(kInvalidHandle, "cuStreamWaitEvent: no such stream or event");
     if (stream->capture != nullptr || event->capture != nullptr) return wait_captured(stream, *event);
-    if (event->marker != nullptr) enqueue(stream, "wait", [] {}, {event->marker});
+    const OpRef marker = marker_of(*event);
+    if (marker != nullptr) enqueue(stream, "wait", [] {}, {marker});
     return kSuccess;
 }
 
@@ -110,7 +117,9 @@ MUSTER_API Status cuEventRecord(void* handle, void* stream_handle) {
         return kSuccess;
     }
     event->capture = nullptr;
-    event->marker = enqueue(stream, "record", [] {});
+    const OpRef marker = enqueue(stream, "record", [] {});
+    std::lock_guard<std::mutex> held(event->lock);
+    event->marker = marker;
     event->unanswered = 0;
     return kSuccess;
 }
@@ -122,7 +131,7 @@ MUSTER_API Status cuEventSynchronize(void* handle) {
     auto event = events().get(handle);
     if (event == nullptr) return fail(kInvalidHandle, "cuEventSynchronize: no such event");
     if (event->capture != nullptr) return fail(kCaptureUnsupported, "cuEventSynchronize: the event was recorded into a graph");
-    demand(event->marker);
+    demand(marker_of(*event));
     return device_status(event->device);
 }
 
@@ -131,7 +140,7 @@ MUSTER_API Status cuEventQuery(void* handle) {
     auto event = events().get(handle);
     if (event == nullptr) return fail(kInvalidHandle, "cuEventQuery: no such event");
     if (event->capture != nullptr) return fail(kCaptureUnsupported, "cuEventQuery: the event was recorded into a graph");
-    return query(event->marker, event->unanswered, event->device);
+    return query(marker_of(*event), event->unanswered, event->device);
 }
 
 MUSTER_API Status cuEventElapsedTime_v2(float* milliseconds, void* from, void* to) {

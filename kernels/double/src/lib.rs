@@ -23,5 +23,5 @@ pub use builder::build;
 pub use double::Double;
 pub use error::Error;
 pub use modes::{Mode, Modes, Order, Sanitizer, Streams};
-pub use ranks::{Rank, in_processes};
+pub use ranks::{Rank, RankEnd, in_processes};
 pub use suite::{Outcome, Suite};

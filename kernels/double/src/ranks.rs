@@ -25,7 +25,18 @@ pub struct Rank {
     pub shared: String,
 }
 
-/// Runs the body of a rank in `world_size` processes at once and gives what each wrote, and whether it passed.
+/// How a rank's process ended.
+#[derive(Debug)]
+pub struct RankEnd {
+    /// True where its body passed.
+    pub passed: bool,
+    /// Its exit code; none where a signal ended it.
+    pub code: Option<i32>,
+    /// All it wrote.
+    pub output: String,
+}
+
+/// Runs the body of a rank in `world_size` processes at once and gives how each ended.
 ///
 /// To be called inside the body of [`Suite::everywhere`](crate::Suite::everywhere) or
 /// [`Suite::outcomes`](crate::Suite::outcomes), whose mode the ranks inherit. `None` inside a rank, where the body has
@@ -37,7 +48,7 @@ pub fn in_processes<F: FnOnce(Rank)>(
     world_size: usize,
     shared: impl FnOnce() -> String,
     body: F,
-) -> Option<Vec<(bool, String)>> {
+) -> Option<Vec<RankEnd>> {
     if let Some(rank) = env::var(RANK).ok().and_then(|rank| rank.parse().ok()) {
         body(Rank { rank, world_size, shared: env::var(SHARED).unwrap_or_default() });
         return None;
@@ -56,7 +67,9 @@ pub fn in_processes<F: FnOnce(Rank)>(
         running.into_iter().map(thread::ScopedJoinHandle::join).collect()
     });
     let judge = |(rank, ended): (usize, thread::Result<std::io::Result<Ended>>)| match ended {
-        Ok(Ok(Ended { status: Some(status), output })) => (status.success(), output),
+        Ok(Ok(Ended { status: Some(status), output })) => {
+            RankEnd { passed: status.success(), code: status.code(), output }
+        }
         Ok(Ok(Ended { status: None, output })) => panic!("rank {rank} ran too long\n{output}"),
         Ok(Err(error)) => panic!("rank {rank}: {error}"),
         Err(_) => panic!("rank {rank} could not be waited for"),

@@ -7,10 +7,10 @@ mod device;
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaStream};
+use cudarc::driver::{CudaContext, CudaStream, DevicePtrMut};
 use cudarc::nccl::{Comm, Id, ReduceOp, group_end, group_start, result, sys};
 use device::{EAGER, caught, good};
-use muster_cuda_double::{Mode, Modes, Order, Rank, Streams, Suite, in_processes};
+use muster_cuda_double::{Mode, Modes, Order, Rank, RankEnd, Streams, Suite, in_processes};
 
 const ASYNC: Mode = Mode::plain(Order::Seed(3), Streams::Async);
 
@@ -37,9 +37,9 @@ fn join(rank: &Rank) -> (Arc<CudaStream>, Comm) {
     (stream, comm)
 }
 
-fn all_passed(ranks: Option<Vec<(bool, String)>>) {
-    for (rank, (passed, output)) in ranks.into_iter().flatten().enumerate() {
-        assert!(passed, "rank {rank}\n{output}");
+fn all_passed(ranks: Option<Vec<RankEnd>>) {
+    for (rank, end) in ranks.into_iter().flatten().enumerate() {
+        assert!(end.passed, "rank {rank}\n{}", end.output);
     }
 }
 
@@ -165,9 +165,97 @@ fn a_rank_that_dies_is_an_error_of_the_others() {
             assert!(seen.iter().all(|value| value.is_nan()), "{reduced:?} left {seen:?}");
         };
         let Some(ranks) = in_processes(3, fresh_id, body) else { return };
-        let passed: Vec<bool> = ranks.iter().map(|(passed, _)| *passed).collect();
+        let passed: Vec<bool> = ranks.iter().map(|rank| rank.passed).collect();
         assert_eq!(passed, [true, false, true], "{ranks:?}");
-        assert!(ranks[0].1.contains("rank 1") && ranks[0].1.contains("died"), "{}", ranks[0].1);
+        let told = &ranks[0].output;
+        assert!(told.contains("rank 1") && told.contains("died"), "{told}");
+    });
+}
+
+/// The state of a communicator that is alive.
+fn state(comm: sys::ncclComm_t) -> sys::ncclResult_t {
+    let mut state = sys::ncclResult_t::ncclSuccess;
+    // SAFETY: callers abort the communicator after their last call of this.
+    unsafe { sys::ncclCommGetAsyncError(comm, &mut state) };
+    state
+}
+
+/// A rank on its own device, with a communicator that does not block.
+fn join_without_blocking(rank: &Rank) -> (Arc<CudaStream>, sys::ncclComm_t) {
+    let stream = CudaContext::new(rank.rank).unwrap().default_stream();
+    let id = sys::ncclUniqueId { internal: *id_of(rank).internal() };
+    let mut comm = std::ptr::null_mut();
+    // SAFETY: comm and config outlive the call.
+    let begun = unsafe {
+        let (world, number) = (i32::try_from(rank.world_size).unwrap(), i32::try_from(rank.rank).unwrap());
+        result::comm_init_rank_config(&mut comm, world, id, number, &mut without_blocking())
+    };
+    begun.unwrap();
+    while state(comm) == sys::ncclResult_t::ncclInProgress {
+        std::thread::yield_now();
+    }
+    (stream, comm)
+}
+
+#[test]
+fn a_rank_that_is_killed_amid_a_collective_leaves_the_others_on_their_streams_until_they_abort() {
+    // Each meets once to compare, and twice for each of the four pieces: the fourth is within the second piece.
+    let suite = four().with("MUSTER_DOUBLE_NCCL_KILL", "1:4").with("MUSTER_DOUBLE_NCCL_ERROR", "stay");
+    suite.everywhere(&Modes::only(ASYNC), || {
+        let body = |rank: Rank| {
+            let (stream, comm) = join_without_blocking(&rank);
+            let mut x = stream.alloc_zeros::<f32>(1 << 18).unwrap();
+            stream.synchronize().unwrap();
+            {
+                let (address, _used) = x.device_ptr_mut(&stream);
+                let (kind, sum) = (sys::ncclDataType_t::ncclFloat32, sys::ncclRedOp_t::ncclSum);
+                let cu_stream = stream.cu_stream().cast();
+                // SAFETY: the address has that many floats until after the abort below.
+                unsafe {
+                    result::all_reduce(address as _, address as _, 1 << 18, kind, sum, comm, cu_stream)
+                }
+                .unwrap();
+            }
+            let done = stream.record_event(None).unwrap();
+            while state(comm) == sys::ncclResult_t::ncclSuccess {
+                std::thread::yield_now();
+            }
+            assert_eq!(state(comm), sys::ncclResult_t::ncclRemoteError);
+            assert!(!done.is_complete(), "an error alone does not let the stream go on");
+            // SAFETY: it is given up once, and not used after.
+            unsafe { result::comm_abort(comm) }.unwrap();
+            stream.synchronize().unwrap();
+            let seen = stream.clone_dtoh(&x).unwrap();
+            assert!(seen.iter().all(|value| value.is_nan()));
+        };
+        let Some(ranks) = in_processes(3, fresh_id, body) else { return };
+        let passed: Vec<bool> = ranks.iter().map(|rank| rank.passed).collect();
+        assert_eq!((passed, ranks[1].code), (vec![true, false, true], None), "{ranks:?}");
+    });
+}
+
+#[test]
+fn an_abort_that_hangs_ends_where_its_file_appears() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("abort-ends");
+    let how = format!("until:{}", file.display());
+    good().with("MUSTER_DOUBLE_NCCL_ABORT", &how).everywhere(&Modes::only(EAGER), || {
+        let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("abort-ends");
+        let _ = std::fs::remove_file(&file);
+        let rank = Rank { rank: 0, world_size: 1, shared: fresh_id() };
+        let (_stream, comm) = join_without_blocking(&rank);
+        let comm = comm as usize;
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // SAFETY: it is given up once, and not used after.
+                done.send(unsafe { result::comm_abort(comm as _) }.is_ok())
+            });
+            let early = ended.recv_timeout(std::time::Duration::from_millis(50));
+            assert!(early.is_err(), "the abort came back");
+            std::fs::write(&file, "").unwrap();
+            assert_eq!(ended.recv(), Ok(true));
+        });
+        std::fs::remove_file(&file).unwrap();
     });
 }
 
@@ -233,12 +321,6 @@ fn a_rank_that_joins_without_blocking_is_in_progress_until_all_have_come() {
             };
             assert!(matches!(status, Ok(result::NcclStatus::InProgress)));
             comm
-        };
-        let state = |comm| {
-            let mut state = sys::ncclResult_t::ncclSuccess;
-            // SAFETY: comm is alive until it is aborted below.
-            unsafe { sys::ncclCommGetAsyncError(comm, &mut state) };
-            state
         };
         let first = start(0);
         assert_eq!(state(first), sys::ncclResult_t::ncclInProgress, "rank 1 has not come yet");

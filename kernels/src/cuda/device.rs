@@ -106,6 +106,7 @@ impl Device {
     /// The driver's, also of work launched earlier.
     pub fn synchronize(&self) -> Result<(), Error> {
         self.streams.compute.synchronize().map_err(Error::driver("wait for the compute stream"))?;
+        self.streams.copies.synchronize().map_err(Error::driver("wait for the stream of copies"))?;
         self.streams.communication.synchronize().map_err(Error::driver("wait for the communication stream"))
     }
 

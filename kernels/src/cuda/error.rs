@@ -56,7 +56,7 @@ pub enum Error {
         /// cuBLAS's status.
         text: String,
     },
-    /// NCCL refused a call or lost a peer.
+    /// NCCL refused a call that is no communicator's.
     #[error("NCCL: {call} failed: {text}")]
     Nccl {
         /// What was being done.
@@ -64,13 +64,15 @@ pub enum Error {
         /// NCCL's status.
         text: String,
     },
-    /// A collective was not done in time.
-    #[error("NCCL: {call} was not done after {waited:?}")]
-    Deadline {
-        /// What was waited for.
-        call: &'static str,
-        /// How long.
-        waited: std::time::Duration,
+    /// A communicator ended.
+    #[error("NCCL, rank {rank} of {world_size}: {failure}")]
+    Communicator {
+        /// This rank.
+        rank: usize,
+        /// How many ranks there are.
+        world_size: usize,
+        /// What ended it.
+        failure: super::nccl::Failure,
     },
 }
 

@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaEvent, result};
+use cudarc::driver::{CudaEvent, CudaStream, result};
 
 use super::Error;
 use super::device::Device;
 use super::memory::{Scalar, ViewMut};
-use super::streams::Streams;
+use super::streams::{Streams, mark};
 
 /// A fixed number of elements in page-locked memory.
 ///
@@ -27,6 +27,9 @@ pub struct Pinned<T: Scalar> {
 
 // SAFETY: the memory is this value's own, and its elements are plain numbers.
 unsafe impl<T: Scalar> Send for Pinned<T> {}
+
+// SAFETY: a shared reference gives the length and nothing of the memory; whatever touches that takes a unique one.
+unsafe impl<T: Scalar> Sync for Pinned<T> {}
 
 impl<T: Scalar> Pinned<T> {
     /// Returns memory for `len` elements, all zero.
@@ -74,19 +77,27 @@ impl<T: Scalar> Pinned<T> {
     /// # Errors
     /// The driver's. Panics where `to` is longer.
     pub fn upload(&mut self, to: &mut ViewMut<'_, T>) -> Result<(), Error> {
+        let compute = Arc::clone(&self.streams.compute);
+        self.upload_on(&compute, to)
+    }
+
+    /// As [`Pinned::upload`], on another stream: the caller orders it after what used the memory before, and what uses it
+    /// next after it.
+    pub(super) fn upload_on(&mut self, stream: &CudaStream, to: &mut ViewMut<'_, T>) -> Result<(), Error> {
         assert!(to.len() <= self.len, "a copy of {} from {} elements", to.len(), self.len);
         if to.is_empty() {
             return Ok(());
         }
         self.streams.bind()?;
         // SAFETY: both sides span `to.len()` elements; this value frees or rewrites its memory only after the event
-        // below, and the buffer's memory is used again in the order of the same stream.
+        // below. The buffer's memory is used again after the copy: in the order of the same stream where that is compute's,
+        // else by the order that the caller makes.
         unsafe {
             let from = std::slice::from_raw_parts(self.start, to.len());
-            result::memcpy_htod_async(to.address(), from, self.streams.compute.cu_stream())
+            result::memcpy_htod_async(to.address(), from, stream.cu_stream())
                 .map_err(Error::driver("copy to the device"))?;
         }
-        self.copied = Some(self.streams.mark()?);
+        self.copied = Some(mark(stream)?);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The two streams of a device, with explicit order between them.
+//! The three streams of a device, with explicit order between them.
 
 use std::sync::Arc;
 
@@ -6,19 +6,21 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaStream};
 
 use super::Error;
 
-/// The compute stream, on which all memory is used and freed, and the communication stream beside it.
+/// The compute stream, on which all memory is used and freed, and the communication stream and that of copies from the
+/// host beside it.
 #[derive(Debug)]
 pub(super) struct Streams {
     pub(super) context: Arc<CudaContext>,
     pub(super) compute: Arc<CudaStream>,
     pub(super) communication: Arc<CudaStream>,
+    pub(super) copies: Arc<CudaStream>,
 }
 
 impl Streams {
     pub(super) fn new(context: Arc<CudaContext>) -> Result<Self, Error> {
         let stream = || context.new_stream().map_err(Error::driver("make a stream"));
-        let (compute, communication) = (stream()?, stream()?);
-        Ok(Self { context, compute, communication })
+        let (compute, communication, copies) = (stream()?, stream()?, stream()?);
+        Ok(Self { context, compute, communication, copies })
     }
 
     /// Makes the device current on this thread.
@@ -36,13 +38,22 @@ impl Streams {
         order(&self.compute, &self.communication)
     }
 
-    /// Marks the present end of the compute stream.
-    pub(super) fn mark(&self) -> Result<CudaEvent, Error> {
-        self.compute.record_event(None).map_err(Error::driver("record an event"))
+    /// What is launched on the copies' stream from now on comes after what the compute stream has now.
+    pub(super) fn copies_wait_for_compute(&self) -> Result<(), Error> {
+        order(&self.compute, &self.copies)
     }
 }
 
+/// Marks the present end of a stream.
+pub(super) fn mark(stream: &CudaStream) -> Result<CudaEvent, Error> {
+    stream.record_event(None).map_err(Error::driver("record an event"))
+}
+
+/// What is launched on the stream from now on comes after the event.
+pub(super) fn wait_for(stream: &CudaStream, event: &CudaEvent) -> Result<(), Error> {
+    stream.wait(event).map_err(Error::driver("wait for an event"))
+}
+
 fn order(first: &CudaStream, then: &CudaStream) -> Result<(), Error> {
-    let event = first.record_event(None).map_err(Error::driver("record an event"))?;
-    then.wait(&event).map_err(Error::driver("wait for an event"))
+    wait_for(then, &mark(first)?)
 }

@@ -75,6 +75,30 @@ pub struct Capabilities {
     pub numerics: String,
     /// Version of the program.
     pub muster_version: String,
+    /// The GPU that it computes on, if it does.
+    #[serde(default)]
+    pub gpu: Option<Gpu>,
+}
+
+/// A GPU as the driver describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// The card's name.
+    pub name: String,
+    /// Its memory, in bytes.
+    pub memory_bytes: u64,
+    /// Its compute capability, the number before the dot.
+    pub compute_major: u32,
+    /// And the number after it.
+    pub compute_minor: u32,
+    /// Where it is on the host's bus; names it among all workers of the host.
+    pub pci_bus_id: String,
+    /// Its number among the GPUs that the worker sees.
+    pub ordinal: u32,
+    /// How many GPUs the worker sees.
+    pub visible: u32,
+    /// PCI bus ids of those among them whose memory it reads and writes directly.
+    pub direct_peers: Vec<String>,
 }
 
 /// How far the training of a job has come, as one rank sees it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, missing};
-use crate::control::{Capabilities, DeviceKind, JobPhase, Progress, RankStage, RankState, StepTiming};
+use crate::control::{Capabilities, DeviceKind, Gpu, JobPhase, Progress, RankStage, RankState, StepTiming};
 use crate::fence::Fence;
 use crate::ids::{Generation, Incarnation, JobId, Step};
 use crate::wire;
@@ -135,6 +135,37 @@ impl From<Capabilities> for wire::Capabilities {
             data_plane_address: capabilities.data_plane_address,
             numerics: capabilities.numerics,
             muster_version: capabilities.muster_version,
+            gpu: capabilities.gpu.map(Into::into),
+        }
+    }
+}
+
+impl From<Gpu> for wire::Gpu {
+    fn from(gpu: Gpu) -> Self {
+        Self {
+            name: gpu.name,
+            memory_bytes: gpu.memory_bytes,
+            compute_major: gpu.compute_major,
+            compute_minor: gpu.compute_minor,
+            pci_bus_id: gpu.pci_bus_id,
+            ordinal: gpu.ordinal,
+            visible: gpu.visible,
+            direct_peers: gpu.direct_peers,
+        }
+    }
+}
+
+impl From<wire::Gpu> for Gpu {
+    fn from(gpu: wire::Gpu) -> Self {
+        Self {
+            name: gpu.name,
+            memory_bytes: gpu.memory_bytes,
+            compute_major: gpu.compute_major,
+            compute_minor: gpu.compute_minor,
+            pci_bus_id: gpu.pci_bus_id,
+            ordinal: gpu.ordinal,
+            visible: gpu.visible,
+            direct_peers: gpu.direct_peers,
         }
     }
 }
@@ -153,6 +184,7 @@ impl TryFrom<wire::Capabilities> for Capabilities {
             data_plane_address: capabilities.data_plane_address,
             numerics: capabilities.numerics,
             muster_version: capabilities.muster_version,
+            gpu: capabilities.gpu.map(Into::into),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::sharding::Placement;
+use crate::units::ByteSize;
 
 crate::documented! {
     /// What a step is made of.
@@ -21,12 +22,22 @@ crate::documented! {
         pub window: Window,
         /// Positions that are scored at once against a table shard; bounds the memory of the softmax.
         pub score_block: u32,
+        /// On several GPUs with `reproducible = false`: dense gradients of at least so many bytes are summed over the ranks
+        /// at once, while layers below are still computed.
+        pub gradient_bucket: ByteSize,
     }
 }
 
 impl Default for BatchSpec {
     fn default() -> Self {
-        Self { sequences: 128, micro_batches: 8, max_len: 50, window: Window::Last, score_block: 256 }
+        Self {
+            sequences: 128,
+            micro_batches: 8,
+            max_len: 50,
+            window: Window::Last,
+            score_block: 256,
+            gradient_bucket: ByteSize::from_mib(1),
+        }
     }
 }
 
@@ -116,12 +127,17 @@ crate::documented! {
         pub row_blocks: u32,
         /// Placement of each table that the job forces, by table name.
         pub placement: BTreeMap<String, Placement>,
+        /// Tables that stay in the host's memory on a GPU worker, with their hot rows in so much of the device's, by table
+        /// name; all others are in the device's memory whole. Not for a table that a softmax scores whole, and with
+        /// `row_wise_adagrad` or `lazy_adam` only.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        pub device_cache: BTreeMap<String, ByteSize>,
     }
 }
 
 impl Default for TablesSpec {
     fn default() -> Self {
-        Self { row_blocks: 8, placement: BTreeMap::new() }
+        Self { row_blocks: 8, placement: BTreeMap::new(), device_cache: BTreeMap::new() }
     }
 }
 

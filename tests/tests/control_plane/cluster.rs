@@ -89,6 +89,7 @@ pub(crate) fn agent_config(url: &str, name: &str) -> AgentConfig {
         threads: 1,
         memory_bytes: 1 << 30,
         device: DeviceKind::Cpu,
+        gpu: None,
         numerics: "test".into(),
         register_deadline: PATIENCE,
     }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use muster_proto::auth::Token;
-use muster_proto::control::{Capabilities, DeviceKind};
+use muster_proto::control::{Capabilities, DeviceKind, Gpu};
 use muster_proto::rpc;
 
 /// What a worker is told before it starts.
@@ -28,6 +28,8 @@ pub struct AgentConfig {
     pub memory_bytes: u64,
     /// What to compute on.
     pub device: DeviceKind,
+    /// The GPU, where it computes on one.
+    pub gpu: Option<Gpu>,
     /// Names the arithmetic of this worker; ranks of a reproducible job agree in it.
     pub numerics: String,
     /// How long to try to reach a coordinator at the start.
@@ -55,6 +57,7 @@ impl AgentConfig {
             data_plane_address: address,
             numerics: self.numerics.clone(),
             muster_version: env!("CARGO_PKG_VERSION").to_owned(),
+            gpu: self.gpu.clone(),
         })
     }
 }

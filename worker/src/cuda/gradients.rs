@@ -7,6 +7,7 @@ use muster_collective::Collective;
 use muster_kernels::cuda::embedding::{Ids, RowGradients, Segments, add_rows, scatter_sum};
 use muster_kernels::cuda::{Buffer, Device, Error, View};
 
+use super::ahead::slots_of;
 use super::heads::Scored;
 use super::tables::DeviceTable;
 use crate::embedding::{Arrived, RowGradient, Table, TableSet, distinct, exchange_gradients};
@@ -23,29 +24,48 @@ pub(super) struct BatchGradient {
     bias: Buffer<f32>,
 }
 
+/// The gradients of occurrences of rows, `dim` values each, `stride` apart.
+#[derive(Clone, Copy)]
+pub(super) struct Occurrences<'a> {
+    pub(super) values: View<'a, f32>,
+    pub(super) dim: usize,
+    pub(super) stride: usize,
+}
+
+impl Occurrences<'_> {
+    /// Sums per segment, with room for `most` of them.
+    fn sums(self, device: &Device, segments: &Segments, most: usize) -> Result<Buffer<f32>, Error> {
+        let Self { values: grads, dim, stride } = self;
+        let mut rows = device.buffer(most * dim)?;
+        let gradients = RowGradients { segments, grads, dim, stride, factor: None };
+        scatter_sum(device, gradients, &mut rows.view_mut())?;
+        Ok(rows)
+    }
+}
+
 impl BatchGradient {
-    /// Sums gradients of occurrences, `stride` apart, per row in their order.
+    /// Sums gradients of occurrences per row in their order; `unlike` are those of `ids` that differ, ascending.
     pub(super) fn of(
         device: &Device,
         table: usize,
-        ids: &[u32],
-        grads: View<'_, f32>,
-        dim: usize,
-        stride: usize,
+        ids: &Ids,
+        unlike: Vec<u32>,
+        grads: Occurrences<'_>,
     ) -> Result<Self, Error> {
-        let segments = Segments::of_ids(device, &Ids::upload(device, ids)?)?;
-        let mut rows = device.buffer(ids.len() * dim)?;
-        let gradients = RowGradients { segments: &segments, grads, dim, stride, factor: None };
-        scatter_sum(device, gradients, &mut rows.view_mut())?;
-        Ok(Self { table, ids: distinct(ids.iter().copied()), rows, bias: device.buffer(0)? })
+        let rows = grads.sums(device, &Segments::of_ids(device, ids)?, ids.len())?;
+        Ok(Self { table, ids: unlike, rows, bias: device.buffer(0)? })
     }
 
     /// Sums what a head gave the rows that it scored.
     pub(super) fn of_head(device: &Device, table: usize, scored: &Scored, dim: usize) -> Result<Self, Error> {
         let Scored { ids, rows, bias } = scored;
-        let mut sums = Self::of(device, table, ids, rows.view(), dim, dim)?;
-        sums.bias = Self::of(device, table, ids, bias.view(), 1, 1)?.rows;
-        Ok(sums)
+        let unlike = distinct(ids.iter().copied());
+        let segments = Segments::of_ids(device, &Ids::upload(device, ids)?)?;
+        let sums = |values: &Buffer<f32>, dim: usize| {
+            let grads = Occurrences { values: values.view(), dim, stride: dim };
+            grads.sums(device, &segments, ids.len())
+        };
+        Ok(Self { table, ids: unlike, rows: sums(rows, dim)?, bias: sums(bias, 1)? })
     }
 
     /// Gives the biases of the rows a gradient of zeros, for a table whose head has biases.
@@ -129,9 +149,12 @@ fn by_shard(
             rows.extend_from_slice(&arrived.rows[at * dim..(at + 1) * dim]);
             bias.extend(arrived.bias.get(at));
         }
-        let segments = Segments::of_ids(device, &Ids::upload(device, &places)?)?;
+        let unlike = distinct(places.iter().copied());
+        // Rows of a table that stays in the host's memory are updated among those that were fetched.
+        let indices = if here.hosted.is_some() { slots_of(&unlike, &places) } else { places };
+        let segments = Segments::of_ids(device, &Ids::upload(device, &indices)?)?;
         let (rows, bias) = (device.upload(&rows)?, device.upload(&bias)?);
-        shards.push((span, Contributions { places: distinct(places.iter().copied()), segments, rows, bias }));
+        shards.push((span, Contributions { places: unlike, segments, rows, bias }));
     }
     Ok(shards)
 }

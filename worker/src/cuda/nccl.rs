@@ -1,13 +1,14 @@
 //! Dense gradients over NCCL, for jobs that do not ask for the canonical order of sums.
 //!
 //! The ranks agree over the collectives that they have anyway: rank 0 sends an id around, and if any of them cannot join,
-//! all go on through host memory.
+//! all go on through host memory. What stops those collectives stops NCCL's as well.
 
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_collective::{Collective, CollectiveExt};
-use muster_kernels::cuda::nccl::{Communicator, UniqueId};
+use muster_kernels::cuda::nccl::{Communicator, Ending, Failure, Guard, STUCK_EXIT_CODE, UniqueId};
 use muster_kernels::cuda::{Buffer, Device, Error, probe};
 
 use crate::train;
@@ -15,15 +16,15 @@ use crate::train;
 /// How long ranks wait for each other when they join, and for each collective.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long NCCL may take to abort; then the process ends, and its supervisor may start it anew.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Bytes of a communicator's id.
 const ID_BYTES: usize = 128;
 
 /// Sums of dense gradients over the ranks' GPUs.
-///
-/// The lock is never contended, and only taken by way of a unique borrow: it lets compute threads share what holds this,
-/// which a communicator by itself does not.
 #[derive(Debug)]
-pub(super) struct Sums(Mutex<Communicator>);
+pub(super) struct Sums(Communicator);
 
 impl Sums {
     /// Joins the ranks; none where one of them has no NCCL or cannot join (two ranks on one GPU, for instance), which
@@ -48,18 +49,51 @@ impl Sums {
         if all.iter().any(Vec::is_empty) {
             return Ok(None);
         }
-        let joined = Communicator::connect(device, rank, world, UniqueId::from_bytes(id), DEADLINE);
-        let joined =
-            joined.inspect_err(|error| tracing::warn!(%error, "gradients go through host memory")).ok();
+        let id = UniqueId::from_bytes(id);
+        let joined = match Communicator::connect(device, rank, world, id, guard(collective)) {
+            Ok(joined) => Some(joined),
+            Err(error @ Error::Communicator { failure: Failure::Cancelled { .. }, .. }) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "gradients go through host memory");
+                None
+            }
+        };
         collective.all_gather::<u8>(&[u8::from(joined.is_some())], &mut all)?;
-        Ok(joined.filter(|_| all.iter().all(|ok| ok == &[1])).map(|joined| Self(Mutex::new(joined))))
+        Ok(joined.filter(|_| all.iter().all(|ok| ok == &[1])).map(Self))
     }
 
-    /// Adds up a buffer over the ranks, in NCCL's order.
-    pub(super) fn add_up(&mut self, buffer: &mut Buffer<f32>) -> Result<(), Error> {
-        let all = 0..buffer.len();
-        let communicator = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        communicator.all_reduce(buffer, all)?;
-        communicator.join()
+    /// Begins to add up a stretch of a buffer over the ranks, in NCCL's order: after what is on the compute stream now,
+    /// beside what comes there later.
+    pub(super) fn begin(&mut self, buffer: &mut Buffer<f32>, range: Range<usize>) -> Result<(), Error> {
+        self.0.all_reduce(buffer, range)
     }
+
+    /// Has what comes on the compute stream from now on wait for the sums.
+    pub(super) fn join(&self) -> Result<(), Error> {
+        self.0.join()
+    }
+
+    /// Says whether all sums so far can be relied on, once they have been waited for.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.0.check()
+    }
+}
+
+/// Deadlines, and the abort that the ranks' other collectives have.
+fn guard(collective: &dyn Collective) -> Guard {
+    let abort = collective.abort_handle();
+    let cancelled = Arc::new(move || abort.reason().map(str::to_owned));
+    let ending = Ending::after(|stuck| {
+        tracing::error!(
+            rank = stuck.rank,
+            world_size = stuck.world_size,
+            patience = ?stuck.patience,
+            cause = stuck.cause.as_ref().map(tracing::field::display),
+            exit_code = STUCK_EXIT_CODE,
+            "nccl does not abort, the process ends"
+        );
+    });
+    Guard { deadline: DEADLINE, cancelled, patience: PATIENCE, ending }
 }

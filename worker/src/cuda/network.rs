@@ -6,6 +6,7 @@ use muster_kernels::cuda::lstm::{self, Layout, Recurrence};
 use muster_kernels::cuda::{Buffer, Device, Error, View, ViewMut, linear};
 use muster_kernels::gemm::Beta;
 
+use super::ahead::PartIds;
 use super::rows::{DeviceRows, gathered};
 use crate::batch::MicroBatch;
 use crate::model::{DropoutPlace, Inputs, Network};
@@ -109,8 +110,10 @@ impl MicroState {
         inputs: &Inputs,
         batch: &MicroBatch,
         rows: &[DeviceRows],
+        ids: &[PartIds],
     ) -> Result<(), Error> {
         let width = inputs.width();
+        let mut ids = ids.iter();
         let combine = if inputs.adds() { Combine::Add } else { Combine::Replace };
         for (part, place, columns) in inputs.places() {
             let mut x = self.layers[0].x.view_mut();
@@ -126,9 +129,9 @@ impl MicroState {
                     let table = KernelTable { rows: values.view(), dim: columns };
                     gather(device, table, &Ids::upload(device, &every)?, &mut to, width, combine)?;
                 }
-                Some((table, ids)) => {
-                    let ids = rows[table].slots(device, ids)?;
-                    gather(device, rows[table].table(), &ids, &mut to, width, combine)?;
+                Some((table, _)) => {
+                    let slots = &ids.next().expect("each part that is looked up has its ids").slots;
+                    gather(device, rows[table].table(), slots, &mut to, width, combine)?;
                 }
             }
         }
@@ -224,6 +227,18 @@ impl MicroState {
         batch: &MicroBatch,
         step: u64,
     ) -> Result<(), Error> {
+        self.backward_head(device, weights, batch, step)?;
+        (0..self.layers.len()).rev().try_for_each(|layer| self.backward_layer(device, weights, layer, step))
+    }
+
+    /// The part of [`MicroState::backward`] above the layers.
+    pub(super) fn backward_head(
+        &mut self,
+        device: &Device,
+        weights: Weights<'_>,
+        batch: &MicroBatch,
+        step: u64,
+    ) -> Result<(), Error> {
         let tokens = batch.tokens();
         let drop = Drop { device, network: weights.network, keys: &self.keys, step };
         drop.apply(DropoutPlace::Output, &mut self.d_out.view_mut())?;
@@ -247,28 +262,39 @@ impl MicroState {
             }
             _ => device.copy(self.d_out.view(), &mut d_h.view_mut())?,
         }
-        for layer in (0..self.layers.len()).rev() {
-            let LayerState { x, gates, c, h } = &mut self.layers[layer];
-            let mut d_x = device.buffer(x.len())?;
-            let backward = lstm::Backward {
-                layout: &self.layout,
-                parameters: weights.layer(layer),
-                x: x.view(),
-                h0: None,
-                c0: None,
-                gates: gates.view_mut(),
-                c: c.view(),
-                h: h.view(),
-                d_h: d_h.view(),
-                d_x: Some(d_x.view_mut()),
-                d_parameters: lstm_gradients(&mut self.gradient, weights.network, layer),
-                recurrence: Recurrence::Auto,
-            };
-            lstm::backward(device, backward)?;
-            drop.apply(DropoutPlace::Input(layer), &mut d_x.view_mut())?;
-            d_h = d_x;
-        }
         self.d_x = d_h;
+        Ok(())
+    }
+
+    /// The part of [`MicroState::backward`] that is one layer's, after those above it: `d_x` is the gradient of its
+    /// output before, and of its input after.
+    pub(super) fn backward_layer(
+        &mut self,
+        device: &Device,
+        weights: Weights<'_>,
+        layer: usize,
+        step: u64,
+    ) -> Result<(), Error> {
+        let drop = Drop { device, network: weights.network, keys: &self.keys, step };
+        let LayerState { x, gates, c, h } = &mut self.layers[layer];
+        let mut d_x = device.buffer(x.len())?;
+        let backward = lstm::Backward {
+            layout: &self.layout,
+            parameters: weights.layer(layer),
+            x: x.view(),
+            h0: None,
+            c0: None,
+            gates: gates.view_mut(),
+            c: c.view(),
+            h: h.view(),
+            d_h: self.d_x.view(),
+            d_x: Some(d_x.view_mut()),
+            d_parameters: lstm_gradients(&mut self.gradient, weights.network, layer),
+            recurrence: Recurrence::Auto,
+        };
+        lstm::backward(device, backward)?;
+        drop.apply(DropoutPlace::Input(layer), &mut d_x.view_mut())?;
+        self.d_x = d_x;
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use muster_kernels::cuda::embedding::{Combine, Ids, Table as KernelTable, gather
 use muster_kernels::cuda::{Buffer, Device, Error, View};
 
 use super::Accelerator;
+use super::ahead::slots_of;
 use super::tables::DeviceTable;
 use crate::embedding::{self, LookupRequest, RowSource, TableSet, look_up_from};
 use crate::train;
@@ -22,12 +23,9 @@ pub(super) struct DeviceRows {
 
 impl DeviceRows {
     /// Where the rows of `ids` are, each of which was asked for.
-    pub(super) fn slots(&self, device: &Device, ids: &[u32]) -> Result<Ids, Error> {
+    fn slots(&self, device: &Device, ids: &[u32]) -> Result<Ids, Error> {
         // Every id was part of the request that made these rows.
-        let slot =
-            |id: &u32| self.ids.binary_search(id).unwrap_or_else(|_| panic!("row {id} was not looked up"));
-        let slots: Vec<u32> = ids.iter().map(|id| slot(id) as u32).collect();
-        Ids::upload(device, &slots)
+        Ids::upload(device, &slots_of(&self.ids, ids))
     }
 
     /// The rows, as a table that slots index.
@@ -56,23 +54,37 @@ pub(super) fn gathered(
     Ok(out)
 }
 
-/// The shards on the device, as owners read them for others.
+/// Rows `[ids, dim]` and their biases `[ids]`.
+type RowsAndBiases = (Buffer<f32>, Buffer<f32>);
+
+/// The shards of this rank, as owners read them for others.
 struct OnDevice<'a> {
     device: &'a Device,
-    tables: &'a [DeviceTable],
+    tables: &'a mut [DeviceTable],
     set: &'a TableSet,
 }
 
 impl OnDevice<'_> {
-    fn gather(&self, table: usize, ids: &[u32]) -> Result<(Buffer<f32>, Buffer<f32>), Error> {
-        let (here, decl) = (&self.tables[table], &self.set.tables[table].decl);
-        let place =
-            |id: &u32| here.place(decl, *id).unwrap_or_else(|| panic!("row {id} is not on this rank"));
-        let ids = Ids::upload(self.device, &ids.iter().map(place).collect::<Vec<u32>>())?;
-        let rows = gathered(self.device, here.weight.view(), here.dim, &ids)?;
+    /// Rows and biases of `ids`, wherever the table is; `places` are theirs in its arrays, where they are at hand.
+    fn rows(&mut self, table: usize, ids: &[u32], places: Option<&Ids>) -> Result<RowsAndBiases, Error> {
+        let (here, of_host) = (&mut self.tables[table], &self.set.tables[table]);
+        if let (Some(places), None) = (places, &here.hosted) {
+            return self.gather(table, places);
+        }
+        let places = here.places(&of_host.decl, ids);
+        match here.hosted_rows(of_host) {
+            Some((hosted, rows)) => hosted.rows(self.device, &places, &rows),
+            None => self.gather(table, &Ids::upload(self.device, &places)?),
+        }
+    }
+
+    /// Rows and biases at some places of a table's arrays.
+    fn gather(&self, table: usize, places: &Ids) -> Result<RowsAndBiases, Error> {
+        let here = &self.tables[table];
+        let rows = gathered(self.device, here.weight.view(), here.dim, places)?;
         let bias = match here.bias.is_empty() {
-            true => self.device.zeros(ids.len())?,
-            false => gathered(self.device, here.bias.view(), 1, &ids)?,
+            true => self.device.zeros(places.len())?,
+            false => gathered(self.device, here.bias.view(), 1, places)?,
         };
         Ok((rows, bias))
     }
@@ -80,24 +92,26 @@ impl OnDevice<'_> {
 
 impl RowSource for OnDevice<'_> {
     fn read(&mut self, table: usize, ids: &[u32]) -> Result<(Vec<f32>, Vec<f32>), embedding::Error> {
-        let (rows, bias) = self.gather(table, ids)?;
+        let (rows, bias) = self.rows(table, ids, None)?;
         Ok((self.device.download(rows.view())?, self.device.download(bias.view())?))
     }
 }
 
 impl Accelerator {
-    /// Looks up the rows of all requests, one request a table. Collective.
+    /// Looks up the rows of all requests, one request a table; `places` on one rank are theirs. Collective.
     pub(super) fn look_up(
-        &self,
+        &mut self,
         set: &TableSet,
         requests: Vec<LookupRequest>,
+        places: &[Ids],
         collective: &mut dyn Collective,
     ) -> Result<Vec<DeviceRows>, train::Error> {
-        let device = &self.device;
-        let mut here = OnDevice { device, tables: &self.tables, set };
+        let Self { device, tables, .. } = self;
+        let device: &Device = device;
+        let mut here = OnDevice { device, tables, set };
         if collective.world_size() == 1 {
-            let on_device = requests.into_iter().map(|LookupRequest { table, ids }| {
-                let (rows, bias) = here.gather(table, &ids)?;
+            let on_device = requests.into_iter().zip(places).map(|(LookupRequest { table, ids }, places)| {
+                let (rows, bias) = here.rows(table, &ids, Some(places))?;
                 Ok(DeviceRows { dim: set.tables[table].dim(), ids, rows, bias })
             });
             return on_device.collect();

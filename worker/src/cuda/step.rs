@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use muster_collective::{Collective, Root};
-use muster_kernels::cuda::reduce::add_assign;
 use muster_kernels::cuda::{Buffer, Device, Error as DeviceError};
 use muster_proto::job::Head as JobHead;
 
-use super::gradients::{BatchGradient, Sparse, add_to_dense, bring_home};
+use super::ahead::{Ahead, Now, PartIds};
+use super::buckets::FreeOrder;
+use super::gradients::{BatchGradient, Occurrences, Sparse, add_to_dense, bring_home};
 use super::heads::{Head, Scored, Scores};
 use super::nccl::Sums;
 use super::network::{MicroState, Weights};
@@ -27,6 +28,7 @@ struct Input<'a> {
     batches: &'a [MicroBatch],
     negatives: &'a [Vec<u32>],
     rows: &'a [DeviceRows],
+    parts: &'a [Vec<PartIds>],
 }
 
 impl Accelerator {
@@ -37,31 +39,31 @@ impl Accelerator {
         status: u64,
         collective: &mut dyn Collective,
     ) -> Result<StepReport, Error> {
-        let batches = trainer.next_batches();
-        let negatives = trainer.draw_negatives(&batches);
-        let rows = self.look_up(&trainer.set, trainer.requests(&batches, &negatives), collective)?;
-        let input = Input { batches: &batches, negatives: &negatives, rows: &rows };
+        let Now { batches, negatives, requests, places, parts } = self.batch_at_hand(trainer, collective)?;
+        let rows = self.look_up(&trainer.set, requests, &places, collective)?;
+        let input = Input { batches: &batches, negatives: &negatives, rows: &rows, parts: &parts };
         self.forward(trainer, input)?;
+        self.look_ahead(trainer, collective)?;
         let totals = count(&batches, status, collective)?;
         let (loss, scored) = self.head(trainer, input, totals, collective)?;
+        // The loss was waited for, and with it the sums of the step before.
+        self.check_sums()?;
         let step = trainer.step + 1;
         if !loss.is_finite() {
             return Err(Error::NotFinite { step, loss });
         }
-        for (batch, state) in batches.iter().zip(&mut self.states).filter(|(b, _)| b.tokens() > 0) {
-            let weights = Weights { network: &self.network, values: self.dense.view() };
-            state.backward(&self.device, weights, batch, trainer.step)?;
-        }
-        self.sum_dense_gradients(trainer, collective)?;
-        let sparse = self.row_gradients(trainer, &batches, &scored, collective)?;
+        self.backward(trainer, &batches, collective)?;
+        let sparse = self.row_gradients(trainer, input, &scored, collective)?;
+        self.join_sums()?;
         let factor = match trainer.job.training.clip_norm {
             Some(limit) => self.clip_factor(&trainer.set, &sparse, f64::from(limit), collective)?,
             None => None,
         };
         let planned = trainer.planned_steps();
-        let rule = |spec| Rule { spec, lr: learning_rate(&trainer.job.schedule, spec, step, planned), step };
-        let (dense, table) = (rule(&trainer.job.optimizer), rule(trainer.job.table_optimizer()));
-        self.update(&sparse, table, dense, factor.as_ref())?;
+        let Trainer { job, set, .. } = trainer;
+        let rule = |spec| Rule { spec, lr: learning_rate(&job.schedule, spec, step, planned), step };
+        let (dense, table) = (rule(&job.optimizer), rule(job.table_optimizer()));
+        self.update(set, &sparse, table, dense, factor.as_ref())?;
         let learning_rate = dense.lr;
         trainer.count_samples(&batches);
         trainer.step = step;
@@ -69,13 +71,42 @@ impl Accelerator {
         Ok(StepReport { loss, targets, samples, learning_rate, status })
     }
 
+    /// The batch of this step, prepared during the last one if there was one.
+    fn batch_at_hand(&mut self, trainer: &Trainer, collective: &dyn Collective) -> Result<Now, DeviceError> {
+        let ahead = self.ahead.take().filter(|ahead| ahead.step == trainer.step);
+        let ahead = match ahead {
+            Some(ahead) => ahead,
+            None => self.prepare(trainer, trainer.step, collective)?,
+        };
+        ahead.arrive(&self.device, collective.world_size() == 1, &mut self.prefetch)
+    }
+
+    /// Prepares the batch of the next step, if there is one, while the device is at this one.
+    fn look_ahead(&mut self, trainer: &Trainer, collective: &dyn Collective) -> Result<(), DeviceError> {
+        let next = trainer.step + 1;
+        if next < trainer.planned_steps() {
+            self.ahead = Some(self.prepare(trainer, next, collective)?);
+        }
+        Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        trainer: &Trainer,
+        step: u64,
+        collective: &dyn Collective,
+    ) -> Result<Ahead, DeviceError> {
+        let alone = (collective.world_size() == 1).then_some(&self.tables[..]);
+        Ahead::prepare(&self.device, trainer, step, alone, &mut self.prefetch)
+    }
+
     fn forward(&mut self, trainer: &Trainer, input: Input<'_>) -> Result<(), Error> {
         self.states.clear();
-        for batch in input.batches {
+        for (batch, parts) in input.batches.iter().zip(input.parts) {
             let mut state = MicroState::new(&self.device, &self.network, batch)?;
             if batch.tokens() > 0 {
                 let weights = Weights { network: &self.network, values: self.dense.view() };
-                state.assemble(&self.device, &trainer.inputs, batch, input.rows)?;
+                state.assemble(&self.device, &trainer.inputs, batch, input.rows, parts)?;
                 state.forward(&self.device, weights, batch, trainer.step)?;
             }
             self.states.push(state);
@@ -174,6 +205,34 @@ impl Accelerator {
         Ok(loss)
     }
 
+    /// Leaves the gradients of all ranks' dense parameters, and those of the inputs of this one's micro-batches. Sums over
+    /// NCCL are under way then. Collective.
+    fn backward(
+        &mut self,
+        trainer: &Trainer,
+        batches: &[MicroBatch],
+        collective: &mut dyn Collective,
+    ) -> Result<(), Error> {
+        let (batch_spec, step) = (&trainer.job.batch, trainer.step);
+        if !trainer.job.reproducible && collective.world_size() > 1 {
+            if self.sums.is_none() {
+                self.sums = Some(Sums::connect(&self.device, collective)?);
+            }
+            let free = FreeOrder {
+                micro_batches: batch_spec.micro_batches as usize,
+                bucket_bytes: usize::try_from(batch_spec.gradient_bucket.bytes()).unwrap_or(usize::MAX),
+            };
+            if self.backward_with_sums(batches, &trainer.groups, &free, step)? {
+                return Ok(());
+            }
+        }
+        for (batch, state) in batches.iter().zip(&mut self.states).filter(|(b, _)| b.tokens() > 0) {
+            let weights = Weights { network: &self.network, values: self.dense.view() };
+            state.backward(&self.device, weights, batch, step)?;
+        }
+        self.sum_dense_gradients(trainer, collective)
+    }
+
     /// Sums the dense gradients of all micro-batches of all ranks along the canonical tree, or in the collective's
     /// own order where the job does not ask for reproducible results.
     fn sum_dense_gradients(
@@ -193,17 +252,6 @@ impl Accelerator {
                 self.dense_gradient = total;
             }
             return Ok(());
-        }
-        if !trainer.job.reproducible && self.sums.is_none() {
-            self.sums = Some(Sums::connect(device, collective)?);
-        }
-        if let Some(Some(sums)) = &mut self.sums {
-            let total = &mut self.dense_gradient;
-            device.zero(&mut total.view_mut())?;
-            for (_, values) in &roots {
-                add_assign(device, &mut total.view_mut(), values.view())?;
-            }
-            return Ok(sums.add_up(total)?);
         }
         let roots = sums::download(device, &roots)?;
         let mut total = vec![0.0; self.dense.len()];
@@ -226,17 +274,17 @@ impl Accelerator {
     fn row_gradients(
         &mut self,
         trainer: &Trainer,
-        batches: &[MicroBatch],
+        input: Input<'_>,
         scored: &[Option<Scored>],
         collective: &mut dyn Collective,
     ) -> Result<Sparse, Error> {
         let output = trainer.output_table.filter(|_| !trainer.scores_all_rows());
         let mut gradients = Vec::new();
-        for (place, (batch, state)) in batches.iter().zip(&self.states).enumerate() {
+        for (place, (batch, state)) in input.batches.iter().zip(&self.states).enumerate() {
             if batch.tokens() == 0 {
                 continue;
             }
-            gradients.extend(self.input_gradients(trainer, batch, state)?);
+            gradients.extend(self.input_gradients(trainer, batch, state, &input.parts[place])?);
             if let (Some(output), Some(Some(scored))) = (output, scored.get(place)) {
                 let dim = trainer.set.tables[output].dim();
                 gradients.push(BatchGradient::of_head(&self.device, output, scored, dim)?);
@@ -261,14 +309,17 @@ impl Accelerator {
         trainer: &Trainer,
         batch: &MicroBatch,
         state: &MicroState,
+        parts: &[PartIds],
     ) -> Result<Vec<BatchGradient>, DeviceError> {
         let (inputs, d_x) = (&trainer.inputs, state.d_x.view());
         let scored = trainer.output_table.filter(|_| !trainer.scores_all_rows());
         let width = inputs.width();
+        let mut parts = parts.iter();
         let gradient = |(part, place, columns): (InputPart, usize, usize)| {
-            let (table, ids) = part.lookup(batch)?;
-            let grads = d_x.range(place..d_x.len());
-            let sums = BatchGradient::of(&self.device, table, ids, grads, columns, width);
+            let (table, _) = part.lookup(batch)?;
+            let ids = parts.next().expect("each part that is looked up has its ids");
+            let grads = Occurrences { values: d_x.range(place..d_x.len()), dim: columns, stride: width };
+            let sums = BatchGradient::of(&self.device, table, &ids.ids, ids.distinct.clone(), grads);
             let with_bias = scored == Some(table);
             Some(sums.and_then(|sums| if with_bias { sums.with_bias(&self.device) } else { Ok(sums) }))
         };

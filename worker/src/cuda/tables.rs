@@ -6,7 +6,9 @@ use std::ops::Range;
 use muster_kernels::cuda::embedding::Segments;
 use muster_kernels::cuda::{Buffer, Device, Error, View};
 use muster_proto::sharding::TableDecl;
+use muster_proto::units::ByteSize;
 
+use super::hosted::{Hosted, Places};
 use crate::embedding::Table;
 
 /// One table's shards on this rank. Row `starts[b] + i` of each array is local row i of block b.
@@ -27,6 +29,8 @@ pub(super) struct DeviceTable {
     pub(super) dense: Option<DenseGradient>,
     /// Every row once.
     pub(super) every_row: Segments,
+    /// Where the table stays in the host's memory: its hot rows. The arrays above are empty then.
+    pub(super) hosted: Option<Hosted>,
 }
 
 /// A gradient of all rows.
@@ -39,12 +43,15 @@ pub(super) struct DenseGradient {
 }
 
 impl DeviceTable {
-    pub(super) fn upload(device: &Device, table: &Table) -> Result<Self, Error> {
+    pub(super) fn upload(device: &Device, table: &Table, cache: Option<ByteSize>) -> Result<Self, Error> {
         let mut starts = BTreeMap::new();
         let mut rows = 0;
         for (block, shard) in &table.shards {
             starts.insert(*block, rows);
             rows += shard.rows;
+        }
+        if let Some(bytes) = cache {
+            return Self::hosted(device, table, starts, rows, bytes);
         }
         let shards = || table.shards.values();
         let slots = shards().next().map_or(0, |shard| shard.state.weight.len());
@@ -63,11 +70,43 @@ impl DeviceTable {
                 .collect::<Result<_, _>>()?,
             dense: None,
             every_row: Segments::of_all_rows(device, rows)?,
+            hosted: None,
             starts,
         })
     }
 
+    fn hosted(
+        device: &Device,
+        table: &Table,
+        starts: BTreeMap<u32, usize>,
+        rows: usize,
+        bytes: ByteSize,
+    ) -> Result<Self, Error> {
+        let bytes = usize::try_from(bytes.bytes()).unwrap_or(usize::MAX);
+        Ok(Self {
+            dim: table.dim(),
+            rows,
+            weight: device.buffer(0)?,
+            bias: device.buffer(0)?,
+            weight_state: Vec::new(),
+            bias_state: Vec::new(),
+            dense: None,
+            every_row: Segments::of_all_rows(device, 0)?,
+            hosted: Some(Hosted::new(device, table, bytes)?),
+            starts,
+        })
+    }
+
+    /// The rows of `table` in the host's memory, by their places here, beside the cache of a table that stays there.
+    pub(super) fn hosted_rows<T>(&mut self, table: T) -> Option<(&mut Hosted, Places<'_, T>)> {
+        let Self { hosted, starts, .. } = self;
+        Some((hosted.as_mut()?, Places { starts, table }))
+    }
+
     pub(super) fn download(&self, device: &Device, table: &mut Table) -> Result<(), Error> {
+        if let Some(hosted) = &self.hosted {
+            return hosted.flush(device, &mut Places { starts: &self.starts, table });
+        }
         let spread = |from: &Buffer<f32>, to: Vec<&mut Vec<f32>>| -> Result<(), Error> {
             let values = device.download(from.view())?;
             let mut left = &values[..];
@@ -105,6 +144,13 @@ impl DeviceTable {
     pub(super) fn place(&self, decl: &TableDecl, row: u32) -> Option<u32> {
         let start = self.starts.get(&decl.block_of(u64::from(row)))?;
         Some((start + decl.local_row(u64::from(row)) as usize) as u32)
+    }
+
+    /// Where some rows of the table are in the arrays, all of which are here.
+    pub(super) fn places(&self, decl: &TableDecl, rows: &[u32]) -> Vec<u32> {
+        let place =
+            |row: &u32| self.place(decl, *row).unwrap_or_else(|| panic!("row {row} is not on this rank"));
+        rows.iter().map(place).collect()
     }
 
     /// The weights of some rows.

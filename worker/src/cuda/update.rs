@@ -9,8 +9,9 @@ use muster_proto::job::{OptimizerKind, OptimizerSpec};
 
 use super::Accelerator;
 use super::gradients::{Contributions, Sparse};
+use super::hosted::Fetched;
 use super::tables::DeviceTable;
-use crate::embedding::TableSet;
+use crate::embedding::{Table, TableSet};
 use crate::train::{self, global_factor};
 
 /// An optimizer at a step.
@@ -128,10 +129,38 @@ impl DeviceTable {
     }
 }
 
+impl DeviceTable {
+    /// As `update_touched`, of a table that stays in the host's memory; false where it does not.
+    fn update_fetched(
+        &mut self,
+        device: &Device,
+        rule: Rule<'_>,
+        contributions: &Contributions,
+        factor: Option<View<'_, f32>>,
+        table: &mut Table,
+    ) -> Result<bool, Error> {
+        let dim = self.dim;
+        let Some((hosted, mut host)) = self.hosted_rows(table) else { return Ok(false) };
+        let places = &contributions.places;
+        if places.is_empty() {
+            return Ok(true);
+        }
+        let mut rows = hosted.fetch(device, places, &host)?;
+        let Fetched { weight, weight_state, bias } = &mut rows;
+        rule.rows(device, contributions.of_rows(dim, factor), &mut weight.view_mut(), weight_state)?;
+        if let Some((bias, state)) = bias.as_mut().filter(|_| !contributions.bias.is_empty()) {
+            rule.rows(device, contributions.of_bias(factor), &mut bias.view_mut(), state)?;
+        }
+        hosted.store(device, places, rows, &mut host)?;
+        Ok(true)
+    }
+}
+
 impl Accelerator {
     /// Applies both optimizers.
     pub(super) fn update(
         &mut self,
+        set: &mut TableSet,
         sparse: &Sparse,
         table_rule: Rule<'_>,
         dense_rule: Rule<'_>,
@@ -143,7 +172,10 @@ impl Accelerator {
                 table.update_all(device, table_rule, factor)?;
             }
             for (_, contributions) in sparse.get(&index).into_iter().flatten() {
-                table.update_touched(device, table_rule, contributions, factor)?;
+                let host = &mut set.tables[index];
+                if !table.update_fetched(device, table_rule, contributions, factor, host)? {
+                    table.update_touched(device, table_rule, contributions, factor)?;
+                }
             }
         }
         let (dense, state) = (&mut self.dense, &mut self.dense_state);

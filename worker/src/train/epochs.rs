@@ -72,11 +72,8 @@ pub fn train(
         validation: std::mem::take(&mut trainer.resumed_validation),
         window: Window::default(),
     };
-    let catching_up = (memory.reached > 0).then(|| CatchingUp {
-        reached: memory.reached.max(first_step),
-        from: first_step,
-        since: Instant::now(),
-    });
+    let (reached, from) = (memory.reached.max(first_step), first_step);
+    let catching_up = Some(CatchingUp { reached, from, since: Instant::now() });
     let mut run = Run { place, hooks, collective, copies, catching_up, pending: None, best: None, record };
     match run.epochs(trainer)? {
         Stop::Yielded => Ok(End::Yielded { step: trainer.step }),

@@ -162,8 +162,13 @@ impl Trainer {
     /// The micro-batches of this rank for the next step.
     #[must_use]
     pub fn next_batches(&self) -> Vec<MicroBatch> {
+        self.batches_of(self.step)
+    }
+
+    /// The micro-batches of this rank for the step after `step` others.
+    pub(crate) fn batches_of(&self, step: u64) -> Vec<MicroBatch> {
         let pack = |group: &Group| {
-            let chosen = self.sampler.samples(group.index as usize, self.step);
+            let chosen = self.sampler.samples(group.index as usize, step);
             pack_samples(&self.corpus, group, &chosen)
         };
         self.pool.install(|| self.groups.par_iter().map(pack).collect())
@@ -242,7 +247,7 @@ impl Trainer {
     /// # Errors
     /// The device's, above all that its memory does not hold this rank's share of the model.
     pub fn move_to(&mut self, device: Device) -> Result<(), Error> {
-        let accelerator = Accelerator::new(device, self.network.clone(), &self.set, &self.dense)?;
+        let accelerator = Accelerator::new(device, self.network.clone(), &self.set, &self.dense, &self.job)?;
         tracing::info!(device = accelerator.name(), "training on a GPU");
         self.accelerator = Some(Box::new(accelerator));
         Ok(())
@@ -282,7 +287,7 @@ impl Trainer {
 
     fn step_on_host(&mut self, status: u64, collective: &mut dyn Collective) -> Result<StepReport, Error> {
         let batches = self.next_batches();
-        let negatives = self.draw_negatives(&batches);
+        let negatives = self.negatives_of(self.step, &batches);
         let rows = look_up(&self.set, self.requests(&batches, &negatives), collective)?;
         self.network.pack(&self.dense, &mut self.packed)?;
         self.forward(&batches, &rows)?;
@@ -306,9 +311,10 @@ impl Trainer {
         Ok(StepReport { loss: head.loss, targets, samples, learning_rate, status })
     }
 
-    pub(crate) fn draw_negatives(&self, batches: &[MicroBatch]) -> Vec<Vec<u32>> {
+    /// The negatives of each micro-batch of a step.
+    pub(crate) fn negatives_of(&self, step: u64, batches: &[MicroBatch]) -> Vec<Vec<u32>> {
         let Some(sampler) = &self.negatives else { return vec![Vec::new(); batches.len()] };
-        self.groups.iter().map(|group| sampler.sample(self.step, group.index)).collect()
+        self.groups.iter().map(|group| sampler.sample(step, group.index)).collect()
     }
 
     /// One request a table: inputs, and what the head scores if it does not score all rows.

@@ -17,6 +17,9 @@ use crate::time::Time;
 /// Longest text among a worker's capabilities, in bytes.
 const MAX_TEXT: usize = 256;
 
+/// Most GPUs that one is said to reach.
+const MAX_PEERS: usize = 64;
+
 impl Core {
     pub(super) fn register(
         &mut self,
@@ -131,14 +134,22 @@ impl Core {
 }
 
 fn check(capabilities: &Capabilities) -> Result<(), Refusal> {
-    let Capabilities { name, host, data_plane_address, numerics, muster_version, .. } = capabilities;
-    let texts = [
+    let Capabilities { name, host, data_plane_address, numerics, muster_version, gpu, .. } = capabilities;
+    let mut texts = vec![
         ("name", name, true),
         ("host", host, false),
         ("data_plane_address", data_plane_address, true),
         ("numerics", numerics, true),
         ("muster_version", muster_version, false),
     ];
+    if let Some(gpu) = gpu {
+        if gpu.direct_peers.len() > MAX_PEERS {
+            let problem = format!("has {} bus ids, at most {MAX_PEERS} are taken", gpu.direct_peers.len());
+            return Err(Refusal::Invalid { field: "gpu.direct_peers", problem });
+        }
+        texts.extend([("gpu.name", &gpu.name, false), ("gpu.pci_bus_id", &gpu.pci_bus_id, true)]);
+        texts.extend(gpu.direct_peers.iter().map(|peer| ("gpu.direct_peers", peer, true)));
+    }
     for (field, text, required) in texts {
         if text.len() > MAX_TEXT {
             let problem = format!("has {} bytes, at most {MAX_TEXT} are taken", text.len());

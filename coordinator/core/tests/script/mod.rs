@@ -215,6 +215,7 @@ fn capabilities(name: &str, args: &Args<'_>) -> Capabilities {
         data_plane_address: format!("{name}:9"),
         numerics: args.get("numerics").unwrap_or("avx2").to_owned(),
         muster_version: "0.1.0".into(),
+        gpu: None,
     }
 }
 

@@ -35,6 +35,7 @@ fn work() -> (Work, mpsc::Sender<()>) {
         threads: 1,
         memory_bytes: 1,
         device: DeviceKind::Cpu,
+        gpu: None,
         numerics: "n".into(),
         register_deadline: Duration::from_secs(1),
     };
