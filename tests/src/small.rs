@@ -64,3 +64,38 @@ pub fn prepared(program: &'static str) -> Folder {
     folder.result(&["prepare", "dataset.toml", "--out", "prepared"]);
     folder
 }
+
+/// A job on generated logs that makes some thousands of steps in a few seconds.
+pub const LONG_JOB: &str = "\
+name = \"long\"
+
+[batch]
+sequences = 32
+micro_batches = 8
+max_len = 12
+
+[model]
+embedding_dim = 16
+hidden_size = 16
+
+[training]
+epochs = 400
+validate_every = 100
+
+[checkpoint]
+every_epochs = 100
+";
+
+/// A folder with generated logs prepared in `prepared`, and a job that lasts, `job.toml`.
+pub fn long(program: &'static str) -> Folder {
+    let folder = Folder::new(program);
+    folder.result(&["generate", "--users", "600", "--items", "120", "--events", "6000", "--out", "log.csv"]);
+    let columns = "[columns]\nuser = \"user\"\nitem = \"item\"\ntime = \"timestamp\"\n";
+    folder.write(
+        "dataset.toml",
+        format!("name = \"long\"\ninput = \"log.csv\"\nformat = \"csv\"\npartitions = 8\n{columns}"),
+    );
+    folder.write("job.toml", LONG_JOB);
+    folder.result(&["prepare", "dataset.toml", "--out", "prepared"]);
+    folder
+}

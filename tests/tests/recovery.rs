@@ -1,0 +1,126 @@
+//! Any failure, any number of workers: training goes on, and the model is the one of a run in which nothing happened.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::net::TcpListener;
+
+use muster_tests::folder::Folder;
+use muster_tests::process::{Running, wait_for};
+use muster_tests::small::long;
+use serde_json::Value;
+
+/// The program under test.
+const MUSTER: &str = env!("CARGO_BIN_EXE_muster-under-test");
+
+fn chaos(folder: &Folder, more: &[&str]) -> Value {
+    let flags = ["chaos", "job.toml", "--dataset", "prepared", "--threads", "1", "--every-seconds", "0.2"];
+    folder.result(&[&flags, more].concat())
+}
+
+fn assert_overcome(found: &Value, incidents: usize) {
+    assert_eq!(found["ok"], true, "{found}");
+    assert_eq!(found["model_digest"], found["undisturbed_digest"]);
+    assert_eq!(found["incidents"].as_array().unwrap().len(), incidents, "{found}");
+}
+
+#[test]
+fn workers_that_are_killed_and_stopped_do_not_change_the_model() {
+    let folder = long(MUSTER);
+    let faults = ["--workers", "4", "--kills", "3", "--pairs", "1", "--pauses", "1", "--pause-seconds", "7"];
+    let found = chaos(&folder, &faults);
+    assert_overcome(&found, 5);
+    let incidents = found["incidents"].as_array().unwrap();
+    assert!(incidents.iter().any(|incident| incident["restored_from"] == "memory"), "{found}");
+    assert!(incidents.iter().any(|incident| incident["detect"].as_f64().unwrap() >= 5.0), "{found}");
+}
+
+#[test]
+fn a_spare_steps_in_for_each_worker_that_is_killed() {
+    let folder = long(MUSTER);
+    let found = chaos(&folder, &["--workers", "2", "--spares", "1", "--kills", "3"]);
+    assert_overcome(&found, 3);
+    for incident in found["incidents"].as_array().unwrap() {
+        assert_eq!(incident["after"], 2, "{incident}");
+    }
+}
+
+/// A coordinator and workers as processes of their own.
+struct Cluster<'a> {
+    folder: &'a Folder,
+    url: String,
+    _processes: Vec<Running>,
+}
+
+impl<'a> Cluster<'a> {
+    fn start(folder: &'a Folder, workers: usize) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
+        let mut processes = vec![Running::start(&mut folder.command(&["coordinator", "--listen", &listen]))];
+        let worker = ["worker", "--coordinator", &url, "--threads", "1"];
+        processes.extend((0..workers).map(|_| Running::start(&mut folder.command(&worker))));
+        let cluster = Self { folder, url, _processes: processes };
+        wait_for("the workers to register", || {
+            let listed = cluster.ask(&["workers", "list"])?;
+            let connected = |worker: &&Value| worker["connected"] == true;
+            (listed["workers"].as_array()?.iter().filter(connected).count() == workers).then_some(())
+        });
+        cluster
+    }
+
+    fn ask(&self, args: &[&str]) -> Option<Value> {
+        let outcome = self.folder.muster(&[args, &["--coordinator", &self.url]].concat());
+        (outcome.code == Some(0)).then(|| outcome.json())
+    }
+
+    /// Waits until a job trains on that many workers.
+    fn trains_on(&self, job: &str, workers: usize) {
+        wait_for("the job to train on the workers that it should", || {
+            let status = self.ask(&["jobs", "show", job])?;
+            assert_ne!(status["phase"], "failed", "{status}");
+            (status["phase"] == "training" && status["workers"].as_array()?.len() == workers).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_job_grows_and_shrinks_between_steps_and_a_drained_worker_hands_over_its_rank() {
+    let folder = long(MUSTER);
+    let job = ["job.toml", "--dataset", "prepared", "--set", "training.epochs=900"];
+    let undisturbed = folder.result(&[&["train", "--workers", "1", "--out", "alone"], &job[..]].concat());
+    let cluster = Cluster::start(&folder, 5);
+    let submit = [&["jobs", "submit", "--workers", "2", "--out", "run"], &job[..]].concat();
+    let id = cluster.ask(&submit).unwrap()["job"].to_string();
+    cluster.trains_on(&id, 2);
+    for workers in ["4", "3", "1", "3"] {
+        cluster.ask(&["jobs", "scale", &id, "--workers", workers]).unwrap();
+        cluster.trains_on(&id, workers.parse().unwrap());
+    }
+    let held = cluster.ask(&["jobs", "show", &id]).unwrap()["workers"][1].to_string();
+    cluster.ask(&["workers", "drain", &held]).unwrap();
+    let without_it = || {
+        let status = cluster.ask(&["jobs", "show", &id])?;
+        let workers = status["workers"].as_array()?;
+        let moved = workers.len() == 3 && workers.iter().all(|worker| worker.to_string() != held);
+        (status["phase"] == "training" && moved).then_some(())
+    };
+    wait_for("another worker to take the drained one's rank", without_it);
+    wait_for("the job to finish", || {
+        (cluster.ask(&["jobs", "show", &id])?["phase"] == "finished").then_some(())
+    });
+    let explained = cluster.ask(&["jobs", "explain", &id]).unwrap();
+    let incidents = explained["incidents"].as_array().unwrap();
+    assert_eq!(incidents.len(), 5, "{explained}");
+    assert!(
+        incidents.iter().all(|change| change["planned"] == true && change["steps_redone"] == 0),
+        "{explained}"
+    );
+    let verified = folder.result(&["verify", "run", "--dataset", "prepared"]);
+    assert_eq!(verified["ok"], true, "{verified}");
+    let manifest = |run: &str| {
+        let newest = std::fs::read_dir(folder.at(run).join("checkpoints")).unwrap().flatten();
+        let newest =
+            newest.map(|entry| entry.path().join("manifest.json")).filter(|path| path.exists()).max();
+        serde_json::from_str::<Value>(&std::fs::read_to_string(newest.unwrap()).unwrap()).unwrap()
+    };
+    assert_eq!(manifest("run")["model_digest"], undisturbed["model_digest"]);
+}
