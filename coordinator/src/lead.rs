@@ -186,3 +186,109 @@ fn note(url: &str) -> (Vec<u8>, String) {
 fn is_of_term(value: &[u8], term: &str) -> bool {
     serde_json::from_slice::<Note>(value).is_ok_and(|note| note.term == term)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Entry, MemoryStore, Watch};
+
+    const TTL: Duration = Duration::from_secs(3);
+
+    fn candidate(url: &str) -> Candidate {
+        Candidate { url: url.to_owned(), ttl: TTL }
+    }
+
+    fn put(key: &str) -> Write {
+        Write::Put { key: key.to_owned(), value: Vec::new(), lease: None }
+    }
+
+    /// A store that can be cut off from one of its clients.
+    #[derive(Clone, Default)]
+    struct Distant {
+        store: MemoryStore,
+        cut_off: Arc<std::sync::atomic::AtomicBool>,
+    }
+
+    impl Distant {
+        fn reach(&self) -> Result<&MemoryStore, Error> {
+            if self.cut_off.load(std::sync::atomic::Ordering::Acquire) {
+                return Err(Error::Deadline { endpoint: "far away".to_owned(), deadline: TTL / 4 });
+            }
+            Ok(&self.store)
+        }
+    }
+
+    impl Store for Distant {
+        const SHARED: bool = true;
+        const LARGEST_VALUE: usize = usize::MAX;
+
+        async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
+            self.reach()?.get(key).await
+        }
+
+        async fn range(&self, prefix: &str) -> Result<Vec<(String, Entry)>, Error> {
+            self.reach()?.range(prefix).await
+        }
+
+        async fn commit(&self, guards: Vec<Guard>, writes: Vec<Write>) -> Result<Revision, Error> {
+            self.reach()?.commit(guards, writes).await
+        }
+
+        async fn lease(&self, ttl: Duration) -> Result<Lease, Error> {
+            self.reach()?.lease(ttl).await
+        }
+
+        async fn keep_alive(&self, lease: Lease) -> Result<(), Error> {
+            self.reach()?.keep_alive(lease).await
+        }
+
+        async fn revoke(&self, lease: Lease) -> Result<(), Error> {
+            self.reach()?.revoke(lease).await
+        }
+
+        fn watch(&self, prefix: &str) -> Watch {
+            self.store.watch(prefix)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_candidates_one_leads_for_as_long_as_it_likes_and_the_other_is_told_who() {
+        let store = Arc::new(Distant::default());
+        let lead = campaign(&store, &candidate("http://a:1")).await.unwrap().unwrap();
+        tokio::time::advance(TTL / 2).await;
+        let over = timeout(TTL * 100, lead.lapsed()).await;
+        assert!(over.is_err() && lead.holds(), "a lease that is renewed does not lapse");
+        let other = campaign(&store, &candidate("http://b:1")).await.unwrap();
+        assert_eq!(other.unwrap_err(), "http://a:1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_cut_off_stops_before_another_can_lead() {
+        let store = Arc::new(Distant::default());
+        let lead = campaign(&store, &candidate("http://a:1")).await.unwrap().unwrap();
+        store.cut_off.store(true, std::sync::atomic::Ordering::Release);
+        let begun = Instant::now();
+        lead.lapsed().await;
+        assert!(!lead.holds());
+        assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
+        let others = Arc::new(Distant { store: store.store.clone(), ..Distant::default() });
+        let early = campaign(&others, &candidate("http://b:1")).await.unwrap();
+        assert_eq!(early.unwrap_err(), "http://a:1");
+        tokio::time::advance(TTL / 10).await;
+        let later = campaign(&others, &candidate("http://b:1")).await.unwrap();
+        assert!(later.is_ok_and(|lead| lead.holds()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_succeeded_can_write_nothing_whatever_it_believes() {
+        let store = Arc::new(Distant::default());
+        let first = campaign(&store, &candidate("http://a:1")).await.unwrap().unwrap();
+        let stale = first.guard().clone();
+        store.commit(vec![stale.clone()], vec![put("core/a")]).await.unwrap();
+        first.give_up(&store).await;
+        let second = campaign(&store, &candidate("http://b:1")).await.unwrap().unwrap();
+        let refused = store.commit(vec![stale], vec![put("core/b")]).await;
+        assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+        store.commit(vec![second.guard().clone()], vec![put("core/b")]).await.unwrap();
+    }
+}

@@ -98,11 +98,15 @@ pub async fn serve(
         }
         Location::Etcd { endpoints, prefix } => {
             // Under a third of the lease: a leader that waits in vain for one call can still make another.
-            let store = EtcdStore::new(endpoints, prefix, lease(&config) * 3 / 10).map_err(Error::Store)?;
+            let call_deadline = lease(&config).max(SHORTEST_LEASE) * 3 / 10;
+            let store = EtcdStore::new(endpoints, prefix, call_deadline).map_err(Error::Store)?;
             run(&config, store, listener, shutdown).await
         }
     }
 }
+
+/// etcd grants whole seconds.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 
 /// How long the others wait for a leader that is silent.
 fn lease(config: &Config) -> Duration {

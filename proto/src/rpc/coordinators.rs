@@ -74,14 +74,14 @@ impl Coordinators {
         self.urls.iter().cycle().skip(first).take(self.urls.len())
     }
 
-    /// Who asks for another connection after this one has no use for it: the others are tried first.
+    /// Until this one answers, another connection is asked for because it does not: the others are tried first.
     pub(super) fn connected(&self, url: &str) {
         if let Some(index) = self.position(url) {
             self.turn.store(index + 1, Ordering::Relaxed);
         }
     }
 
-    /// Somebody says that this one leads.
+    /// This one leads, by its own or somebody else's word.
     fn prefer(&self, url: &str) {
         if let Some(index) = self.position(url.trim_end_matches('/')) {
             self.turn.store(index, Ordering::Relaxed);
@@ -97,12 +97,13 @@ impl Coordinators {
 #[derive(Debug, Clone)]
 pub struct Listening {
     channel: Channel,
+    url: Arc<str>,
     coordinators: Coordinators,
 }
 
 impl Listening {
-    pub(super) fn new(channel: Channel, coordinators: Coordinators) -> Self {
-        Self { channel, coordinators }
+    pub(super) fn new(channel: Channel, url: &str, coordinators: &Coordinators) -> Self {
+        Self { channel, url: url.into(), coordinators: coordinators.clone() }
     }
 }
 
@@ -117,12 +118,12 @@ impl Service<http::Request<Body>> for Listening {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let response = self.channel.call(request);
-        let coordinators = self.coordinators.clone();
+        let (url, coordinators) = (Arc::clone(&self.url), self.coordinators.clone());
         Box::pin(async move {
             let response = response.await?;
-            let leader = response.headers().get(LEADER_HEADER);
-            if let Some(url) = leader.and_then(|value| value.to_str().ok()) {
-                coordinators.prefer(url);
+            match response.headers().get(LEADER_HEADER) {
+                Some(leader) => coordinators.prefer(leader.to_str().unwrap_or_default()),
+                None => coordinators.prefer(&url),
             }
             Ok(response)
         })

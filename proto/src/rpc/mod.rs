@@ -24,6 +24,10 @@ use crate::wire::worker_service_client::WorkerServiceClient;
 /// Largest message that is sent or accepted, in bytes; a job's spec and plan are the largest there are.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// Of the deadline, after which a silent connection is tried, and as much again until it counts as broken. A worker
+/// then has a third of `failure_detection` left, and what the next leader gives it, to find that leader.
+const KEEP_ALIVE: u32 = 3;
+
 /// A connection that shows the token with every call.
 pub type Authorized = InterceptedService<Listening, Bearer>;
 
@@ -135,13 +139,12 @@ impl Target {
     pub async fn connect(&self) -> Result<Authorized, Error> {
         let endpoints = self.url.in_turn().map(|url| Ok((url, endpoint(url)?)));
         let endpoints: Vec<(&String, Endpoint)> = endpoints.collect::<Result<_, Error>>()?;
-        let share = self.deadline / endpoints.len() as u32;
         let mut problem = String::new();
         for (url, endpoint) in endpoints {
             let connected = endpoint
-                .connect_timeout(share)
-                .http2_keep_alive_interval(self.deadline)
-                .keep_alive_timeout(self.deadline)
+                .connect_timeout(self.share())
+                .http2_keep_alive_interval(self.deadline / KEEP_ALIVE)
+                .keep_alive_timeout(self.deadline / KEEP_ALIVE)
                 .keep_alive_while_idle(true)
                 .tcp_nodelay(true)
                 .connect()
@@ -149,7 +152,7 @@ impl Target {
             match connected {
                 Ok(channel) => {
                     self.url.connected(url);
-                    let listening = Listening::new(channel, self.url.clone());
+                    let listening = Listening::new(channel, url, &self.url);
                     return Ok(InterceptedService::new(listening, self.bearer()));
                 }
                 Err(error) => problem = root_cause(&error),
@@ -173,10 +176,16 @@ impl Target {
         Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
-    /// A request that ends with an error when the deadline passes.
+    /// How long one coordinator may take to answer: one that hangs leaves time for the others.
+    #[must_use]
+    pub fn share(&self) -> Duration {
+        self.deadline / self.url.urls().len() as u32
+    }
+
+    /// A request that ends with an error when its share of the deadline passes.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.set_timeout(self.deadline);
+        request.set_timeout(self.share());
         request
     }
 

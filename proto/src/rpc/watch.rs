@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-use tonic::Streaming;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Status, Streaming};
 
 use super::{Authorized, Error, Target};
 use crate::control::JobEvent;
@@ -79,7 +79,8 @@ impl Watch {
             Some(stream) => stream,
             none => {
                 let request = wire::WatchJobRequest { job: self.job.0, after_sequence: self.seen };
-                let opened = self.client.watch_job(request).await;
+                let opened = timeout(self.target.share(), self.client.watch_job(request)).await;
+                let opened = opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
                 none.insert(opened.map_err(|status| Error::from_status(&url, &status))?.into_inner())
             }
         };

@@ -86,3 +86,25 @@ fn training_goes_on_while_etcd_hangs_and_the_cluster_recovers_by_itself() {
     cluster.wait_for_workers();
     cluster.assert_undisturbed(train);
 }
+
+#[test]
+fn a_leader_that_slept_through_its_succession_follows_when_it_wakes() {
+    let Some(etcd) = Etcd::start() else { return };
+    let cluster = Cluster::new(2, &etcd.store("cluster"), 2.0);
+    let coordinators = [cluster.coordinator(0), cluster.coordinator(1)];
+    let _workers = [cluster.worker(), cluster.worker()];
+    let leader = wait_for("a leader", || cluster.leader());
+    let train = cluster.train();
+    cluster.wait_for_steps(40);
+
+    signal("STOP", coordinators[leader].id());
+    let awake = wait_for("another leader", || cluster.leader());
+    assert_ne!(awake, leader);
+    cluster.wait_for_workers();
+    signal("CONT", coordinators[leader].id());
+    wait_for("the sleeper to know who leads", || {
+        cluster.page(leader, "/healthz")?.contains(&cluster.url(awake)).then_some(())
+    });
+    assert_eq!(cluster.leader(), Some(awake));
+    cluster.assert_undisturbed(train);
+}
