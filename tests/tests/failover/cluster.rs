@@ -16,7 +16,7 @@ const MUSTER: &str = env!("CARGO_BIN_EXE_muster-under-test");
 /// What makes the small job long enough to lose a coordinator in, without a wait for the disk at each epoch.
 const LONG: [&str; 6] = [
     "--set",
-    "training.epochs=4000",
+    "training.epochs=6000",
     "--set",
     "training.validate_every=50",
     "--set",
@@ -115,7 +115,10 @@ impl Cluster {
 
     /// Waits until the job has made more steps than when this was called.
     pub(crate) fn wait_for_steps(&self, more: u64) {
-        let goal = self.step() + more;
+        self.wait_for_step(self.step() + more);
+    }
+
+    pub(crate) fn wait_for_step(&self, goal: u64) {
         wait_for("steps", || (self.step() >= goal).then_some(()));
     }
 

@@ -75,11 +75,12 @@ fn training_goes_on_while_etcd_hangs_and_the_cluster_recovers_by_itself() {
     cluster.wait_for_steps(40);
 
     signal("STOP", etcd.id());
+    let before = cluster.step();
     wait_for("the leader to step down", || {
         cluster.page(leader, "/healthz")?.contains("no coordinator leads").then_some(())
     });
     assert_eq!(cluster.leader(), None);
-    cluster.wait_for_steps(200);
+    cluster.wait_for_step(before + 200);
 
     signal("CONT", etcd.id());
     wait_for("a leader", || cluster.leader());
