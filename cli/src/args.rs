@@ -88,6 +88,8 @@ pub enum Command {
     Workers(cmd::workers::Args),
     /// Kill and stop workers of a local cluster, and check that the model is the same
     Chaos(cmd::chaos::Args),
+    /// Move the state of a cluster to another store
+    Store(cmd::store::Args),
     /// Look at a prepared dataset
     Data(cmd::data::Args),
 }
@@ -95,8 +97,8 @@ pub enum Command {
 /// How to reach a cluster.
 #[derive(Debug, Clone, Args)]
 pub struct ClusterArgs {
-    /// URL of the coordinator
-    #[arg(long, value_name = "URL", env = "MUSTER_COORDINATOR", hide_env_values = true, default_value = DEFAULT_COORDINATOR)]
+    /// URL of the coordinator; where several stand in for each other, all of them with commas between
+    #[arg(long, value_name = "URL,..", env = "MUSTER_COORDINATOR", hide_env_values = true, default_value = DEFAULT_COORDINATOR)]
     pub coordinator: String,
     /// File with the cluster's token, one line
     #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE", hide_env_values = true)]

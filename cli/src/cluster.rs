@@ -51,7 +51,7 @@ pub async fn connect(args: &ClusterArgs) -> Result<JobClient, Error> {
 /// # Errors
 /// As [`connect`].
 pub async fn connect_to(url: &str, token: Option<Token>) -> Result<JobClient, Error> {
-    let target = Target { url: url.to_owned(), token, deadline: CALL_DEADLINE };
+    let target = Target { url: url.into(), token, deadline: CALL_DEADLINE };
     JobClient::connect(target).await.map_err(Error::from)
 }
 

@@ -78,6 +78,7 @@ fn run(context: &Context, command: &Command) -> Result<Verdict, Error> {
         Command::Worker(args) => cmd::worker::run(context, args),
         Command::Jobs(args) => cmd::jobs::run(context, args),
         Command::Workers(args) => cmd::workers::run(context, args),
+        Command::Store(args) => cmd::store::run(context, args),
         Command::Data(args) => cmd::data::run(context, args),
     }
     .map(|()| Verdict::Good)

@@ -41,6 +41,9 @@ pub async fn follow(
 ) -> Result<Value, Error> {
     let Around { mut local, mut faults, stop } = around;
     let mut events = client.watch(job, 0);
+    if local.is_none() {
+        events = events.with_patience(PATIENCE);
+    }
     let mut view = View { local: local.is_some(), ..View::default() };
     let (mut died, mut deadline) = (None, None);
     loop {
@@ -86,6 +89,9 @@ pub async fn follow(
         }
     }
 }
+
+/// How long a coordinator may be away while somebody follows a job; the job goes on without it.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How long the coordinator may take to see that a local worker ended; then its reason is lost.
 const GRACE: Duration = Duration::from_secs(15);

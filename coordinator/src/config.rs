@@ -8,6 +8,8 @@ use std::time::Duration;
 use muster_proto::auth::Token;
 use serde::Deserialize;
 
+use crate::store::Location;
+
 const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 
 /// Settings from a file or from flags; what is not set has a default.
@@ -16,7 +18,9 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 pub struct Settings {
     /// `IP:PORT` to listen on; 127.0.0.1:7400 by default.
     pub listen: Option<String>,
-    /// `memory`, or the path of the embedded store's file; `memory` by default.
+    /// Under which `HOST:PORT` clients and workers reach this coordinator; the address that it listens on by default.
+    pub advertise: Option<String>,
+    /// `memory`, `embedded:PATH` or a path, or `etcd://HOST:PORT/PREFIX`; `memory` by default.
     pub store: Option<String>,
     /// How long a worker may be silent before it counts as lost; 5 by default. All other times derive from it.
     pub failure_detection_seconds: Option<f64>,
@@ -34,22 +38,15 @@ pub struct Settings {
     pub max_watchers: Option<u32>,
 }
 
-/// Where state is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreKind {
-    /// In memory: it ends with the process.
-    Memory,
-    /// In an embedded database in this file.
-    Embedded(PathBuf),
-}
-
 /// What the coordinator runs by.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Under which `HOST:PORT` it is reached, if not the address that it listens on.
+    pub advertise: Option<String>,
     /// Where state is kept.
-    pub store: StoreKind,
+    pub store: Location,
     /// The knob and the bounds.
     pub core: muster_core::Config,
     /// What clients and workers must show.
@@ -97,14 +94,10 @@ impl Settings {
         let listen = listen.parse::<SocketAddr>().map_err(|_| {
             report("listen", format!("`{listen}` is not an address: write IP:PORT, like {DEFAULT_LISTEN}"));
         });
-        let store = match self.store.as_deref() {
-            None | Some("memory") => StoreKind::Memory,
-            Some("") => {
-                report("store", "is empty: write `memory` or the path of a file".to_owned());
-                StoreKind::Memory
-            }
-            Some(path) => StoreKind::Embedded(path.into()),
-        };
+        let store = Location::parse(self.store.as_deref().unwrap_or("memory")).unwrap_or_else(|error| {
+            report("store", error.to_string());
+            Location::Memory
+        });
         let defaults = muster_core::Config::default();
         let seconds = self.failure_detection_seconds.unwrap_or(defaults.failure_detection.as_secs_f64());
         if !(0.05..=3600.0).contains(&seconds) {
@@ -132,11 +125,15 @@ impl Settings {
         {
             report("listen", message);
         }
+        if let Some(problem) = check_advertised(listen.ok(), self.advertise.as_deref(), &store) {
+            report("advertise", problem);
+        }
         let (Ok(listen), true) = (listen, problems.is_empty()) else { return Err(Problems(problems)) };
         let failure_detection = Duration::from_secs_f64(seconds);
         let core = muster_core::Config { failure_detection, max_workers, max_jobs, ..defaults };
         let shutdown_workers = self.shutdown_workers.unwrap_or(false);
-        Ok(Config { listen, store, core, token, insecure, shutdown_workers, max_watchers })
+        let advertise = self.advertise;
+        Ok(Config { listen, advertise, store, core, token, insecure, shutdown_workers, max_watchers })
     }
 }
 
@@ -150,7 +147,20 @@ pub(crate) fn check_exposure(address: SocketAddr, has_token: bool, insecure: boo
     ))
 }
 
-fn with_source(error: &dyn std::error::Error) -> String {
+/// Followers send others to the leader by the name that it gives itself.
+fn check_advertised(listen: Option<SocketAddr>, advertise: Option<&str>, store: &Location) -> Option<String> {
+    match advertise {
+        Some(address) if address.contains(['/', ',', ' ']) || !address.contains(':') => {
+            Some(format!("`{address}` is not an address: write HOST:PORT"))
+        }
+        None if listen?.ip().is_unspecified() && matches!(store, Location::Etcd { .. }) => Some(
+            "is missing: others cannot reach the address that is listened on; write HOST:PORT".to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+pub(crate) fn with_source(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
@@ -162,7 +172,7 @@ mod tests {
     fn without_settings_it_listens_on_loopback_and_keeps_state_in_memory() {
         let config = Settings::default().check().unwrap();
         assert!(config.listen.ip().is_loopback());
-        assert_eq!(config.store, StoreKind::Memory);
+        assert_eq!(config.store, Location::Memory);
         assert_eq!(config.core.failure_detection, Duration::from_secs(5));
     }
 

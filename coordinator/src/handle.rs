@@ -1,19 +1,59 @@
-//! How handlers talk to the task that owns the core.
+//! How handlers talk to the task that owns the core, while this coordinator has one.
+
+use std::fmt;
 
 use muster_core::{Answer, Event, Refusal, RequestId, SessionId};
 use muster_proto::control::{Hello, JobEvent, JobStatus, Report, WorkerStatus};
 use muster_proto::ids::JobId;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::sessions::Link;
 
 /// Messages that may wait for the core; handlers wait when it is full.
-pub(crate) const INBOX: usize = 1024;
+const INBOX: usize = 1024;
 
-/// The coordinator ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the coordinator is shutting down")]
-pub(crate) struct Gone;
+/// There is nobody here who could answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Away {
+    /// The core that was asked went away before it answered.
+    #[error("the coordinator stopped leading before it answered; it may have done what it was asked for")]
+    Gone,
+    /// Another coordinator leads.
+    #[error("this coordinator does not lead, {url} does: ask there")]
+    Follows {
+        /// Where it is.
+        url: String,
+    },
+    /// No coordinator leads that this one knows of.
+    #[error("no coordinator leads at the moment; this one waits for the store to say who does: ask again")]
+    NoLeader,
+}
+
+/// What a coordinator is to those who ask it.
+#[derive(Debug, Clone)]
+pub(crate) enum Role {
+    /// It decides.
+    Leads(Inbox),
+    /// It does not; the URL of who does, if one is known.
+    Follows(Option<String>),
+}
+
+impl PartialEq for Role {
+    /// No two cores are the same.
+    fn eq(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Follows(one), Self::Follows(other)) if one == other)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leads(_) => f.write_str("leads"),
+            Self::Follows(Some(url)) => write!(f, "follows {url}"),
+            Self::Follows(None) => f.write_str("waits for a leader"),
+        }
+    }
+}
 
 /// What a watcher gets: the past, and the future if there is one.
 pub(crate) type Watching = (Vec<JobEvent>, Option<broadcast::Receiver<JobEvent>>);
@@ -36,48 +76,76 @@ pub(crate) enum Message {
     Watch { job: JobId, after: u64, reply: oneshot::Sender<Option<Watching>> },
 }
 
-/// Sends messages to the task that owns the core.
-#[derive(Clone)]
+/// Finds the core, if it is here.
+#[derive(Debug, Clone)]
 pub(crate) struct Handle {
-    inbox: mpsc::Sender<Message>,
+    role: watch::Receiver<Role>,
 }
 
 impl Handle {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Message>) {
-        let (inbox, messages) = mpsc::channel(INBOX);
-        (Self { inbox }, messages)
+    /// A coordinator that follows until it says otherwise.
+    pub(crate) fn new() -> (watch::Sender<Role>, Self) {
+        let (sender, role) = watch::channel(Role::Follows(None));
+        (sender, Self { role })
+    }
+
+    /// The core that is here now. A session stays with the core that it was opened with.
+    pub(crate) fn inbox(&self) -> Result<Inbox, Away> {
+        match &*self.role.borrow() {
+            Role::Leads(inbox) => Ok(inbox.clone()),
+            Role::Follows(Some(url)) => Err(Away::Follows { url: url.clone() }),
+            Role::Follows(None) => Err(Away::NoLeader),
+        }
+    }
+
+    /// Waits until the role is another one; false if it will never be.
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.role.changed().await.is_ok()
     }
 
     pub(crate) async fn ask(
         &self,
         event: impl FnOnce(RequestId) -> Event + Send + 'static,
-    ) -> Result<Result<Answer, Refusal>, Gone> {
-        self.call(|reply| Message::Ask { event: Box::new(event), reply }).await
+    ) -> Result<Result<Answer, Refusal>, Away> {
+        self.inbox()?.call(|reply| Message::Ask { event: Box::new(event), reply }).await
     }
 
-    pub(crate) async fn open(&self, hello: Hello, link: Link) -> Result<SessionId, Gone> {
+    pub(crate) async fn jobs(&self) -> Result<Vec<JobStatus>, Away> {
+        self.inbox()?.call(|reply| Message::Jobs { reply }).await
+    }
+
+    pub(crate) async fn workers(&self) -> Result<Vec<WorkerStatus>, Away> {
+        self.inbox()?.call(|reply| Message::Workers { reply }).await
+    }
+
+    pub(crate) async fn watch(&self, job: JobId, after: u64) -> Result<Option<Watching>, Away> {
+        self.inbox()?.call(|reply| Message::Watch { job, after, reply }).await
+    }
+}
+
+/// Sends messages to the task that owns the core.
+#[derive(Debug, Clone)]
+pub(crate) struct Inbox {
+    sender: mpsc::Sender<Message>,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Message>) {
+        let (sender, messages) = mpsc::channel(INBOX);
+        (Self { sender }, messages)
+    }
+
+    pub(crate) async fn open(&self, hello: Hello, link: Link) -> Result<SessionId, Away> {
         self.call(|reply| Message::Open { hello, link, reply }).await
     }
 
-    pub(crate) async fn jobs(&self) -> Result<Vec<JobStatus>, Gone> {
-        self.call(|reply| Message::Jobs { reply }).await
+    pub(crate) async fn send(&self, message: Message) -> Result<(), Away> {
+        self.sender.send(message).await.map_err(|_| Away::Gone)
     }
 
-    pub(crate) async fn workers(&self) -> Result<Vec<WorkerStatus>, Gone> {
-        self.call(|reply| Message::Workers { reply }).await
-    }
-
-    pub(crate) async fn watch(&self, job: JobId, after: u64) -> Result<Option<Watching>, Gone> {
-        self.call(|reply| Message::Watch { job, after, reply }).await
-    }
-
-    pub(crate) async fn send(&self, message: Message) -> Result<(), Gone> {
-        self.inbox.send(message).await.map_err(|_| Gone)
-    }
-
-    async fn call<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Gone> {
+    async fn call<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Away> {
         let (reply, answer) = oneshot::channel();
         self.send(message(reply)).await?;
-        answer.await.map_err(|_| Gone)
+        answer.await.map_err(|_| Away::Gone)
     }
 }

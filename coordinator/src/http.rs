@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use crate::handle::Handle;
+use crate::handle::{Away, Handle};
 use crate::metrics::{Counters, Page};
 
 #[derive(Clone)]
@@ -25,17 +25,23 @@ pub(crate) fn routes(handle: Handle, counters: Arc<Counters>) -> Router {
         .with_state(Pages { handle, counters })
 }
 
-/// Healthy is a coordinator whose core answers.
+/// Healthy is a coordinator whose core answers, and one that follows.
 async fn healthz(State(pages): State<Pages>) -> Response {
     match pages.handle.jobs().await {
         Ok(_) => "ok\n".into_response(),
-        Err(gone) => (StatusCode::SERVICE_UNAVAILABLE, gone.to_string()).into_response(),
+        Err(away @ (Away::Follows { .. } | Away::NoLeader)) => format!("ok: {away}\n").into_response(),
+        Err(gone @ Away::Gone) => (StatusCode::SERVICE_UNAVAILABLE, gone.to_string()).into_response(),
     }
 }
 
+/// One that follows has no cluster to show, only itself.
 async fn metrics(State(pages): State<Pages>) -> Response {
-    let (Ok(jobs), Ok(workers)) = (pages.handle.jobs().await, pages.handle.workers().await) else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    let (jobs, workers) = match (pages.handle.jobs().await, pages.handle.workers().await) {
+        (Ok(jobs), Ok(workers)) => (jobs, workers),
+        (Err(Away::Gone), _) | (_, Err(Away::Gone)) => {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        _ => (Vec::new(), Vec::new()),
     };
     let page = Page { counters: &pages.counters, jobs: &jobs, workers: &workers }.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()

@@ -15,6 +15,10 @@ pub(crate) struct Counters {
     pub(crate) sessions: AtomicU64,
     pub(crate) open_sessions: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// 1 while this coordinator leads.
+    pub(crate) leads: AtomicU64,
+    /// How often it took the lead.
+    pub(crate) terms: AtomicU64,
     commits: AtomicU64,
     commit_nanos: AtomicU64,
     workers_lost: AtomicU64,
@@ -125,6 +129,7 @@ impl Page<'_> {
                 count(&counters.steps_redone),
             ),
             ("muster_claims_refused_total", "Claims that were out of date.", count(&counters.refused)),
+            ("muster_terms_total", "Times that this coordinator took the lead.", count(&counters.terms)),
             ("muster_commits_total", "Commits to the store.", count(&counters.commits)),
             ("muster_commit_seconds_total", "Time of those commits.", count(&counters.commit_nanos) / 1e9),
         ];
@@ -133,7 +138,9 @@ impl Page<'_> {
             writeln!(page, "{name} {value}")?;
         }
         head(page, "muster_sessions", "gauge", "Sessions that are open.")?;
-        writeln!(page, "muster_sessions {}", count(&counters.open_sessions))
+        writeln!(page, "muster_sessions {}", count(&counters.open_sessions))?;
+        head(page, "muster_leads", "gauge", "1 while this coordinator leads, 0 while it follows.")?;
+        writeln!(page, "muster_leads {}", count(&counters.leads))
     }
 
     fn worker_states(&self) -> [(&'static str, usize); 3] {

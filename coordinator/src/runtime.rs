@@ -2,30 +2,35 @@
 //!
 //! Nothing is said before what it rests on is durable. If the store refuses a write, because another coordinator
 //! took over or the disk is full, this one ends at once: its memory is ahead of the store and must not be heard.
+//! A store that does not answer is asked again for as long as the lead lasts: the same writes under the same guard
+//! are the same whether they come once or twice.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use muster_core::{
     Action, Answer, Core, Event, PREFIX, Refusal, RequestId, RestoreError, SessionId, Time, Write,
 };
 use muster_proto::control::Directive;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use crate::handle::Message;
+use crate::lead::Lead;
 use crate::metrics::Counters;
 use crate::sessions::Sessions;
-use crate::store::{self, Guard, Revision, Store};
+use crate::store::{self, MIGRATING, Store};
 use crate::watchers::Watchers;
-
-/// Under which a coordinator notes that it leads; every commit is guarded by it.
-const LEADER: &str = "leader";
 
 /// Messages taken from the inbox at a time.
 const BATCH: usize = 256;
+
+/// Between two tries of a commit.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why the runtime ended.
 #[derive(Debug, thiserror::Error)]
@@ -34,16 +39,33 @@ pub(crate) enum Error {
     Store(#[from] store::Error),
     #[error("the coordinator cannot take over the state it finds")]
     Restore(#[from] RestoreError),
+    #[error("the store holds a copy that was not finished: migrate again, to an empty one")]
+    Unfinished,
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
+    #[error("the lease of this coordinator has run out")]
+    Lapsed,
+}
+
+impl Error {
+    /// Whether it ends a term only: the next one may go well, here or elsewhere.
+    pub(crate) fn is_end_of_term(&self) -> bool {
+        match self {
+            Self::Store(store::Error::Conflict { .. }) | Self::Lapsed => true,
+            Self::Store(error) => error.is_transient(),
+            Self::Restore(_) | Self::Unfinished | Self::Random(_) => false,
+        }
+    }
 }
 
 /// Owns the core and carries out what it decides.
 pub(crate) struct Runtime<S> {
     core: Core,
-    store: S,
+    store: Arc<S>,
     /// Holds as long as no other coordinator took over.
-    leader: Guard,
+    lead: Lead,
+    /// How long a commit is tried again.
+    patience: Duration,
     started: Instant,
     inbox: mpsc::Receiver<Message>,
     sessions: Sessions,
@@ -54,32 +76,29 @@ pub(crate) struct Runtime<S> {
 }
 
 impl<S: Store> Runtime<S> {
-    /// Takes the lead, and takes over what the store knows.
+    /// Takes over what the store knows.
     pub(crate) async fn start(
         config: muster_core::Config,
-        store: S,
+        store: Arc<S>,
+        lead: Lead,
         inbox: mpsc::Receiver<Message>,
         counters: Arc<Counters>,
     ) -> Result<Self, Error> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(Error::Random)?;
-        let before = store.get(LEADER).await?.map_or(Revision(0), |entry| entry.revision);
-        let guard = Guard { key: LEADER.to_owned(), revision: before };
-        let lead = Write::Put { key: LEADER.to_owned(), value: std::process::id().to_string().into_bytes() };
-        let revision = store.commit(vec![guard], vec![lead]).await?;
         // Read after the lead is taken: an earlier coordinator can write no more.
+        if store.get(MIGRATING).await?.is_some() {
+            return Err(Error::Unfinished);
+        }
         let pairs = store.range(PREFIX).await?.into_iter().map(|(key, entry)| (key, entry.value));
         let core = Core::restore(Time::default(), config, seed, pairs)?;
-        info!(
-            workers = core.workers().len(),
-            jobs = core.jobs().len(),
-            revision = revision.0,
-            "the coordinator leads"
-        );
+        let revision = lead.guard().revision.0;
+        info!(workers = core.workers().len(), jobs = core.jobs().len(), revision, "the coordinator leads");
         Ok(Self {
             core,
             store,
-            leader: Guard { key: LEADER.to_owned(), revision },
+            lead,
+            patience: config.failure_detection,
             started: Instant::now(),
             inbox,
             sessions: Sessions::default(),
@@ -90,8 +109,24 @@ impl<S: Store> Runtime<S> {
         })
     }
 
-    /// Works until the inbox closes, or the store fails.
-    pub(crate) async fn run(&mut self) -> Result<(), Error> {
+    /// Completes when the lead is over.
+    pub(crate) fn lapsed(&self) -> impl Future<Output = ()> + Send + use<S> {
+        self.lead.lapsed()
+    }
+
+    /// Ends the core; the lead is left.
+    pub(crate) fn into_lead(self) -> Lead {
+        self.counters.open_sessions.store(0, Ordering::Relaxed);
+        self.lead
+    }
+
+    /// Works until it must not any more; why.
+    pub(crate) async fn run(&mut self) -> Error {
+        let Err(error) = self.work().await;
+        error
+    }
+
+    async fn work(&mut self) -> Result<Infallible, Error> {
         self.step(Event::Tick).await?;
         let mut batch = Vec::with_capacity(BATCH);
         loop {
@@ -103,7 +138,8 @@ impl<S: Store> Runtime<S> {
                 () = sleep_until(deadline) => None,
             };
             if received == Some(0) {
-                return Ok(());
+                // Nobody finds this core any more.
+                return Err(Error::Lapsed);
             }
             for message in batch.drain(..) {
                 self.on_message(message).await?;
@@ -160,6 +196,7 @@ impl<S: Store> Runtime<S> {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             self.counters.events.fetch_add(1, Ordering::Relaxed);
+            self.check_lead()?;
             let now = Time(self.started.elapsed());
             let actions = self.core.step(now, event);
             debug_assert_eq!(self.core.check(), Ok(()), "the core broke its own rules");
@@ -174,12 +211,9 @@ impl<S: Store> Runtime<S> {
 
     /// Does one thing; the session that broke over it, if one did.
     async fn act(&mut self, action: Action) -> Result<Option<SessionId>, Error> {
+        self.check_lead()?;
         match action {
-            Action::Persist(writes) => {
-                let begun = Instant::now();
-                self.store.commit(vec![self.leader.clone()], writes).await?;
-                self.counters.committed(begun.elapsed());
-            }
+            Action::Persist(writes) => self.persist(writes).await?,
             Action::Send { session, directive } => {
                 note(&directive);
                 if !self.sessions.send(session, directive) {
@@ -206,6 +240,27 @@ impl<S: Store> Runtime<S> {
         }
         self.counters.open_sessions.store(self.sessions.len() as u64, Ordering::Relaxed);
         Ok(None)
+    }
+
+    /// Makes writes durable, for as long as this coordinator may.
+    async fn persist(&mut self, writes: Vec<Write>) -> Result<(), Error> {
+        let begun = Instant::now();
+        let writes: Vec<store::Write> = writes.into_iter().map(Into::into).collect();
+        while let Err(error) = self.store.commit(vec![self.lead.guard().clone()], writes.clone()).await {
+            if !error.is_transient() || begun.elapsed() > self.patience {
+                return Err(error.into());
+            }
+            self.check_lead()?;
+            warn!(%error, "a commit failed, it is tried again");
+            sleep(PAUSE).await;
+        }
+        self.counters.committed(begun.elapsed());
+        Ok(())
+    }
+
+    /// What is done without the lead could contradict what its successor does.
+    fn check_lead(&self) -> Result<(), Error> {
+        if self.lead.holds() { Ok(()) } else { Err(Error::Lapsed) }
     }
 
     fn new_id(&mut self) -> u64 {

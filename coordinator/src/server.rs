@@ -18,16 +18,19 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic_health::server::HealthReporter;
 use tracing::info;
 
 use crate::access;
-use crate::config::{Config, StoreKind, check_exposure};
+use crate::config::{Config, check_exposure};
 use crate::grpc::{JobHandlers, WorkerHandlers};
 use crate::handle::Handle;
 use crate::http;
+use crate::lead::Candidate;
 use crate::metrics::Counters;
-use crate::runtime::{self, Runtime};
-use crate::store::{self, EmbeddedStore, MemoryStore, Store};
+use crate::replica::Replica;
+use crate::runtime;
+use crate::store::{self, EmbeddedStore, EtcdStore, Location, MemoryStore, Store};
 
 /// Requests of one connection that may be under way at a time.
 const MAX_STREAMS: u32 = 1024;
@@ -47,6 +50,12 @@ pub enum Error {
     /// The state that was found cannot be taken over.
     #[error("the coordinator cannot take over the state it finds")]
     Restore(#[source] muster_core::RestoreError),
+    /// The store was left behind by a migration that did not end.
+    #[error("the store holds a copy that was not finished: migrate again, to an empty one")]
+    Unfinished,
+    /// The lease ran out, where nobody can take over.
+    #[error("the lease of this coordinator has run out")]
+    Lapsed,
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
@@ -63,6 +72,8 @@ impl From<runtime::Error> for Error {
         match error {
             runtime::Error::Store(error) => Self::Store(error),
             runtime::Error::Restore(error) => Self::Restore(error),
+            runtime::Error::Unfinished => Self::Unfinished,
+            runtime::Error::Lapsed => Self::Lapsed,
             runtime::Error::Random(error) => Self::Random(error.to_string()),
         }
     }
@@ -80,39 +91,56 @@ pub async fn serve(
     let address = listener.local_addr().map_err(Error::Listen)?;
     check_exposure(address, config.token.is_some(), config.insecure).map_err(Error::Exposed)?;
     match &config.store {
-        StoreKind::Memory => run(&config, MemoryStore::default(), listener, shutdown).await,
-        StoreKind::Embedded(path) => {
+        Location::Memory => run(&config, MemoryStore::default(), listener, shutdown).await,
+        Location::Embedded(path) => {
             let store = EmbeddedStore::open(path).await.map_err(Error::Store)?;
+            run(&config, store, listener, shutdown).await
+        }
+        Location::Etcd { endpoints, prefix } => {
+            // Under a third of the lease: a leader that waits in vain for one call can still make another.
+            let call_deadline = lease(&config).max(SHORTEST_LEASE) * 3 / 10;
+            let store = EtcdStore::new(endpoints, prefix, call_deadline).map_err(Error::Store)?;
             run(&config, store, listener, shutdown).await
         }
     }
 }
 
-async fn run(
+/// etcd grants whole seconds.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+
+/// How long the others wait for a leader that is silent.
+fn lease(config: &Config) -> Duration {
+    config.core.failure_detection * 6 / 10
+}
+
+async fn run<S: Store>(
     config: &Config,
-    store: impl Store,
+    store: S,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let counters = Arc::new(Counters::default());
-    let (handle, inbox) = Handle::new();
-    let mut runtime = Runtime::start(config.core, store, inbox, Arc::clone(&counters)).await?;
-    let routes = routes(config, handle, counters).await?;
     let address: SocketAddr = listener.local_addr().map_err(Error::Listen)?;
+    let counters = Arc::new(Counters::default());
+    let (role, handle) = Handle::new();
+    let url = format!("http://{}", config.advertise.clone().unwrap_or_else(|| address.to_string()));
+    let replica = Replica {
+        config: config.core,
+        store: Arc::new(store),
+        candidate: Candidate { url, ttl: lease(config) },
+        role,
+        counters: Arc::clone(&counters),
+        shutdown_workers: config.shutdown_workers,
+    };
+    let first = replica.begin().await?;
+    let routes = routes(config, handle, counters, S::LARGEST_VALUE).await?;
     info!(%address, "the coordinator listens");
 
     let (stop, stopped) = oneshot::channel::<()>();
     let server = serve_routes(config.core.failure_detection, routes, listener, stopped);
     let server = tokio::spawn(server);
-    let outcome = tokio::select! {
-        outcome = runtime.run() => outcome,
-        () = shutdown => {
-            info!("the coordinator ends");
-            if config.shutdown_workers { runtime.dismiss().await } else { Ok(()) }
-        }
-    };
-    // Closes sessions and streams, which the server waits for.
-    drop(runtime);
+    // Afterwards sessions and streams are closed, which the server waits for.
+    let outcome = replica.run(first, shutdown).await;
+    drop(replica);
     drop(stop);
     // Connections that do not end by themselves are cut.
     let abort = server.abort_handle();
@@ -124,10 +152,15 @@ async fn run(
     Ok(outcome?)
 }
 
-async fn routes(config: &Config, handle: Handle, counters: Arc<Counters>) -> Result<Routes, Error> {
+async fn routes(
+    config: &Config,
+    handle: Handle,
+    counters: Arc<Counters>,
+    largest_record: usize,
+) -> Result<Routes, Error> {
     let workers = WorkerHandlers { handle: handle.clone(), hello_deadline: config.core.failure_detection };
     let watchers = Arc::new(Semaphore::new(config.max_watchers));
-    let jobs = JobHandlers { handle: handle.clone(), watchers };
+    let jobs = JobHandlers { handle: handle.clone(), watchers, largest_record };
     let workers = WorkerServiceServer::new(workers)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -135,8 +168,7 @@ async fn routes(config: &Config, handle: Handle, counters: Arc<Counters>) -> Res
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<WorkerServiceServer<WorkerHandlers>>().await;
-    health.set_serving::<JobServiceServer<JobHandlers>>().await;
+    tokio::spawn(tell_health(health, handle.clone()));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -145,6 +177,22 @@ async fn routes(config: &Config, handle: Handle, counters: Arc<Counters>) -> Res
     let grpc = Routes::new(workers).add_service(jobs).add_service(health_service).add_service(reflection);
     let router: Router = grpc.into_axum_router().merge(http::routes(handle, counters));
     Ok(router.layer(middleware::from_fn_with_state(config.token.clone(), access::check)).into())
+}
+
+/// A coordinator that follows is well, and serves neither of its services.
+async fn tell_health(health: HealthReporter, mut handle: Handle) {
+    loop {
+        if handle.inbox().is_ok() {
+            health.set_serving::<WorkerServiceServer<WorkerHandlers>>().await;
+            health.set_serving::<JobServiceServer<JobHandlers>>().await;
+        } else {
+            health.set_not_serving::<WorkerServiceServer<WorkerHandlers>>().await;
+            health.set_not_serving::<JobServiceServer<JobHandlers>>().await;
+        }
+        if !handle.changed().await {
+            return;
+        }
+    }
 }
 
 async fn serve_routes(

@@ -95,12 +95,12 @@ fn a_job_grows_and_shrinks_between_steps_and_a_drained_worker_hands_over_its_ran
         cluster.ask(&["jobs", "scale", &id, "--workers", workers]).unwrap();
         cluster.trains_on(&id, workers.parse().unwrap());
     }
-    let held = cluster.ask(&["jobs", "show", &id]).unwrap()["workers"][1].to_string();
-    cluster.ask(&["workers", "drain", &held]).unwrap();
+    let held = cluster.ask(&["jobs", "show", &id]).unwrap()["workers"][1].clone();
+    cluster.ask(&["workers", "drain", &held.to_string()]).unwrap();
     let without_it = || {
         let status = cluster.ask(&["jobs", "show", &id])?;
         let workers = status["workers"].as_array()?;
-        let moved = workers.len() == 3 && workers.iter().all(|worker| worker.to_string() != held);
+        let moved = workers.len() == 3 && !workers.contains(&held);
         (status["phase"] == "training" && moved).then_some(())
     };
     wait_for("another worker to take the drained one's rank", without_it);

@@ -49,7 +49,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Crates from outside that only these crates may use directly.
 const KEEPERS: &[(&str, &[&str])] = &[
     ("cudarc", &["muster-kernels", "muster-cuda-double"]),
-    ("etcd-client", &["muster-coordinator"]),
+    // It needs a `protoc` to build; coordinator/proto/etcd.proto is the client.
+    ("etcd-client", &[]),
     ("axum", &["muster-coordinator", "muster-worker"]),
 ];
 

@@ -14,7 +14,9 @@ use crate::output::Report;
 const EXAMPLES: &str = "\
 Examples:
   muster coordinator
-  muster coordinator --listen 0.0.0.0:7400 --token-file token";
+  muster coordinator --listen 0.0.0.0:7400 --token-file token
+  muster coordinator --listen 0.0.0.0:7400 --advertise $(hostname):7400 --token-file token \
+    --store etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379/muster";
 
 /// Serves the control plane until it is stopped: gRPC with health and reflection, and Prometheus metrics at
 /// /metrics of the same port.
@@ -24,8 +26,12 @@ pub struct Args {
     /// Address to listen on; beyond loopback it takes --token-file or --insecure
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7400")]
     pub listen: String,
-    /// File of the state, made where it is missing; `memory` keeps nothing over a restart
-    #[arg(long, value_name = "FILE", default_value = "memory")]
+    /// Under which address workers and clients reach it; the one that it listens on where absent
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// Where the state is kept: `memory` keeps nothing over a restart; embedded:PATH (or PATH) is a file, made where
+    /// it is missing; etcd://HOST:PORT/PREFIX is shared by coordinators that stand in for each other
+    #[arg(long, value_name = "STORE", default_value = "memory")]
     pub store: String,
     /// File with the token that workers and clients must show, one line
     #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE", hide_env_values = true)]
@@ -45,6 +51,7 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     let settings = Settings {
         listen: Some(args.listen.clone()),
+        advertise: args.advertise.clone(),
         store: Some(args.store.clone()),
         failure_detection_seconds: Some(args.failure_detection),
         token_file: args.token_file.clone(),

@@ -9,6 +9,7 @@ pub mod generate;
 pub mod jobs;
 pub mod prepare;
 pub mod recommend;
+pub mod store;
 pub mod train;
 pub mod verify;
 pub mod worker;

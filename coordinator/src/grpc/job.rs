@@ -7,6 +7,7 @@ use muster_proto::control::{CancelMode, EventKind, JobEvent, Submission};
 use muster_proto::ids::{Generation, JobId, WorkerId};
 use muster_proto::wire;
 use muster_proto::wire::job_service_server::JobService;
+use prost::Message as _;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,11 +19,16 @@ use crate::handle::{Handle, Watching};
 /// Events that may wait for one watcher's connection.
 const QUEUE: usize = 16;
 
+/// How much longer a submission is as the store keeps it than on the wire, at most.
+const RECORD_TO_MESSAGE: usize = 3;
+
 /// Takes jobs and tells what becomes of them.
 pub(crate) struct JobHandlers {
     pub(crate) handle: Handle,
     /// One permit a watcher.
     pub(crate) watchers: Arc<Semaphore>,
+    /// The largest value that the store takes, in bytes.
+    pub(crate) largest_record: usize,
 }
 
 #[tonic::async_trait]
@@ -31,7 +37,16 @@ impl JobService for JobHandlers {
         &self,
         request: Request<wire::SubmitJobRequest>,
     ) -> Result<Response<wire::SubmitJobResponse>, Status> {
-        let submission = Box::new(Submission::try_from(request.into_inner())?);
+        let request = request.into_inner();
+        let bytes = request.encoded_len() * RECORD_TO_MESSAGE;
+        if bytes > self.largest_record {
+            let message = format!(
+                "the job takes some {bytes} bytes in the store, which takes {} at most: shorten its specification",
+                self.largest_record
+            );
+            return Err(Status::invalid_argument(message));
+        }
+        let submission = Box::new(Submission::try_from(request)?);
         match self.handle.ask(|request| Event::Submit { request, submission }).await? {
             Ok(Answer::Submitted(job)) => Ok(Response::new(wire::SubmitJobResponse { job: job.0 })),
             Ok(other) => Err(Status::internal(format!("a submission was answered by {other:?}"))),
@@ -138,7 +153,7 @@ async fn forward(
             Err(RecvError::Lagged(count)) => {
                 JobEvent { sequence: 0, generation: Generation(0), kind: EventKind::Missed { count } }
             }
-            // After the last event, or because the coordinator ends.
+            // After the last event, or because the core is gone.
             Err(RecvError::Closed) => return,
         };
         if watcher.send(Ok(event.into())).await.is_err() {

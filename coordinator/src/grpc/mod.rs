@@ -4,11 +4,13 @@ mod job;
 mod worker;
 
 use muster_core::Refusal;
+use muster_proto::rpc::LEADER_HEADER;
 use tonic::Status;
+use tonic::metadata::MetadataValue;
 
 pub(crate) use self::job::JobHandlers;
 pub(crate) use self::worker::WorkerHandlers;
-use crate::handle::Gone;
+use crate::handle::Away;
 
 /// The one place where refusals become codes.
 fn refused(refusal: &Refusal) -> Status {
@@ -21,8 +23,17 @@ fn refused(refusal: &Refusal) -> Status {
     }
 }
 
-impl From<Gone> for Status {
-    fn from(gone: Gone) -> Self {
-        Self::unavailable(gone.to_string())
+impl From<Away> for Status {
+    /// A coordinator that does not lead says who does, in words and in a header.
+    fn from(away: Away) -> Self {
+        let mut status = Self::unavailable(away.to_string());
+        let leader = match &away {
+            Away::Gone => return status,
+            Away::Follows { url } => url.as_str(),
+            Away::NoLeader => "",
+        };
+        let leader = MetadataValue::try_from(leader).unwrap_or_else(|_| MetadataValue::from_static(""));
+        status.metadata_mut().insert(LEADER_HEADER, leader);
+        status
     }
 }

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 
 use super::refused;
-use crate::handle::{Handle, Message};
+use crate::handle::{Handle, Inbox, Message};
 use crate::sessions::{Link, Outgoing};
 
 /// Registers workers and carries their sessions.
@@ -45,6 +45,7 @@ impl WorkerService for WorkerHandlers {
         &self,
         request: Request<Streaming<wire::SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        let inbox = self.handle.inbox()?;
         let mut reports = request.into_inner();
         let first = tokio::time::timeout(self.hello_deadline, reports.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no Hello came in time"))??;
@@ -53,15 +54,15 @@ impl WorkerService for WorkerHandlers {
             return Err(Status::invalid_argument("a session begins with a Hello"));
         };
         let (link, directives, closed) = Link::new();
-        let session = self.handle.open(hello, link).await?;
-        tokio::spawn(read(self.handle.clone(), session, reports, closed));
+        let session = inbox.open(hello, link).await?;
+        tokio::spawn(read(inbox, session, reports, closed));
         Ok(Response::new(ReceiverStream::new(directives)))
     }
 }
 
 /// Passes on what a worker says until it hangs up or is hung up on.
 async fn read(
-    handle: Handle,
+    inbox: Inbox,
     session: SessionId,
     mut reports: Streaming<wire::SessionRequest>,
     mut closed: oneshot::Receiver<()>,
@@ -86,10 +87,10 @@ async fn read(
                 break;
             }
         };
-        if handle.send(Message::Report { session, report }).await.is_err() {
+        if inbox.send(Message::Report { session, report }).await.is_err() {
             return;
         }
     }
-    // If the coordinator ends, nobody needs to know.
-    let _ = handle.send(Message::Closed { session }).await;
+    // If the core is gone, nobody needs to know.
+    let _ = inbox.send(Message::Closed { session }).await;
 }

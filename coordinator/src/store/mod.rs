@@ -1,17 +1,31 @@
 //! Where the coordinator's state outlives it: keys with revisions, and commits that are all or nothing.
 //!
-//! Two kinds so far, held to one suite of tests: memory for clusters that end with their coordinator, and an
-//! embedded database in a file. Heartbeats and progress never come here.
+//! Three kinds, held to one suite of tests: memory for clusters that end with their coordinator, an embedded database
+//! in a file, and etcd for coordinators that stand in for each other. Heartbeats and progress never come here.
+//!
+//! A lease alone fences nothing: whoever held it may not have noticed that it ended. So there is no write without a
+//! guard on a key that the lease keeps.
 
 mod embedded;
+mod error;
+mod etcd;
+mod lease;
+mod location;
 mod memory;
+mod migrate;
+mod watch;
 
-use std::path::PathBuf;
-
-use muster_core::Write;
+use std::time::Duration;
 
 pub use self::embedded::EmbeddedStore;
+pub use self::error::Error;
+pub use self::etcd::EtcdStore;
+pub use self::lease::{Lease, LeaseId};
+pub use self::location::{BadLocation, Location};
 pub use self::memory::MemoryStore;
+pub(crate) use self::migrate::MIGRATING;
+pub use self::migrate::{MigrateError, Migrated, migrate};
+pub use self::watch::Watch;
 
 /// A number that grows with every commit; a key has that of the commit which wrote it last. 0: never written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -35,38 +49,52 @@ pub struct Guard {
     pub revision: Revision,
 }
 
-/// Why the store did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Somebody else wrote to a guarded key; nothing was written.
-    #[error("`{key}` was written by somebody else: expected revision {expected}, found {found}", expected = .expected.0, found = .found.0)]
-    Conflict {
+/// One change. Of several of one key in a commit the last counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// The key gets this value.
+    Put {
         /// The key.
         key: String,
-        /// The revision the guard names.
-        expected: Revision,
-        /// The revision the key has.
-        found: Revision,
+        /// The value.
+        value: Vec<u8>,
+        /// With the end of which the key goes away.
+        lease: Option<LeaseId>,
     },
-    /// The embedded database failed.
-    #[error("the store in {path} failed")]
-    Embedded {
-        /// Its file.
-        path: PathBuf,
-        /// What it says.
-        #[source]
-        source: redb::Error,
+    /// The key goes away.
+    Delete {
+        /// The key.
+        key: String,
     },
-    /// The thread that talked to the database ended early.
-    #[error("the store in {path} stopped answering")]
-    Interrupted {
-        /// Its file.
-        path: PathBuf,
-    },
+}
+
+impl From<muster_core::Write> for Write {
+    fn from(write: muster_core::Write) -> Self {
+        match write {
+            muster_core::Write::Put { key, value } => Self::Put { key, value, lease: None },
+            muster_core::Write::Delete { key } => Self::Delete { key },
+        }
+    }
+}
+
+impl Write {
+    /// The key that is written.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
 }
 
 /// Keys with revisions.
 pub trait Store: Send + Sync + 'static {
+    /// Whether several processes may have it open. One that nobody else can open needs no election.
+    const SHARED: bool;
+
+    /// The largest value that it takes, in bytes.
+    const LARGEST_VALUE: usize;
+
     /// The value of a key, if it has one.
     ///
     /// # Errors
@@ -79,13 +107,36 @@ pub trait Store: Send + Sync + 'static {
     /// If the store fails.
     fn range(&self, prefix: &str) -> impl Future<Output = Result<Vec<(String, Entry)>, Error>> + Send;
 
-    /// Makes the writes durable, all or none, if every guard holds; the revision of the written keys.
+    /// Makes the writes durable, all or none, if every guard holds; no written key has a later revision than the one
+    /// returned.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if a guard does not hold; otherwise if the store fails.
+    /// [`Error::Conflict`] if a guard does not hold; otherwise if the store fails. After an error that
+    /// [is transient](Error::is_transient) the writes may be durable or not.
     fn commit(
         &self,
         guards: Vec<Guard>,
         writes: Vec<Write>,
     ) -> impl Future<Output = Result<Revision, Error>> + Send;
+
+    /// Grants a lease of at least `ttl`.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn lease(&self, ttl: Duration) -> impl Future<Output = Result<Lease, Error>> + Send;
+
+    /// Has a lease last for its whole time again.
+    ///
+    /// # Errors
+    /// [`Error::LeaseEnded`] if it is too late; otherwise if the store fails.
+    fn keep_alive(&self, lease: Lease) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Ends a lease, and the keys that are tied to it.
+    ///
+    /// # Errors
+    /// If the store fails. A lease that has ended already is no error.
+    fn revoke(&self, lease: Lease) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Watches all keys that begin with `prefix`.
+    fn watch(&self, prefix: &str) -> Watch;
 }

@@ -71,7 +71,7 @@ pub(crate) fn coordinator_on(config: Config, listener: TcpListener) -> Coordinat
 }
 
 pub(crate) fn target(url: &str, token: Option<Token>) -> Target {
-    Target { url: url.to_owned(), token, deadline: PATIENCE }
+    Target { url: url.into(), token, deadline: PATIENCE }
 }
 
 pub(crate) async fn client(url: &str) -> JobClient {

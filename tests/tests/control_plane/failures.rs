@@ -189,6 +189,52 @@ async fn steps_go_on_without_a_coordinator_and_its_successor_takes_the_job_over(
     second.running.stop().await.unwrap();
 }
 
+/// A job that loads until the test lets it train, and then is through.
+#[derive(Default)]
+struct Slow {
+    loaded: Mutex<bool>,
+    told: Condvar,
+}
+
+impl JobRunner for Slow {
+    fn run(&self, _: Assignment, control: Control) -> Result<Outcome, RunError> {
+        drop(self.told.wait_while(self.loaded.lock().unwrap(), |loaded| !*loaded).unwrap());
+        control.ready_and_wait_start(Restored::start()).map_err(|aborted| RunError::aborted(&aborted))?;
+        Ok(Outcome::Finished { summary: json!({}) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranks_that_load_while_there_is_no_coordinator_are_started_by_its_successor() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Some(dir.path().join("store").to_str().unwrap().to_owned());
+    let settings = Settings { store, ..settings() };
+    let first = coordinator(settings.clone()).await;
+    let runner = Arc::new(Slow::default());
+    let workers = ["a", "b"].map(|name| worker(&first.url, name, Arc::clone(&runner) as _));
+    let client = client(&first.url).await;
+    let job = client.submit(&submission("slow", 2)).await.unwrap();
+    let mut watch = client.watch(job, 0);
+    let loading = |kind: &EventKind| matches!(kind, EventKind::PhaseChanged { phase: JobPhase::Loading, .. });
+    until(&mut watch, |kind| loading(kind).then_some(())).await;
+    workers_are(&client, |workers| workers.iter().filter(|worker| worker.running.is_some()).count() == 2)
+        .await;
+
+    let address = first.address;
+    first.running.stop().await.unwrap();
+    *runner.loaded.lock().unwrap() = true;
+    runner.told.notify_all();
+    let listener = TcpListener::bind(address).await.unwrap();
+    let second = coordinator_on(settings.check().unwrap(), listener);
+    let finished = |kind: &EventKind| matches!(kind, EventKind::Finished { .. }).then_some(());
+    until(&mut watch, finished).await;
+    assert_eq!(client.jobs().await.unwrap()[0].generation.0, 1);
+    for worker in workers {
+        worker.stop().await.unwrap();
+    }
+    second.running.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_that_lost_its_store_says_so_and_the_worker_gives_up_and_registers_again() {
     let first = coordinator(settings()).await;

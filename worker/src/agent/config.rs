@@ -10,7 +10,7 @@ use muster_proto::rpc;
 /// What a worker is told before it starts.
 #[derive(Debug)]
 pub struct AgentConfig {
-    /// The coordinator's address, `http://HOST:PORT`.
+    /// The coordinators' addresses, `http://HOST:PORT`, with commas between.
     pub coordinator: String,
     /// The cluster's token, where the coordinator asks for one.
     pub token: Option<Token>,

@@ -28,7 +28,7 @@ impl Link {
         // The queue is new and empty.
         let _ = reports.try_send(Report::Hello(hello).into());
         let opening = client.session(Request::new(ReceiverStream::new(queue)));
-        let opened = tokio::time::timeout(target.deadline, opening).await;
+        let opened = tokio::time::timeout(target.share(), opening).await;
         let opened =
             opened.map_err(|_| Status::deadline_exceeded("the coordinator does not answer in time"))??;
         Ok(Self { reports, directives: opened.into_inner() })

@@ -34,7 +34,7 @@ pub async fn run(
     tokio::pin!(shutdown);
     let config = Arc::new(config);
     let (url, token) = (config.coordinator.clone(), config.token.clone());
-    let target = Target { url, token, deadline: config.register_deadline };
+    let target = Target { url: url.into(), token, deadline: config.register_deadline };
     let life = tokio::select! {
         life = Life::begin(config, runner, target) => life?,
         () = &mut shutdown => return Ok(()),
