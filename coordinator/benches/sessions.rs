@@ -181,6 +181,7 @@ async fn open(number: usize, target: Target) -> Session {
         device: DeviceKind::Cpu,
         data_plane_address: format!("127.0.0.1:{}", 1 + number),
         numerics: "bench".into(),
+        gpu: None,
         muster_version: "bench".into(),
     };
     let mut client = target.worker_client().await.unwrap();
@@ -198,7 +199,7 @@ async fn open(number: usize, target: Target) -> Session {
 async fn run(number: usize, mut session: Session, latencies: Arc<Mutex<Vec<Duration>>>) {
     let incarnation = session.registration.incarnation;
     let fence = Fence { job: JobId(1), generation: Generation(1), incarnation };
-    let failure = Failure { cause: FailureCause::Own, message: "a probe".into() };
+    let failure = Failure { cause: FailureCause::Own, message: "a probe".into(), peer: None };
     let first = Instant::now() + HEARTBEAT * (number as u32 % 1000) / 1000;
     let mut beat = interval_at(first, HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
