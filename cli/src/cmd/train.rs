@@ -251,13 +251,14 @@ async fn on_local_cluster(
     let started = async {
         let cluster = LocalCluster::start(plan).await?;
         let client = connect_to(&cluster.url, None).await?;
-        let job = client.submit(submission).await?;
-        Ok::<_, Error>((cluster, client, job))
+        Ok::<_, Error>((cluster, client))
     };
-    let (mut cluster, client, job) = tokio::select! {
+    let (mut cluster, client) = tokio::select! {
         started = started => started?,
         () = stop.next() => return Err(Error::failed("stopped on request, before the job was submitted")),
     };
+    // A request to stop that comes now is kept: the job may train already when the answer is read.
+    let job = client.submit(submission).await?;
     let around = Around { local: Some(&mut cluster), faults, stop };
     let followed = watch::follow(&client, job, progress, around).await;
     let stopped = cluster.stop().await;
