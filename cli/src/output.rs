@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::Error;
 
@@ -24,6 +24,27 @@ pub trait Report {
     fn text(&self) -> String;
     /// For programs; an object.
     fn json(&self) -> Value;
+}
+
+/// That something was done to a thing with a number.
+#[derive(Debug)]
+pub struct Told {
+    /// What kind of thing: `job`, `worker`.
+    pub thing: &'static str,
+    /// Its number.
+    pub number: u64,
+    /// What was done: `submitted`, `cordoned`.
+    pub what: &'static str,
+}
+
+impl Report for Told {
+    fn text(&self) -> String {
+        format!("{} {} {}", self.thing, self.number, self.what)
+    }
+
+    fn json(&self) -> Value {
+        json!({self.thing: self.number, "status": self.what})
+    }
 }
 
 /// Writes results in the form that was asked for.

@@ -14,6 +14,7 @@ mod verify;
 mod writer;
 
 pub use location::{Location, run_address};
+pub(crate) use pieces::fill_pieces;
 pub use pieces::{decode_dense, decode_shard, dense_piece, encode_dense, encode_shard, shard_piece};
 pub use reader::{Reader, find, of_step};
 pub use retention::retain;

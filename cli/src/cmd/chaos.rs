@@ -105,7 +105,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Verdict, Error> {
     Ok(if found.problems.is_empty() { Verdict::Good } else { Verdict::Bad })
 }
 
-fn judge(folder: &std::path::Path, digests: [String; 2], faults: Faults) -> Result<Found, Error> {
+fn judge(folder: &std::path::Path, digests: [String; 2], mut faults: Faults) -> Result<Found, Error> {
     let disturbed = folder.join("disturbed");
     let dataset = open_dataset(None, &disturbed)?;
     let verified = checkpoint::verify(&address(&disturbed)?, Some(&dataset))?;
@@ -119,10 +119,5 @@ fn judge(folder: &std::path::Path, digests: [String; 2], faults: Faults) -> Resu
             "the run ended before {left} of {all} faults were over: train for longer, or lower --every-seconds"
         ));
     }
-    Ok(Found {
-        problems,
-        digests,
-        overcome: std::mem::take(&mut { faults }.overcome),
-        samples: verified.samples,
-    })
+    Ok(Found { problems, digests, overcome: std::mem::take(&mut faults.overcome), samples: verified.samples })
 }

@@ -12,7 +12,7 @@ use crate::cluster::{block_on, connect};
 use crate::context::Context;
 use crate::error::Error;
 use crate::incidents;
-use crate::output::Report;
+use crate::output::{Report, Told};
 use crate::submission::{self, JobFile, Placement};
 use crate::table::Table;
 
@@ -138,7 +138,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
             let client = connect(&args.cluster).await?;
             let scaled = client.scale(JobId(args.job), args.workers).await;
             scaled.map_err(|error| Error::from(error).with_field("JOB"))?;
-            context.output.report(&Told { job: args.job, what: "scaled" })
+            context.output.report(&Told { thing: "job", number: args.job, what: "scaled" })
         }),
         Action::Cancel(args) => block_on(async {
             let client = connect(&args.cluster).await?;
@@ -146,7 +146,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
                 .cancel(JobId(args.job), CancelMode::Abort)
                 .await
                 .map_err(|error| Error::from(error).with_field("JOB"))?;
-            context.output.report(&Told { job: args.job, what: "cancelled" })
+            context.output.report(&Told { thing: "job", number: args.job, what: "cancelled" })
         }),
     }
 }
@@ -172,23 +172,8 @@ fn submit(context: &Context, args: &SubmitArgs) -> Result<(), Error> {
     submission.run_dir = submission::absolute(&args.out)?;
     block_on(async {
         let job = connect(&args.cluster).await?.submit(&submission).await?;
-        context.output.report(&Told { job: job.0, what: "submitted" })
+        context.output.report(&Told { thing: "job", number: job.0, what: "submitted" })
     })
-}
-
-struct Told {
-    job: u64,
-    what: &'static str,
-}
-
-impl Report for Told {
-    fn text(&self) -> String {
-        format!("job {} {}", self.job, self.what)
-    }
-
-    fn json(&self) -> Value {
-        json!({"job": self.job, "status": self.what})
-    }
 }
 
 struct Jobs<'a>(&'a [JobStatus]);

@@ -9,7 +9,7 @@ use crate::args::ClusterArgs;
 use crate::cluster::{block_on, connect};
 use crate::context::Context;
 use crate::error::Error;
-use crate::output::Report;
+use crate::output::{Report, Told};
 use crate::table::Table;
 
 /// Lists workers, and takes them out of service.
@@ -77,23 +77,8 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         let client = connect(&args.cluster).await?;
         let told = client.cordon(WorkerId(args.worker), cordoned, drain).await;
         told.map_err(|error| Error::from(error).with_field("WORKER"))?;
-        context.output.report(&Told { worker: args.worker, what })
+        context.output.report(&Told { thing: "worker", number: args.worker, what })
     })
-}
-
-struct Told {
-    worker: u64,
-    what: &'static str,
-}
-
-impl Report for Told {
-    fn text(&self) -> String {
-        format!("worker {} {}", self.worker, self.what)
-    }
-
-    fn json(&self) -> Value {
-        json!({"worker": self.worker, "status": self.what})
-    }
 }
 
 fn gibibytes(bytes: u64) -> String {

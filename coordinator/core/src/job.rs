@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_proto::control::{
-    Directive, EventKind, Incident, JobEvent, JobPhase, JobStatus, Progress, Submission,
+    Directive, EventKind, Incident, JobEvent, JobPhase, JobStatus, Progress, RestoredFrom, Submission,
 };
 use muster_proto::ids::{Generation, JobId, Rank, Step, WorldSize};
 use serde::{Deserialize, Serialize};
@@ -115,8 +115,23 @@ impl Job {
         let generation = self.state.generation;
         let detect = std::mem::take(&mut self.detected);
         self.open.get_or_insert_with(|| {
-            let ranks = recovering.assignment.members.len() as u32;
-            OpenIncident::new(generation, recovering.blame.reason(), recovering.orderly, ranks, detect, now)
+            let [abort, decide, rendezvous, reload, recompute] = [Duration::ZERO; 5];
+            let noticed = Incident {
+                generation,
+                reason: recovering.blame.reason().to_owned(),
+                planned: recovering.orderly,
+                before: recovering.assignment.members.len() as u32,
+                after: 0,
+                detect,
+                abort,
+                decide,
+                rendezvous,
+                reload,
+                recompute,
+                steps_redone: 0,
+                restored_from: RestoredFrom::Start,
+            };
+            OpenIncident::new(noticed, now)
         })
     }
 

@@ -1,12 +1,13 @@
 //! Pieces as safetensors: a table shard with its optimizer state, or all dense parameters with theirs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use muster_kernels::optimizer::state_slots;
 use muster_proto::job::OptimizerKind;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::embedding::{Shard, kernel_kind};
+use crate::embedding::{Shard, TableSet, kernel_kind};
 use crate::model::Dense;
 
 /// Name of the piece of dense parameters.
@@ -109,6 +110,28 @@ pub fn decode_dense(bytes: &[u8], dense: &mut Dense, kind: OptimizerKind) -> Res
         }
     }
     Ok(())
+}
+
+/// Fills all shards of `set` and the dense parameters; `bytes_of` gives a piece's bytes, `unfit` makes an error of a piece
+/// whose bytes are not its own.
+///
+/// # Errors
+/// Theirs.
+pub(crate) fn fill_pieces<'b, E>(
+    set: &mut TableSet,
+    dense: &mut Dense,
+    kinds: (OptimizerKind, OptimizerKind),
+    mut bytes_of: impl FnMut(&str) -> Result<Cow<'b, [u8]>, E>,
+    unfit: impl Fn(&str, String) -> E,
+) -> Result<(), E> {
+    for table in &mut set.tables {
+        for (block, shard) in &mut table.shards {
+            let piece = shard_piece(&table.decl.name, *block);
+            decode_shard(&bytes_of(&piece)?, shard, kinds.0).map_err(|problem| unfit(&piece, problem))?;
+        }
+    }
+    let piece = dense_piece();
+    decode_dense(&bytes_of(&piece)?, dense, kinds.1).map_err(|problem| unfit(&piece, problem))
 }
 
 fn fill(file: &SafeTensors<'_>, name: &str, values: &mut [f32]) -> Result<(), String> {

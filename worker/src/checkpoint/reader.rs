@@ -1,5 +1,6 @@
 //! Reading a checkpoint, whole or the pieces that a rank needs, with every digest checked.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use muster_proto::job::OptimizerKind;
 
 use super::Error;
 use super::location::Location;
-use super::pieces::{decode_dense, decode_shard, dense_piece, shard_piece};
+use super::pieces::fill_pieces;
 use crate::embedding::TableSet;
 use crate::model::Dense;
 
@@ -84,7 +85,7 @@ impl Reader {
         dense: &mut Dense,
         kinds: (OptimizerKind, OptimizerKind),
     ) -> Result<(), Error> {
-        for table in &mut set.tables {
+        for table in &set.tables {
             let name = &table.decl.name;
             let found = self.manifest.tables.iter().find(|t| t.name == *name);
             let shape = |t: &muster_proto::sharding::TableDecl| {
@@ -97,14 +98,9 @@ impl Reader {
                     expected: shape(&table.decl),
                 });
             }
-            for (block, shard) in &mut table.shards {
-                let piece = shard_piece(name, *block);
-                decode_shard(&self.piece(&piece)?, shard, kinds.0)
-                    .map_err(|problem| self.unfit(&piece, problem))?;
-            }
         }
-        let piece = dense_piece();
-        decode_dense(&self.piece(&piece)?, dense, kinds.1).map_err(|problem| self.unfit(&piece, problem))
+        let bytes_of = |piece: &str| self.piece(piece).map(Cow::Owned);
+        fill_pieces(set, dense, kinds, bytes_of, |piece, problem| self.unfit(piece, problem))
     }
 
     fn unfit(&self, piece: &str, problem: String) -> Error {

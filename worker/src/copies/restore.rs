@@ -1,5 +1,6 @@
 //! Going on from a copy: the newest whole one is found, and each rank gets the pieces that the new plan gives it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use muster_collective::{Collective, CollectiveExt};
@@ -102,12 +103,12 @@ fn take(
         1 => Vec::new(),
         _ => transfer::exchange(&outgoing, collective)?,
     };
-    for piece in pieces_of(trainer, me as u32) {
-        let here = held.and_then(|held| held.get(&piece));
-        let from = copy.holders[&piece][0];
-        let there = received.get_mut(from).and_then(|pieces| pieces.remove(&piece));
-        let bytes = here.or(there.as_ref()).ok_or(muster_collective::Error::Garbled { from })?;
-        trainer.fill(&piece, bytes)?;
-    }
-    Ok(())
+    trainer.fill(|piece| {
+        if let Some(here) = held.and_then(|held| held.get(piece)) {
+            return Ok(Cow::Borrowed(&here[..]));
+        }
+        let from = copy.holders[piece][0];
+        let there = received.get_mut(from).and_then(|pieces| pieces.remove(piece));
+        there.map(Cow::Owned).ok_or_else(|| muster_collective::Error::Garbled { from }.into())
+    })
 }

@@ -1,14 +1,13 @@
 //! The trainer's logical pieces, in and out: what a copy of it is made of.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use muster_proto::checkpoint::{Counted, Validation};
 
 use super::Error;
 use super::step::Trainer;
-use crate::checkpoint::{
-    self, decode_dense, decode_shard, dense_piece, encode_dense, encode_shard, shard_piece,
-};
+use crate::checkpoint::{self, dense_piece, encode_dense, encode_shard, fill_pieces, shard_piece};
 
 impl Trainer {
     /// The pieces that `rank` answers for, as they would be in a checkpoint's files, and the dense parameters, which
@@ -25,31 +24,22 @@ impl Trainer {
         shards.chain([(dense_piece(), encode_dense(&self.dense, dense))]).collect()
     }
 
-    /// Fills one piece of this rank from its bytes.
+    /// Fills this rank's pieces; `bytes_of` gives each one's bytes.
     ///
     /// # Errors
-    /// A piece that this rank has not, or bytes that are not of it.
-    pub fn fill(&mut self, piece: &str, bytes: &[u8]) -> Result<(), Error> {
-        let (tables, dense) = self.kinds();
-        let unfit = |problem| {
+    /// Those of `bytes_of`, and bytes that are not of their piece.
+    pub(crate) fn fill<'b>(
+        &mut self,
+        bytes_of: impl FnMut(&str) -> Result<Cow<'b, [u8]>, Error>,
+    ) -> Result<(), Error> {
+        let kinds = self.kinds();
+        fill_pieces(&mut self.set, &mut self.dense, kinds, bytes_of, |piece, problem| {
             Error::from(checkpoint::Error::Mismatch {
                 what: format!("piece {piece}"),
                 found: problem,
                 expected: "as the job declares it".to_owned(),
             })
-        };
-        if piece == dense_piece() {
-            return decode_dense(bytes, &mut self.dense, dense).map_err(unfit);
-        }
-        for table in &mut self.set.tables {
-            let name = &table.decl.name;
-            if let Some((_, shard)) =
-                table.shards.iter_mut().find(|(block, _)| shard_piece(name, **block) == piece)
-            {
-                return decode_shard(bytes, shard, tables).map_err(unfit);
-            }
-        }
-        Err(unfit("not on this rank".to_owned()))
+        })
     }
 
     /// Goes on after `step`: what all ranks trained until then, and the state of validation.
