@@ -123,13 +123,6 @@ impl<'a> State<'a> {
         memory.saturating_sub(self.memory[rank]).saturating_sub(self.even_memory)
     }
 
-    /// The rank at the peak of the phase with the highest peak, without what all have alike.
-    pub(super) fn bottleneck(&self) -> usize {
-        let highest = (0..self.loads.len())
-            .max_by(|a, b| self.loads[*a].peak().total_cmp(&self.loads[*b].peak()).then(b.cmp(a)));
-        self.loads[highest.unwrap_or(0)].argmax()
-    }
-
     /// The rank at the peak of each phase.
     pub(super) fn bottlenecks(&self) -> Vec<usize> {
         let mut ranks: Vec<usize> = self.loads.iter().map(Tournament::argmax).collect();

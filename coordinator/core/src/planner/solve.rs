@@ -32,6 +32,9 @@ impl Default for Effort {
 /// The share of the cost to which first starts limit the largest piece.
 const LARGEST: [f64; 6] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.15];
 
+/// Dives from the area bound's prices go to so many loads, evenly up to the cost.
+const EVEN_LOADS: u32 = 24;
+
 /// Bounds and best plan so far.
 struct Best {
     placements: Vec<Placement>,
@@ -79,7 +82,7 @@ pub fn plan(problem: &Problem, effort: Effort) -> Result<Plan, Error> {
         finish(problem, &useful, &mut best, 100_000 * u64::from(effort.factor));
     }
     if !best.closed(effort)
-        && let Some(kinds) = kinds(problem, &useful, area.byte_price)
+        && let Some(kinds) = kinds(problem, &useful, area.byte_price, best.cost)
     {
         patterns(problem, &useful, &kinds, area.byte_price, effort, &mut best);
     }
@@ -192,57 +195,51 @@ fn patterns(
     if n_items > 4_000 {
         return;
     }
-    let cells = (400_000 / n_items.max(1)).clamp(500, 2_000);
-    let steps = (60_000_000 / (n_items * cells)).clamp(20, 300);
-    let mut prices = None;
-    for round in 0..2 * effort.factor {
-        let limits = pattern::Limits {
-            cells,
-            steps: steps * effort.factor as usize,
-            enough: best.cost / (1.0 + effort.gap),
-        };
-        let found = pattern::bound(kinds, byte_price, best.cost, limits, prices.take());
-        best.raise(found.bound, Proof::Pattern);
-        if best.closed(effort) {
-            return;
-        }
-        if !dives(problem, useful, kinds, (&found, byte_price), best) && round > 0 {
-            return;
-        }
-        prices = Some(found.prices);
-        if best.closed(effort) {
-            return;
+    let even: Vec<(Vec<f64>, f64)> = (1..=EVEN_LOADS)
+        .map(|step| {
+            let load = best.cost * f64::from(step) / f64::from(EVEN_LOADS);
+            (pattern::area_prices(kinds, byte_price, load), load)
+        })
+        .collect();
+    dives(problem, useful, kinds, (&even, byte_price), best);
+    if best.closed(effort) {
+        return;
+    }
+    let cells = (200_000 / n_items.max(1)).clamp(500, 1_000);
+    let steps = (10_000_000 / (n_items * cells)).clamp(40, 150) * effort.factor as usize;
+    let limits = pattern::Limits { cells, steps, enough: best.cost / (1.0 + effort.gap) };
+    let found = pattern::bound(kinds, byte_price, best.cost, limits);
+    best.raise(found.bound, Proof::Pattern);
+    if best.closed(effort) {
+        return;
+    }
+    let mut aims: Vec<(Vec<f64>, f64)> = Vec::new();
+    for load in found.loads {
+        if aims.len() < 12 && aims.iter().all(|(_, other)| (load - other).abs() > 2e-3 * best.cost) {
+            aims.push((found.prices.clone(), load));
         }
     }
+    dives(problem, useful, kinds, (&aims, byte_price), best);
 }
 
-/// Dives to several loads; whether one was better than the best.
+/// Dives with prices to loads.
 fn dives(
     problem: &Problem,
     useful: &[Vec<usize>],
     kinds: &Kinds,
-    (found, byte_price): (&pattern::Patterns, f64),
+    (aims, byte_price): (&[(Vec<f64>, f64)], f64),
     best: &mut Best,
-) -> bool {
-    let cells = 1_000;
-    let mut loads: Vec<f64> = Vec::new();
-    for load in &found.loads {
-        if loads.len() < 12 && loads.iter().all(|other| (load - other).abs() > 2e-3 * best.cost) {
-            loads.push(*load);
-        }
-    }
-    let plans: Vec<Option<Vec<Placement>>> = loads
+) {
+    let plans: Vec<Option<Vec<Placement>>> = aims
         .par_iter()
-        .map(|load| {
-            let aim = Aim { prices: &found.prices, byte_price, load: *load, cells };
-            let mut state = dive(problem, useful, kinds, aim).ok()?;
+        .map(|(prices, load)| {
+            let mut state =
+                dive(problem, useful, kinds, Aim { prices, byte_price, load: *load, cells: 500 }).ok()?;
             improve(&mut state, useful, local::Limits { tries: 2_000, enough: best.bound });
             state.complete()
         })
         .collect();
-    let mut better = false;
     for placements in plans.into_iter().flatten() {
-        better |= best.offer(problem, placements);
+        best.offer(problem, placements);
     }
-    better
 }

@@ -72,7 +72,7 @@ pub fn verify(problem: &Problem, plan: &Plan) -> Result<(), Fault> {
 ///
 /// # Errors
 /// The first fault, in order of tables and ranks.
-pub fn check_placements(problem: &Problem, placements: &[Placement]) -> Result<(), Fault> {
+pub(super) fn check_placements(problem: &Problem, placements: &[Placement]) -> Result<(), Fault> {
     let tables = problem.tables();
     if placements.len() != tables.len() {
         return Err(Fault::Tables { found: placements.len(), wanted: tables.len() });
@@ -146,7 +146,7 @@ fn check_pieces(
 }
 
 /// Cost of the placements, and memory held by each rank, summed table by table in the problem's order.
-pub fn totals(problem: &Problem, placements: &[Placement]) -> (f64, Vec<u128>) {
+pub(super) fn totals(problem: &Problem, placements: &[Placement]) -> (f64, Vec<u128>) {
     let loads = loads(problem, placements);
     let mut memory = vec![0u128; problem.world_size()];
     let mut everywhere = 0u128;

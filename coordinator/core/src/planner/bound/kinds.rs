@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::dominance::alike;
 use super::super::problem::{Choice, Layout, Problem};
+use super::item::largest_piece;
 
 /// A part of a table that lies on a rank or a node as a whole.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +41,13 @@ pub(in super::super) struct Kinds {
     pub(in super::super) capacity: f64,
 }
 
-/// Sorts tables into kinds; `None` where ranks, nodes or phases differ.
-pub(in super::super) fn kinds(problem: &Problem, useful: &[Vec<usize>], byte_price: f64) -> Option<Kinds> {
+/// Sorts tables into kinds, for plans that cost no more than `cost`; `None` where ranks, nodes or phases differ.
+pub(in super::super) fn kinds(
+    problem: &Problem,
+    useful: &[Vec<usize>],
+    byte_price: f64,
+    cost: f64,
+) -> Option<Kinds> {
     let cluster = problem.cluster();
     let (device, node_size) = (cluster.devices[0], cluster.node_sizes[0]);
     let equal = cluster.devices.iter().all(|other| *other == device)
@@ -78,7 +84,11 @@ pub(in super::super) fn kinds(problem: &Problem, useful: &[Vec<usize>], byte_pri
         same.push(kind);
         found.kinds.push(Kind { tables: vec![table], everywhere: None });
         for option in options {
-            found.take(kind, *option, &problem.tables()[table].options[*option], byte_price);
+            let choice = &problem.tables()[table].options[*option];
+            // No plan that costs less has a piece that costs more.
+            if largest_piece(problem, choice) <= cost {
+                found.take(kind, *option, choice, byte_price);
+            }
         }
     }
     Some(found)

@@ -16,6 +16,7 @@ pub(in super::super) struct Item {
 pub(in super::super) struct Knapsack {
     /// At each capacity from 0.
     pub(in super::super) best: Vec<f64>,
+    before: Vec<f64>,
     /// Item, copies at once, and their weight; bundles of 1, 2, 4, ... copies make every number.
     bundles: Vec<(usize, usize, usize)>,
     /// Whether a bundle is taken at a capacity.
@@ -26,7 +27,8 @@ impl Knapsack {
     /// Fills knapsacks of up to `capacity` cells.
     pub(in super::super) fn new(items: &[Item], capacity: usize) -> Self {
         let width = capacity + 1;
-        let mut found = Self { best: vec![0.0; width], bundles: Vec::new(), taken: Vec::new() };
+        let mut found =
+            Self { best: vec![0.0; width], before: Vec::new(), bundles: Vec::new(), taken: Vec::new() };
         for (idx, item) in items.iter().enumerate() {
             if item.value <= 0.0 || item.weight > capacity {
                 continue;
@@ -49,13 +51,13 @@ impl Knapsack {
         let start = self.taken.len();
         self.taken.resize(start + width, false);
         self.bundles.push((item, copies, weight));
-        let taken = &mut self.taken[start..];
-        for capacity in (weight..width).rev() {
-            let with = self.best[capacity - weight] + value;
-            if with > self.best[capacity] {
-                self.best[capacity] = with;
-                taken[capacity] = true;
-            }
+        // Out of place, so that the loop has no dependency between its turns.
+        self.before.clone_from(&self.best);
+        let targets = self.best[weight..].iter_mut().zip(&mut self.taken[start + weight..]);
+        for ((best, taken), before) in targets.zip(&self.before) {
+            let with = before + value;
+            *taken = with > *best;
+            *best = best.max(with);
         }
     }
 

@@ -13,6 +13,8 @@
 //! Memory enters by the price of a byte, from the area bound. Source: Lagrangian relaxation of the
 //! assignment constraints of Gilmore and Gomory's cutting-stock formulation, with rejection.
 
+use std::collections::BTreeMap;
+
 use super::ROUNDING;
 use super::kinds::{Kinds, Part};
 use super::knapsack::{Item, Knapsack};
@@ -37,17 +39,8 @@ pub(in super::super) struct Limits {
 }
 
 /// The bound for plans cheaper than `cost`, which a plan has.
-pub(in super::super) fn bound(
-    kinds: &Kinds,
-    byte_price: f64,
-    cost: f64,
-    limits: Limits,
-    start: Option<Vec<f64>>,
-) -> Patterns {
+pub(in super::super) fn bound(kinds: &Kinds, byte_price: f64, cost: f64, limits: Limits) -> Patterns {
     let mut search = Search::new(kinds, byte_price, cost, limits.cells);
-    if let Some(prices) = start {
-        search.prices = prices;
-    }
     let mut best = search.prices.clone();
     let (mut scale, mut stale, mut highest) = (1.0, 0, 0.0);
     for _ in 0..limits.steps {
@@ -97,29 +90,14 @@ struct Weakest {
 
 impl<'k> Search<'k> {
     fn new(kinds: &'k Kinds, byte_price: f64, cost: f64, cells: usize) -> Self {
-        let ranks = (kinds.nodes * kinds.node_size) as f64;
-        let dearest: Vec<f64> = kinds
-            .kinds
-            .iter()
-            .map(|kind| kind.everywhere.map_or(f64::INFINITY, |(_, c, memory)| c + byte_price * memory))
-            .collect();
-        // At the area bound, a table is worth the work it makes elsewhere.
-        let mut work: Vec<f64> = dearest.clone();
-        let mut sums = std::collections::BTreeMap::new();
-        for (part, width) in parts(kinds) {
-            let sum: &mut f64 = sums.entry((part.kind, part.option)).or_default();
-            *sum += part.cost * width / ranks + byte_price * part.memory;
-        }
-        for ((kind, _), sum) in sums {
-            work[kind] = work[kind].min(sum);
-        }
+        let dearest = dearest(kinds, byte_price);
         let bounds = (0..cells).map(|cell| cell as f64 * cost / cells as f64).collect();
         Self {
             kinds,
             byte_price,
             cost,
             cell: cost / cells as f64,
-            prices: work,
+            prices: area_prices(kinds, byte_price, cost),
             dearest,
             bounds,
             active: (0..cells).collect(),
@@ -209,6 +187,30 @@ impl<'k> Search<'k> {
     fn least(&self) -> f64 {
         self.bounds.iter().copied().fold(f64::INFINITY, f64::min)
     }
+}
+
+/// What a table costs everywhere, by kind: the most that its price may be.
+fn dearest(kinds: &Kinds, byte_price: f64) -> Vec<f64> {
+    let cost = |(_, cost, memory): (usize, f64, f64)| cost + byte_price * memory;
+    kinds.kinds.iter().map(|kind| kind.everywhere.map_or(f64::INFINITY, cost)).collect()
+}
+
+/// What a table is worth at the area bound: the work it makes, no part above a load, shared over ranks.
+pub(in super::super) fn area_prices(kinds: &Kinds, byte_price: f64, load: f64) -> Vec<f64> {
+    let ranks = (kinds.nodes * kinds.node_size) as f64;
+    let mut prices = dearest(kinds, byte_price);
+    let mut sums: BTreeMap<(usize, usize), f64> = BTreeMap::new();
+    for (part, width) in parts(kinds) {
+        let share = part.cost * width / ranks + byte_price * part.memory;
+        *sums.entry((part.kind, part.option)).or_default() +=
+            if part.cost <= load { share } else { f64::INFINITY };
+    }
+    for ((kind, _), sum) in sums {
+        prices[kind] = prices[kind].min(sum);
+    }
+    // A table that fits nowhere at this load may be worth anything; more than the load is never needed.
+    prices.iter_mut().for_each(|price| *price = price.min(load + byte_price * kinds.capacity));
+    prices
 }
 
 /// All parts with the number of ranks that bear each.
