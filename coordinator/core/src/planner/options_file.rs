@@ -19,6 +19,12 @@ use serde::de::{self, MapAccess, Visitor};
 use super::error::Error;
 use super::problem::{Choice, Cluster, Demand, Layout, Problem, Run, Table};
 
+/// What the parser says, without the place that it repeats.
+fn what(source: &serde_json::Error) -> String {
+    let text = source.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
+
 /// The objectives that a file may name.
 pub const OBJECTIVES: [&str; 1] = ["max over ranks of sum of perf_ms"];
 
@@ -26,7 +32,7 @@ pub const OBJECTIVES: [&str; 1] = ["max over ranks of sum of perf_ms"];
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// Not JSON, or not of this shape.
-    #[error("line {}, column {}: {source}", source.line(), source.column())]
+    #[error("line {}, column {}: {}", source.line(), source.column(), what(source))]
     Json {
         /// What the parser says.
         source: serde_json::Error,

@@ -160,7 +160,7 @@ fn last_resort(
     table: usize,
     effort: Effort,
 ) -> Result<Best, Error> {
-    let outcome = exhaust(problem, useful, f64::INFINITY, 200_000 * u64::from(effort.factor));
+    let outcome = exhaust(problem, useful, f64::INFINITY, 20_000 * u64::from(effort.factor));
     if let Some(placements) = outcome.best {
         let mut best = Best { placements: Vec::new(), cost: f64::INFINITY, bound: 0.0, proof: Proof::Item };
         best.offer(problem, placements);
@@ -206,7 +206,7 @@ fn patterns(
         return;
     }
     let cells = (200_000 / n_items.max(1)).clamp(500, 1_000);
-    let steps = (10_000_000 / (n_items * cells)).clamp(40, 150) * effort.factor as usize;
+    let steps = (40_000_000 / (n_items * cells)).clamp(40, 200) * effort.factor as usize;
     let limits = pattern::Limits { cells, steps, enough: best.cost / (1.0 + effort.gap) };
     let found = pattern::bound(kinds, byte_price, best.cost, limits);
     best.raise(found.bound, Proof::Pattern);

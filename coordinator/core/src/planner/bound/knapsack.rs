@@ -34,7 +34,7 @@ impl Knapsack {
                 continue;
             }
             let mut left =
-                if item.weight == 0 { item.copies } else { item.copies.min(capacity / item.weight) };
+                capacity.checked_div(item.weight).map_or(item.copies, |most| most.min(item.copies));
             let mut bundle = 1;
             while left > 0 {
                 let copies = bundle.min(left);
