@@ -20,8 +20,8 @@ use super::error::Error;
 use super::problem::{Choice, Cluster, Demand, Layout, Problem, Run, Table};
 
 /// What the parser says, without the place that it repeats.
-fn what(source: &serde_json::Error) -> String {
-    let text = source.to_string();
+fn what(cause: &serde_json::Error) -> String {
+    let text = cause.to_string();
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
@@ -32,10 +32,10 @@ pub const OBJECTIVES: [&str; 1] = ["max over ranks of sum of perf_ms"];
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// Not JSON, or not of this shape.
-    #[error("line {}, column {}: {}", source.line(), source.column(), what(source))]
+    #[error("line {}, column {}: {}", cause.line(), cause.column(), what(cause))]
     Json {
         /// What the parser says.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// An objective that is not known here.
     #[error("`objective` is `{found}`; known are: {}", OBJECTIVES.map(|o| format!("`{o}`")).join(", "))]
@@ -156,7 +156,7 @@ impl<'de> Deserialize<'de> for Tables {
 /// # Errors
 /// Where the text is no such file, with line and column, or with the table and field at fault.
 pub fn parse(text: &str) -> Result<Problem, FileError> {
-    let file: File = serde_json::from_str(text).map_err(|source| FileError::Json { source })?;
+    let file: File = serde_json::from_str(text).map_err(|cause| FileError::Json { cause })?;
     if !OBJECTIVES.contains(&file.objective.as_str()) {
         return Err(FileError::Objective { found: file.objective });
     }

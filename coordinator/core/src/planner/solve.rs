@@ -35,6 +35,11 @@ const LARGEST: [f64; 6] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.15];
 /// Dives from the area bound's prices go to so many loads, evenly up to the cost.
 const EVEN_LOADS: u32 = 24;
 
+/// Placements that local search tries after a dive, and again on the cheapest few of the plans.
+const ROUGH_TRIES: u64 = 400;
+const FINE_TRIES: u64 = 3_000;
+const POLISHED: usize = 4;
+
 /// Bounds and best plan so far.
 struct Best {
     placements: Vec<Placement>,
@@ -230,16 +235,25 @@ fn dives(
     (aims, byte_price): (&[(Vec<f64>, f64)], f64),
     best: &mut Best,
 ) {
-    let plans: Vec<Option<Vec<Placement>>> = aims
+    let bound = best.bound;
+    let found: Vec<Option<State<'_>>> = aims
         .par_iter()
         .map(|(prices, load)| {
-            let mut state =
-                dive(problem, useful, kinds, Aim { prices, byte_price, load: *load, cells: 500 }).ok()?;
-            improve(&mut state, useful, local::Limits { tries: 2_000, enough: best.bound });
-            state.complete()
+            let aim = Aim { prices, byte_price, load: *load, cells: 500 };
+            let mut state = dive(problem, useful, kinds, aim).ok()?;
+            improve(&mut state, useful, local::Limits { tries: ROUGH_TRIES, enough: bound });
+            Some(state)
         })
         .collect();
-    for placements in plans.into_iter().flatten() {
-        best.offer(problem, placements);
+    let mut states: Vec<State<'_>> = found.into_iter().flatten().collect();
+    states.sort_by(|a, b| a.score().cost.total_cmp(&b.score().cost));
+    states.truncate(POLISHED);
+    states.par_iter_mut().for_each(|state| {
+        improve(state, useful, local::Limits { tries: FINE_TRIES, enough: bound });
+    });
+    for state in states {
+        if let Some(placements) = state.complete() {
+            best.offer(problem, placements);
+        }
     }
 }
