@@ -35,6 +35,10 @@ const LARGEST: [f64; 6] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.15];
 /// Dives from the area bound's prices go to so many loads, evenly up to the cost.
 const EVEN_LOADS: u32 = 24;
 
+/// Cells of a dive's knapsacks, and the cells times items that all dives of one kind may fill.
+const DIVE_CELLS: usize = 500;
+const DIVE_WORK: usize = 250_000_000;
+
 /// Placements that local search tries after a dive, and again on the cheapest few of the plans.
 const ROUGH_TRIES: u64 = 400;
 const FINE_TRIES: u64 = 3_000;
@@ -117,6 +121,11 @@ fn first(problem: &Problem, useful: &[Vec<usize>], low: f64, effort: Effort) -> 
         .iter()
         .map(|share| Taste { largest: share * scale, byte_price: even.byte_price, by_memory: false })
         .collect();
+    if n_starts > 1 {
+        // Where memory is short, the tables with the most bytes go first, while there is room everywhere.
+        let taste = |share| Taste { largest: share * scale, byte_price: even.byte_price, by_memory: true };
+        tastes.extend([2.0, 1.0, 0.5].map(taste));
+    }
     let tries = (40_000_000 / size as u64).min(20_000) / 10 * u64::from(effort.factor);
     let mut missing = None;
     let mut run = |tastes: &[Taste], best: &mut Best| {
@@ -200,7 +209,13 @@ fn patterns(
     if n_items > 4_000 {
         return;
     }
+    // A dive fills a knapsack a rank and two a node.
+    let knapsacks = kinds.nodes * (kinds.node_size + 2);
+    let n_dives = (DIVE_WORK / (knapsacks * n_items * DIVE_CELLS)).min(EVEN_LOADS as usize);
     let even: Vec<(Vec<f64>, f64)> = (1..=EVEN_LOADS)
+        .skip(EVEN_LOADS as usize % n_dives.max(1))
+        .step_by(EVEN_LOADS as usize / n_dives.max(1))
+        .take(n_dives)
         .map(|step| {
             let load = best.cost * f64::from(step) / f64::from(EVEN_LOADS);
             (pattern::area_prices(kinds, byte_price, load), load)
@@ -220,7 +235,9 @@ fn patterns(
     }
     let mut aims: Vec<(Vec<f64>, f64)> = Vec::new();
     for load in found.loads {
-        if aims.len() < 12 && aims.iter().all(|(_, other)| (load - other).abs() > 2e-3 * best.cost) {
+        if aims.len() < n_dives.min(12)
+            && aims.iter().all(|(_, other)| (load - other).abs() > 2e-3 * best.cost)
+        {
             aims.push((found.prices.clone(), load));
         }
     }
@@ -239,7 +256,7 @@ fn dives(
     let found: Vec<Option<State<'_>>> = aims
         .par_iter()
         .map(|(prices, load)| {
-            let aim = Aim { prices, byte_price, load: *load, cells: 500 };
+            let aim = Aim { prices, byte_price, load: *load, cells: DIVE_CELLS };
             let mut state = dive(problem, useful, kinds, aim).ok()?;
             improve(&mut state, useful, local::Limits { tries: ROUGH_TRIES, enough: bound });
             Some(state)
