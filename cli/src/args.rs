@@ -76,6 +76,8 @@ pub enum Command {
     Evaluate(cmd::evaluate::Args),
     /// Rank items for a user
     Recommend(cmd::recommend::Args),
+    /// Place tables on ranks, with a proof of how good the plan is
+    Plan(cmd::plan::Args),
     /// Check a run: every digest, every sample once, every shard covered once
     Verify(cmd::verify::Args),
     /// Run the coordinator of a cluster

@@ -72,6 +72,7 @@ fn run(context: &Context, command: &Command) -> Result<Verdict, Error> {
         Command::Train(args) => cmd::train::run(context, args),
         Command::Evaluate(args) => cmd::evaluate::run(context, args),
         Command::Recommend(args) => cmd::recommend::run(context, args),
+        Command::Plan(args) => cmd::plan::run(context, args),
         Command::Verify(args) => return cmd::verify::run(context, args),
         Command::Chaos(args) => return cmd::chaos::run(context, args),
         Command::Coordinator(args) => cmd::coordinator::run(context, args),

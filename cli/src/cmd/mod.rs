@@ -7,6 +7,7 @@ pub mod demo;
 pub mod evaluate;
 pub mod generate;
 pub mod jobs;
+pub mod plan;
 pub mod prepare;
 pub mod recommend;
 pub mod store;

@@ -39,6 +39,7 @@ mod invariants;
 mod job;
 mod membership;
 mod phase;
+pub mod planner;
 mod record;
 mod refusal;
 mod submission;
