@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::lineage::Entry;
 
 /// One line of the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +62,33 @@ pub fn load(path: &Path) -> Result<Vec<Record>, Error> {
         }
     }
     Ok(records)
+}
+
+/// What a history says about its generations, for [`crate::lineage::check`]; a line that cannot be read says nothing.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn entries(path: &Path) -> Result<Vec<Entry>, Error> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Error::failed(format!("cannot read {}: {error}", path.display())).with_file(path))?;
+    let mut current = 0;
+    let mut reached = 0;
+    let mut entries = Vec::new();
+    for record in text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok()) {
+        match record.generation {
+            Some(generation) => {
+                (current, reached) = (generation, record.step);
+                entries.push(Entry::Began { generation, step: record.step });
+            }
+            // An evaluation repeats the step that it was made at.
+            None if record.loss.is_some() && record.step != reached => {
+                reached = record.step;
+                entries.push(Entry::Reached { generation: current, step: record.step });
+            }
+            None => {}
+        }
+    }
+    Ok(entries)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod curves;
 pub mod error;
 pub mod history;
 pub mod incidents;
+pub mod lineage;
 pub mod local;
 pub mod logging;
 pub mod metrics;

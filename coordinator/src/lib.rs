@@ -18,4 +18,4 @@ pub mod store;
 mod watchers;
 
 pub use self::config::{Config, Problem, Problems, Settings};
-pub use self::server::{Error, serve};
+pub use self::server::{Error, serve, serve_on};

@@ -13,11 +13,14 @@ use muster_proto::rpc::MAX_MESSAGE_BYTES;
 use muster_proto::wire;
 use muster_proto::wire::job_service_server::JobServiceServer;
 use muster_proto::wire::worker_service_server::WorkerServiceServer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
+use tokio_stream::Stream;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::Connected;
 use tonic_health::server::HealthReporter;
 use tracing::info;
 
@@ -90,17 +93,18 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::Listen)?;
     check_exposure(address, config.token.is_some(), config.insecure).map_err(Error::Exposed)?;
+    let incoming = TcpListenerStream::new(listener);
     match &config.store {
-        Location::Memory => run(&config, MemoryStore::default(), listener, shutdown).await,
+        Location::Memory => serve_on(&config, MemoryStore::default(), address, incoming, shutdown).await,
         Location::Embedded(path) => {
             let store = EmbeddedStore::open(path).await.map_err(Error::Store)?;
-            run(&config, store, listener, shutdown).await
+            serve_on(&config, store, address, incoming, shutdown).await
         }
         Location::Etcd { endpoints, prefix } => {
             // Under a third of the lease: a leader that waits in vain for one call can still make another.
             let call_deadline = lease(&config).max(SHORTEST_LEASE) * 3 / 10;
             let store = EtcdStore::new(endpoints, prefix, call_deadline).map_err(Error::Store)?;
-            run(&config, store, listener, shutdown).await
+            serve_on(&config, store, address, incoming, shutdown).await
         }
     }
 }
@@ -113,13 +117,21 @@ fn lease(config: &Config) -> Duration {
     config.core.failure_detection * 6 / 10
 }
 
-async fn run<S: Store>(
+/// Runs a coordinator with state in `store` on whatever connections come in at `address`, until `shutdown` resolves.
+///
+/// # Errors
+/// If it cannot start, or cannot keep its state any more.
+pub async fn serve_on<S, I>(
     config: &Config,
     store: S,
-    listener: TcpListener,
+    address: SocketAddr,
+    incoming: impl Stream<Item = io::Result<I>> + Send + 'static,
     shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), Error> {
-    let address: SocketAddr = listener.local_addr().map_err(Error::Listen)?;
+) -> Result<(), Error>
+where
+    S: Store,
+    I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let counters = Arc::new(Counters::default());
     let (role, handle) = Handle::new();
     let url = format!("http://{}", config.advertise.clone().unwrap_or_else(|| address.to_string()));
@@ -136,7 +148,7 @@ async fn run<S: Store>(
     info!(%address, "the coordinator listens");
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = serve_routes(config.core.failure_detection, routes, listener, stopped);
+    let server = serve_routes(config.core.failure_detection, routes, incoming, stopped);
     let server = tokio::spawn(server);
     // Afterwards sessions and streams are closed, which the server waits for.
     let outcome = replica.run(first, shutdown).await;
@@ -195,13 +207,15 @@ async fn tell_health(health: HealthReporter, mut handle: Handle) {
     }
 }
 
-async fn serve_routes(
+async fn serve_routes<I>(
     failure_detection: Duration,
     routes: Routes,
-    listener: TcpListener,
+    incoming: impl Stream<Item = io::Result<I>> + Send + 'static,
     stopped: oneshot::Receiver<()>,
-) -> Result<(), Error> {
-    let incoming = TcpListenerStream::new(listener);
+) -> Result<(), Error>
+where
+    I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let stopped = async { drop(stopped.await) };
     Server::builder()
         .accept_http1(true)

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::run_dir;
 use crate::run_record::{address, open_dataset};
+use crate::{history, lineage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -110,6 +111,8 @@ fn judge(folder: &std::path::Path, digests: [String; 2], mut faults: Faults) -> 
     let dataset = open_dataset(None, &disturbed)?;
     let verified = checkpoint::verify(&address(&disturbed)?, Some(&dataset))?;
     let mut problems = verified.problems;
+    let history = history::entries(&disturbed.join("history.jsonl"))?;
+    problems.extend(lineage::check(&history).iter().map(ToString::to_string));
     if digests[0] != digests[1] {
         problems.push(format!("the digest is {} with faults and {} without", digests[1], digests[0]));
     }

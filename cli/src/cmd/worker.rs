@@ -91,7 +91,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         DeviceKind::Cuda => Some(describe(args.gpu)?),
     };
     let config = AgentConfig {
-        coordinator: args.cluster.coordinator.clone(),
+        coordinator: args.cluster.coordinator.as_str().into(),
         token,
         name: format!("{}-{}", host(), std::process::id()),
         host: host(),

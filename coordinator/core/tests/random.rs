@@ -329,11 +329,12 @@ fn report(kind: Kind, fence: Fence) -> Report {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    // A million events, on average.
+    #![proptest_config(ProptestConfig { cases: 4000, max_shrink_iters: 100_000, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_rules_hold_and_silence_ends_every_job_that_began(
-        ops in prop::collection::vec(ops(), 0..120),
+        ops in prop::collection::vec(ops(), 0..500),
     ) {
         let mut world = World::new();
         ops.iter().for_each(|op| world.apply(op));
@@ -345,6 +346,10 @@ proptest! {
         prop_assert!(world.core.workers().is_empty());
         prop_assert_eq!(world.core.next_deadline(), None);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
     fn a_coordinator_that_takes_over_knows_the_jobs_that_were_told_of(ops in prop::collection::vec(ops(), 0..120)) {

@@ -14,6 +14,8 @@ use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::transport::{self, Channel};
 
+use super::Dial;
+
 /// The header of a refusal that comes from a coordinator that does not lead: the leader's URL, empty where it
 /// knows none. A call that was refused like this has changed nothing.
 pub const LEADER_HEADER: &str = "muster-leader";
@@ -25,13 +27,14 @@ pub struct Coordinators {
     urls: Arc<[String]>,
     /// Which is tried first when the next connection is opened.
     turn: Arc<AtomicUsize>,
+    dial: Option<Dial>,
 }
 
 impl From<&str> for Coordinators {
     /// From `URL` or `URL,URL,URL`; whether they can be URLs is found when they are dialled.
     fn from(text: &str) -> Self {
         let urls = text.split(',').map(|url| url.trim().trim_end_matches('/').to_owned()).collect();
-        Self { text: text.into(), urls, turn: Arc::default() }
+        Self { text: text.into(), urls, turn: Arc::default(), dial: None }
     }
 }
 
@@ -66,6 +69,16 @@ impl Coordinators {
     #[must_use]
     pub fn urls(&self) -> &[String] {
         &self.urls
+    }
+
+    /// Has connections to them opened by `dial`.
+    #[must_use]
+    pub fn reached_by(self, dial: Dial) -> Self {
+        Self { dial: Some(dial), ..self }
+    }
+
+    pub(super) fn dial(&self) -> Option<&Dial> {
+        self.dial.as_ref()
     }
 
     /// All of them, the one to try first in front.

@@ -2,6 +2,7 @@
 
 mod client;
 mod coordinators;
+mod dial;
 mod watch;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tonic::{Code, Request, Status};
 
 pub use self::client::JobClient;
 pub use self::coordinators::{Coordinators, LEADER_HEADER, Listening};
+pub use self::dial::{Connection, Dial};
 pub use self::watch::Watch;
 use crate::auth::Token;
 use crate::convert;
@@ -141,14 +143,16 @@ impl Target {
         let endpoints: Vec<(&String, Endpoint)> = endpoints.collect::<Result<_, Error>>()?;
         let mut problem = String::new();
         for (url, endpoint) in endpoints {
-            let connected = endpoint
+            let endpoint = endpoint
                 .connect_timeout(self.share())
                 .http2_keep_alive_interval(self.deadline / KEEP_ALIVE)
                 .keep_alive_timeout(self.deadline / KEEP_ALIVE)
                 .keep_alive_while_idle(true)
-                .tcp_nodelay(true)
-                .connect()
-                .await;
+                .tcp_nodelay(true);
+            let connected = match self.url.dial() {
+                Some(dial) => endpoint.connect_with_connector(dial.clone()).await,
+                None => endpoint.connect().await,
+            };
             match connected {
                 Ok(channel) => {
                     self.url.connected(url);

@@ -80,7 +80,7 @@ pub(crate) async fn client(url: &str) -> JobClient {
 
 pub(crate) fn agent_config(url: &str, name: &str) -> AgentConfig {
     AgentConfig {
-        coordinator: url.to_owned(),
+        coordinator: url.into(),
         token: None,
         name: name.to_owned(),
         host: "localhost".into(),

@@ -10,8 +10,8 @@ use muster_proto::rpc;
 /// What a worker is told before it starts.
 #[derive(Debug)]
 pub struct AgentConfig {
-    /// The coordinators' addresses, `http://HOST:PORT`, with commas between.
-    pub coordinator: String,
+    /// Where the coordinators are.
+    pub coordinator: rpc::Coordinators,
     /// The cluster's token, where the coordinator asks for one.
     pub token: Option<Token>,
     /// Name of this process, unique among workers and kept over restarts where the platform keeps it.

@@ -81,9 +81,8 @@ impl Control {
     /// # Errors
     /// If the job is aborted before.
     pub fn ready_and_wait_start(&self, restored: Restored) -> Result<(), Aborted> {
+        self.ready(restored);
         let mut state = self.shared.lock();
-        state.restored = Some(restored);
-        self.shared.reported.notify_one();
         // Bounded by the agent, which aborts when it has been without a coordinator for too long.
         loop {
             if let Some(reason) = &state.aborted {
@@ -94,6 +93,19 @@ impl Control {
             }
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Says that this rank is loaded and from where it goes on. Whoever cannot wait on a thread looks at
+    /// [`Self::started`] and [`Self::cancelled`] from then on.
+    pub fn ready(&self, restored: Restored) {
+        self.shared.lock().restored = Some(restored);
+        self.shared.reported.notify_one();
+    }
+
+    /// Whether all ranks are ready.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.shared.lock().started
     }
 
     /// Reports how far the job is. The latest report wins, but none with metrics is

@@ -20,7 +20,7 @@ use tracing::{Instrument as _, info_span};
 pub use self::config::{AgentConfig, Error};
 pub use self::control::{Aborted, Control};
 use self::life::Life;
-pub use self::runner::{Assignment, JobRunner, Outcome, RunError};
+pub use self::runner::{Assignment, Ending, JobRunner, Outcome, RunError};
 
 /// Works for the coordinator until `shutdown` resolves or the coordinator sends the worker home.
 ///
@@ -34,7 +34,7 @@ pub async fn run(
     tokio::pin!(shutdown);
     let config = Arc::new(config);
     let (url, token) = (config.coordinator.clone(), config.token.clone());
-    let target = Target { url: url.into(), token, deadline: config.register_deadline };
+    let target = Target { url, token, deadline: config.register_deadline };
     let life = tokio::select! {
         life = Life::begin(config, runner, target) => life?,
         () = &mut shutdown => return Ok(()),

@@ -25,7 +25,19 @@ pub trait JobRunner: Send + Sync + 'static {
     /// # Errors
     /// If the job does not come to its end on this rank.
     fn run(&self, assignment: Assignment, control: Control) -> Result<Outcome, RunError>;
+
+    /// Starts [`Self::run`] and has what it ends with arrive on the channel. A thread of its own by default; a runner
+    /// without threads, in a simulation, has its own way.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    fn start(self: Arc<Self>, assignment: Assignment, control: Control) -> std::io::Result<Ending> {
+        spawn(move |assignment, control| self.run(assignment, control), assignment, control)
+    }
 }
+
+/// On which arrives what a job ends with on this rank.
+pub type Ending = oneshot::Receiver<Result<Outcome, RunError>>;
 
 /// A rank to take, with all that is needed for it.
 pub struct Assignment {
@@ -109,22 +121,19 @@ impl From<RunError> for Failure {
     }
 }
 
-/// Starts a job on its thread; what it ends with arrives on the channel.
-///
-/// # Errors
-/// If the system has no thread left.
-pub(super) fn spawn(
-    runner: Arc<dyn JobRunner>,
+/// Runs a job on a thread of its own; what it ends with arrives on the channel.
+fn spawn(
+    job: impl FnOnce(Assignment, Control) -> Result<Outcome, RunError> + Send + 'static,
     assignment: Assignment,
     control: Control,
-) -> std::io::Result<oneshot::Receiver<Result<Outcome, RunError>>> {
+) -> std::io::Result<Ending> {
     let (ended, receiver) = oneshot::channel();
     let (fence, rank) = (assignment.fence, assignment.rank);
     let run = move || {
         let span = info_span!("job", job = %fence.job, generation = fence.generation.0, rank = rank.0);
         let _entered = span.enter();
         // The job's state dies with the panic; nothing of it is looked at afterwards.
-        let outcome = catch_unwind(AssertUnwindSafe(|| runner.run(assignment, control)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| job(assignment, control)));
         let outcome = outcome.unwrap_or_else(|panic| {
             let message = format!("the job's code panicked: {}", panic_text(panic.as_ref()));
             Err(RunError { cause: FailureCause::Panic, message, peer: None })

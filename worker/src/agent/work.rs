@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::config::AgentConfig;
 use super::control::{self, Remote};
-use super::runner::{self, Assignment, JobRunner, Outcome, RunError};
+use super::runner::{Assignment, Ending, JobRunner, Outcome, RunError};
 
 enum State {
     Idle,
@@ -30,7 +30,7 @@ enum State {
 struct Running {
     fence: Fence,
     remote: Remote,
-    ended: oneshot::Receiver<Result<Outcome, RunError>>,
+    ended: Ending,
     told_ready: bool,
 }
 
@@ -192,7 +192,7 @@ impl Work {
         let (control, remote) = control::pair();
         let started = self
             .assignment(prepare)
-            .and_then(|assignment| runner::spawn(Arc::clone(&self.runner), assignment, control));
+            .and_then(|assignment| Arc::clone(&self.runner).start(assignment, control));
         self.state = match started {
             Ok(ended) => {
                 info!(%job, generation, rank, "rank taken");

@@ -26,7 +26,7 @@ impl JobRunner for Told {
 
 fn work() -> (Work, mpsc::Sender<()>) {
     let config = AgentConfig {
-        coordinator: String::new(),
+        coordinator: "".into(),
         token: None,
         name: "a".into(),
         host: String::new(),
