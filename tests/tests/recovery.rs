@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::net::TcpListener;
+use std::path::Path;
 
 use muster_tests::folder::Folder;
 use muster_tests::process::{Running, wait_for};
@@ -27,11 +28,27 @@ fn assert_overcome(found: &Value, incidents: usize) {
 fn workers_that_are_killed_and_stopped_do_not_change_the_model() {
     let folder = long(MUSTER);
     let faults = ["--workers", "4", "--kills", "3", "--pairs", "1", "--pauses", "1", "--pause-seconds", "7"];
-    let found = chaos(&folder, &faults);
+    let found = chaos(&folder, &[&faults[..], &["--out", "out"]].concat());
     assert_overcome(&found, 5);
     let incidents = found["incidents"].as_array().unwrap();
     assert!(incidents.iter().any(|incident| incident["restored_from"] == "memory"), "{found}");
     assert!(incidents.iter().any(|incident| incident["detect"].as_f64().unwrap() >= 5.0), "{found}");
+    assert_survivors_tell_what_they_did(&folder.path().join("out/disturbed/flight"));
+}
+
+/// Each rank that stopped before its end wrote down its last collectives, and why it stopped.
+fn assert_survivors_tell_what_they_did(flights: &Path) {
+    let mut told = 0;
+    for file in std::fs::read_dir(flights).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let flight: Value = serde_json::from_str(&text).unwrap();
+        assert!(!flight["error"].as_str().unwrap().is_empty(), "{flight}");
+        let collectives = flight["collectives"].as_array().unwrap();
+        assert!(collectives.len() <= 100, "{} collectives", collectives.len());
+        assert!(collectives.is_sorted_by_key(|collective| collective["seq"].as_u64()), "{flight}");
+        told += usize::from(!collectives.is_empty());
+    }
+    assert!(told >= 3, "{told} ranks told what they did");
 }
 
 #[test]

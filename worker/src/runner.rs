@@ -1,5 +1,6 @@
 //! Runs a job that the coordinator assigned: connect, load, train, report.
 
+mod flight;
 mod hooks;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -103,9 +104,22 @@ impl Runner {
         let setup = Setup::open(job, &assignment.dataset_dir, Some(assignment.plan.clone()), world, threads)?;
         let mut collective = self.connect(assignment, control)?;
         let connect = begun.elapsed();
-        let mut trainer = setup.build(&mut *collective)?;
+        let ended = self.train(assignment, control, copies, setup, (&mut *collective, begun, connect));
+        ended.inspect_err(|error| note_flight(assignment, &*collective, error))
+    }
+
+    /// Everything after the ranks are connected, which they began to be at `begun` and were after `connect`.
+    fn train(
+        &self,
+        assignment: &Assignment,
+        control: &Control,
+        copies: &mut Copies,
+        setup: Setup,
+        (collective, begun, connect): (&mut dyn Collective, Instant, Duration),
+    ) -> Result<Outcome, Error> {
+        let mut trainer = setup.build(collective)?;
         let run = Location::of_run(&assignment.run_dir, trainer.job.checkpoint.location.as_deref())?;
-        let (from, memory) = resume(&mut trainer, copies, &run, assignment, &mut *collective)?;
+        let (from, memory) = resume(&mut trainer, copies, &run, assignment, collective)?;
         if assignment.device == DeviceKind::Cuda {
             trainer.move_to(Device::open(Settings::of(self.gpu))?)?;
         }
@@ -114,7 +128,7 @@ impl Runner {
         tracing::info!(step = trainer.step, from = ?restored.from, ?connect, ?load, "ready to train");
         let run_dir = (assignment.rank.0 == 0).then_some(&assignment.run_dir);
         let mut hooks = AgentHooks::new(control.clone(), run_dir)?;
-        let generation = assignment.fence.generation.0;
+        let (generation, world) = (assignment.fence.generation.0, assignment.world_size.0);
         control
             .ready_and_wait_start(restored.clone())
             .map_err(|aborted| Error::Aborted(aborted.to_string()))?;
@@ -125,7 +139,7 @@ impl Runner {
             keep: trainer.job.checkpoint.keep as usize,
         };
         let kept = Kept { copies, memory };
-        let end = train::train(&mut trainer, &place, kept, &mut hooks, &mut *collective)?;
+        let end = train::train(&mut trainer, &place, kept, &mut hooks, collective)?;
         hooks.close()?;
         Ok(match end {
             End::Finished(finished) => {
@@ -154,6 +168,18 @@ impl Runner {
             transport: self.transport,
             abort,
         })?)
+    }
+}
+
+/// Leaves a trace of what the rank was doing when its job stopped; that it cannot is not another failure.
+fn note_flight(assignment: &Assignment, collective: &dyn Collective, error: &Error) {
+    let flights = collective.flights();
+    if let Some(last) = flights.last() {
+        tracing::warn!(seq = last.seq, op = %last.op, bytes = last.bytes, "stopped after this collective");
+    }
+    let Assignment { fence, rank, run_dir, .. } = assignment;
+    if let Err(error) = flight::save(run_dir, fence, *rank, &flights, &error.to_string()) {
+        tracing::warn!(%error, "the last collectives could not be written down");
     }
 }
 

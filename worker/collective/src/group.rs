@@ -3,6 +3,7 @@
 use crate::abort::AbortHandle;
 use crate::error::Error;
 use crate::exchange::{Exchange, Outgoing, deliver_own};
+use crate::flight::{Flight, Recorder};
 use crate::receive::{From, Nothing, Receive};
 use crate::reduce::{self, Scratch, Terms};
 use crate::segment::segment;
@@ -18,17 +19,20 @@ pub(crate) struct Group<E: Exchange> {
     seq: u64,
     failure: Option<Error>,
     scratch: Scratch,
+    recorder: Recorder,
 }
 
 impl<E: Exchange> Group<E> {
     pub(crate) fn new(exchange: E, transport: Transport, abort: AbortHandle) -> Self {
-        Self { exchange, transport, abort, seq: 0, failure: None, scratch: Scratch::default() }
+        let (scratch, recorder) = (Scratch::default(), Recorder::new());
+        Self { exchange, transport, abort, seq: 0, failure: None, scratch, recorder }
     }
 
-    /// Runs one collective under the next sequence number.
+    /// Runs one collective, to which this rank gives so many bytes, under the next sequence number.
     fn run(
         &mut self,
         (op, dtype, shape): (Op, Dtype, Shape),
+        bytes: usize,
         body: impl FnOnce(&mut E, &Signature, &mut Scratch) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if let Some(failure) = &self.failure {
@@ -36,12 +40,14 @@ impl<E: Exchange> Group<E> {
         }
         self.seq += 1;
         let signature = Signature { op, dtype, shape, seq: self.seq };
+        self.recorder.begin(&signature, bytes as u64);
         let outcome = self
             .abort
             .check()
             .and_then(|()| body(&mut self.exchange, &signature, &mut self.scratch))
             // An abort closes the links, which may be noticed before the abort itself.
             .map_err(|error| self.abort.check().err().unwrap_or(error));
+        self.recorder.end();
         if let Err(error) = &outcome {
             tracing::debug!(rank = self.exchange.rank(), seq = self.seq, %error, "collective failed");
             self.failure = Some(error.clone());
@@ -78,14 +84,15 @@ impl<E: Exchange> Collective for Group<E> {
     ) -> Result<(), Error> {
         expect("send", "one message per rank", self.world_size(), send.len())?;
         let messages: Vec<&[&[u8]]> = send.iter().map(std::slice::from_ref).collect();
-        self.run((Op::AllToAll, dtype, Shape::Uneven), |exchange, signature, _| {
+        let bytes = send.iter().map(|message| message.len()).sum();
+        self.run((Op::AllToAll, dtype, Shape::Uneven), bytes, |exchange, signature, _| {
             exchange.exchange(signature, Outgoing::Each(&messages), recv)?;
             deliver_own(exchange.rank(), messages[exchange.rank()], recv)
         })
     }
 
     fn all_gather_bytes(&mut self, dtype: Dtype, mine: &[u8], recv: &mut dyn Receive) -> Result<(), Error> {
-        self.run((Op::AllGather, dtype, Shape::Uneven), |exchange, signature, _| {
+        self.run((Op::AllGather, dtype, Shape::Uneven), mine.len(), |exchange, signature, _| {
             exchange.exchange(signature, Outgoing::Same(&[mine]), recv)?;
             deliver_own(exchange.rank(), &[mine], recv)
         })
@@ -96,7 +103,8 @@ impl<E: Exchange> Collective for Group<E> {
             return Err(Error::argument("root", &format!("below {}", self.world_size()), &root));
         }
         let call = (Op::Broadcast { root: root as u64 }, dtype, Shape::Elements(data.len() as u64));
-        self.run(call, |exchange, signature, _| {
+        let bytes = if self.rank() == root { data.len() } else { 0 };
+        self.run(call, bytes, |exchange, signature, _| {
             if exchange.rank() == root {
                 exchange.exchange(signature, Outgoing::Same(&[data]), &mut Nothing)
             } else {
@@ -107,7 +115,7 @@ impl<E: Exchange> Collective for Group<E> {
 
     fn all_reduce(&mut self, data: &mut [f32]) -> Result<(), Error> {
         let shape = Shape::Elements(data.len() as u64);
-        self.run((Op::AllReduce, Dtype::F32, shape), |exchange, signature, scratch| {
+        self.run((Op::AllReduce, Dtype::F32, shape), size_of_val(data), |exchange, signature, scratch| {
             exchange.reduce(signature, Terms::InPlace, data, scratch)
         })
     }
@@ -125,7 +133,8 @@ impl<E: Exchange> Collective for Group<E> {
         }
         let shape = Shape::Elements(out.len() as u64);
         let op = Op::AllReduceTree { leaves: leaves as u64 };
-        self.run((op, Dtype::F32, shape), |exchange, signature, scratch| {
+        let bytes = roots.iter().map(|root| size_of_val(root.values)).sum();
+        self.run((op, Dtype::F32, shape), bytes, |exchange, signature, scratch| {
             exchange.reduce(signature, Terms::Roots { roots, leaves }, out, scratch)
         })
     }
@@ -134,15 +143,19 @@ impl<E: Exchange> Collective for Group<E> {
         let part = segment(data.len(), self.world_size(), self.rank());
         expect("mine", "this rank's segment", part.len(), mine.len())?;
         let shape = Shape::Elements(data.len() as u64);
-        self.run((Op::ReduceScatter, Dtype::F32, shape), |exchange, signature, scratch| {
+        self.run((Op::ReduceScatter, Dtype::F32, shape), size_of_val(data), |exchange, signature, scratch| {
             reduce::scatter(exchange, signature, (data, mine), scratch)
         })
     }
 
     fn barrier(&mut self) -> Result<(), Error> {
-        self.run((Op::Barrier, Dtype::U8, Shape::Elements(0)), |exchange, signature, _| {
+        self.run((Op::Barrier, Dtype::U8, Shape::Elements(0)), 0, |exchange, signature, _| {
             exchange.exchange(signature, Outgoing::Same(&[]), &mut Nothing)
         })
+    }
+
+    fn flights(&self) -> Vec<Flight> {
+        self.recorder.flights()
     }
 
     fn abort_handle(&self) -> AbortHandle {

@@ -14,6 +14,7 @@ mod abort;
 mod config;
 mod error;
 mod exchange;
+mod flight;
 mod group;
 mod handshake;
 mod host;
@@ -35,6 +36,7 @@ mod wait;
 pub use abort::AbortHandle;
 pub use config::{Config, Transport, connect};
 pub use error::Error;
+pub use flight::Flight;
 pub use handshake::Refusal;
 pub use receive::{Element, Receive};
 pub use segment::segment;
@@ -109,6 +111,9 @@ pub trait Collective: Send {
     /// # Errors
     /// See [`Collective`].
     fn barrier(&mut self) -> Result<(), Error>;
+
+    /// This rank's last collectives, oldest first: at most 100.
+    fn flights(&self) -> Vec<Flight>;
 
     /// A handle that ends this rank's pending and later calls from any thread.
     fn abort_handle(&self) -> AbortHandle;
