@@ -76,6 +76,9 @@ crate::documented! {
         /// Whether the rows of a feature are summed before they are sent; a sequence is not.
         #[serde(default = "yes")]
         pub pooled: bool,
+        /// Whether each step updates every row, as Adam and a full softmax do, or the rows that were looked up.
+        #[serde(default)]
+        pub updates_all_rows: bool,
         /// Exponent of the ids' Zipf law; 0 is uniform.
         #[serde(default = "default_zipf")]
         pub zipf: f64,
@@ -111,6 +114,7 @@ impl TableSpec {
             dim,
             pooling,
             pooled: true,
+            updates_all_rows: false,
             zipf: default_zipf(),
             precision: Precision::F32,
             optimizer: TableOptimizer::Adagrad,
