@@ -24,7 +24,7 @@ fn zero_devices_zero_batch_and_a_negative_price_are_each_named_with_the_remedy()
     );
     assert_eq!(
         refused("batch = 64", "batch = 0"),
-        "q.toml:10: run.batch: is 0, a step needs at least 1 sample"
+        "q.toml:11: run.batch: is 0, a step needs at least 1 sample"
     );
     let price = refused("nodes = 1", "nodes = 1\nprice_per_device_hour = -2.0");
     assert!(price.contains("q.toml:6: pools.0.price_per_device_hour: is negative"), "{price}");
@@ -61,4 +61,15 @@ fn a_torchrec_list_gives_a_lookup_for_each_feature() {
     assert_eq!(tables::from_torchrec(text).unwrap()[0].pooling, [3.0, 3.0]);
     let error = tables::from_torchrec(r#"[{"embedding_dim":4}]"#).unwrap_err().to_string();
     assert_eq!(error, "table 0: num_embeddings is missing or no number above 0");
+}
+
+#[test]
+fn every_key_of_a_question_is_on_the_reference_page() {
+    let text = GOOD.replace(
+        "[run]",
+        "[dense]\nlstm = [{ input = 1, hidden = 1, events = 1.0 }]\nsoftmax = { positions = 1.0, candidates = 1, dim = 1 }\n\
+         [[fleet]]\nname = \"f\"\nperiod = \"1h\"\nsamples = 1\nnodes = 1\ndeadline = \"1h\"\n[run]",
+    );
+    let spec = config::parse::<CapacitySpec>(&text, "q.toml", &[]).unwrap();
+    assert_eq!(config::reference::undocumented(super::SECTIONS, &spec).unwrap(), Vec::<String>::new());
 }

@@ -30,7 +30,7 @@ pub struct Simulated {
 }
 
 impl Failures {
-    /// Seconds of work between two checkpoints (Daly's equation 37); the MTBF where a checkpoint takes more than twice of it.
+    /// Seconds of work between two checkpoints (Daly's higher order estimate); the MTBF where a checkpoint takes more than twice of it.
     #[must_use]
     pub fn interval(&self) -> f64 {
         let (c, m) = (self.checkpoint, self.mtbf);
@@ -40,7 +40,7 @@ impl Failures {
         (2.0 * c * m).sqrt() * (1.0 + (c / (2.0 * m)).sqrt() / 3.0 + c / (18.0 * m)) - c
     }
 
-    /// Expected seconds of `work` seconds of steps, with checkpoints `interval` seconds apart (Daly's equation 20).
+    /// Expected seconds of `work` seconds of steps, with checkpoints `interval` seconds apart (Daly's complete model).
     #[must_use]
     pub fn expected(&self, work: f64, interval: f64) -> f64 {
         let (c, m) = (self.checkpoint, self.mtbf);

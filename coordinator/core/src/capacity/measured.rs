@@ -116,8 +116,8 @@ fn run(batch: u64, software: Software) -> RunSpec {
 
 /// The device of an MLPerf submission by its name of system or platform: (card, devices of a node, nodes).
 ///
-/// Round 3.0 and 3.1 name the card only where the submitter put it into the directory's name; of the rest, the cards are those of
-/// the published system descriptions (mlcommons/training_results_v3.0 and v3.1, `systems/`).
+/// The measured set names the card only where the submitter put it into the directory's name. Of the rest, products that ship with
+/// an HGX H100 board alone are listed (by the vendors' product names; the system descriptions of the rounds were not at hand).
 const SYSTEMS: &[(&str, &str, u32, u32)] = &[
     ("2xXE8640x4H100-SXM-80GB", "h100_sxm", 4, 2),
     ("XE8640x4H100-SXM-80GB", "h100_sxm", 4, 1),
@@ -192,7 +192,7 @@ pub fn mlperf(text: &str, tables: &[TableSpec]) -> Result<Vec<Point>, Error> {
         let batch = number(batch, "global_batch")?;
         let measured = number(step, "median_train_ms_per_step_between_evals")? / 1e3;
         points.push(Point {
-            name: format!("{} {} {}", cell(round), cell(submitter), cell(system)),
+            name: format!("v{} {} {}", cell(round), cell(submitter), cell(system)),
             measured,
             case: system_of(cell(system)).map(|cluster| Case {
                 tables: tables.to_vec(),

@@ -2,7 +2,7 @@
 
 use muster_core::capacity::place;
 use muster_core::capacity::scores::kendall_tau;
-use muster_core::cost::{Calibration, Cluster, Constants, Layout, Table, Workload, layout};
+use muster_core::cost::{Calibration, Cluster, Constants, Layout, Phases, Table, Workload, layout, step};
 use muster_proto::capacity::{DenseSpec, Device, RunSpec, TableSpec, device};
 use proptest::prelude::*;
 
@@ -84,6 +84,27 @@ proptest! {
                 prop_assert!(b.cost.sum() <= a.cost.sum());
             }
         }
+    }
+
+    #[test]
+    fn a_placement_never_gets_slower_with_faster_links(tables in tables(), factor in 1.0..8.0_f64, network in 1.0..8.0_f64) {
+        let mut fast = h100();
+        for curve in [&mut fast.links.all_to_all, &mut fast.links.all_reduce, &mut fast.links.reduce_scatter] {
+            curve.rate *= factor;
+        }
+        fast.network_rate *= network;
+        let workload = workload(&tables, 8192);
+        let slow = place(&workload, &Cluster::new(h100(), 2, 8)).unwrap();
+        let cluster = Cluster::new(fast, 2, 8);
+        let mut loads = vec![Phases::default(); 16];
+        for ((layout, ranks), table) in slow.tables.iter().zip(&workload.tables) {
+            let option = layout::option(table, *layout, &cluster, &workload.setting);
+            for (rank, piece) in ranks.iter().zip(&option.pieces) {
+                loads[*rank] += piece.cost;
+            }
+        }
+        let fast = step::step_time(&workload, &loads, &cluster);
+        prop_assert!(fast.seconds <= slow.step.seconds * (1.0 + 1e-12), "{} {}", fast.seconds, slow.step.seconds);
     }
 
     #[test]
