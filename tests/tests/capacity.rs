@@ -54,7 +54,7 @@ fn the_walk_through_a_question_shows_what_the_program_prints() {
 fn bad_questions_end_with_exit_code_2_and_name_the_field() {
     let spec = "deploy/examples/capacity/shop.toml";
     let cases = [
-        ("pools.0.nodes=0", "pools.0.nodes", "give between 1 and 65536"),
+        ("pools.0.nodes=0", "pools.0.nodes", "give between 1 and 1024"),
         ("pools.1.device=h100_sxn", "pools.1.device", "did you mean `h100_sxm`?"),
         ("pools.0.price_per_device_hour=-1", "pools.0.price_per_device_hour", "give a price of 0 or more"),
         ("run.batch=0", "run.batch", "at least 1 sample"),

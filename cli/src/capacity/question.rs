@@ -157,6 +157,11 @@ impl PoolAnswer {
         }
         lines.push(table.render());
         if let Ok(whole) = &self.whole {
+            if whole.step.extrapolated {
+                lines.push(
+                    "  a calibrated phase lies outside of its measured points: extrapolated".to_owned(),
+                );
+            }
             let phases: Vec<String> = Phase::ALL
                 .into_iter()
                 .filter(|phase| whole.step.phases.get(*phase) > 0.0)
@@ -253,7 +258,7 @@ pub fn answer_json(answer: &Answer) -> Value {
         answer.layouts.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
     json!({
         "pool": answer.pool, "device": answer.device, "devices": answer.devices, "nodes": answer.nodes,
-        "step_seconds": answer.step.seconds, "max_of_sums_seconds": answer.step.max_of_sums, "phases": phases,
+        "step_seconds": answer.step.seconds, "extrapolated": answer.step.extrapolated, "max_of_sums_seconds": answer.step.max_of_sums, "phases": phases,
         "bottleneck": {"phase": bottleneck.name(), "share": share},
         "steps": answer.steps, "ideal_seconds": answer.ideal, "seconds": answer.seconds,
         "simulated": {"mean": answer.simulated.mean, "p50": answer.simulated.p50, "p90": answer.simulated.p90, "p99": answer.simulated.p99},

@@ -74,7 +74,9 @@ fn grid(sweeps: &[String]) -> Result<(Vec<String>, Vec<Vec<String>>), Error> {
         fields.push(field.trim().to_owned());
         points = points
             .iter()
-            .flat_map(|point| list.iter().map(move |value| [point.as_slice(), std::slice::from_ref(value)].concat()))
+            .flat_map(|point| {
+                list.iter().map(move |value| [point.as_slice(), std::slice::from_ref(value)].concat())
+            })
             .collect();
     }
     Ok((fields, points))

@@ -82,12 +82,12 @@ impl PoolSpec {
     pub(super) fn validate(&self, p: &mut Problems) {
         p.check(!self.name.is_empty(), "name", || "is empty, give the pool a name");
         device::check_name(&self.device, p);
-        p.check((1..=65_536).contains(&self.nodes), "nodes", || {
-            format!("{} nodes, give between 1 and 65536", self.nodes)
+        p.check((1..=1024).contains(&self.nodes), "nodes", || {
+            format!("{} nodes, give between 1 and 1024", self.nodes)
         });
         let per_node = self.devices_per_node.unwrap_or(1);
-        p.check((1..=1024).contains(&per_node), "devices_per_node", || {
-            format!("{per_node} devices a node, give between 1 and 1024")
+        p.check((1..=64).contains(&per_node), "devices_per_node", || {
+            format!("{per_node} devices a node, give between 1 and 64")
         });
         for (field, price) in
             [("price_per_device_hour", self.price_per_device_hour), ("price_per_kwh", self.price_per_kwh)]

@@ -3,6 +3,7 @@
 //! Invariant: what comes out of [`crate::config::load`] has devices of the catalogue, tables with rows, and fits at least
 //! one pool by its bytes alone.
 
+pub mod calibration;
 pub mod cluster;
 pub mod device;
 pub mod fleet;
@@ -11,6 +12,7 @@ pub mod workload;
 
 use serde::{Deserialize, Serialize};
 
+pub use calibration::{CalibrationSpec, Phase};
 pub use cluster::PoolSpec;
 pub use device::{Curve, DEVICES, Device, Links};
 pub use fleet::RetrainingSpec;
@@ -41,6 +43,9 @@ crate::documented! {
         pub dense: DenseSpec,
         /// The run.
         pub run: RunSpec,
+        /// Measured points of phases.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub calibration: Vec<CalibrationSpec>,
         /// Retrainings that share the first pool.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub fleet: Vec<RetrainingSpec>,
@@ -70,6 +75,7 @@ pub const SECTIONS: &[Section] = &[
     section::<LstmSpec>("dense.lstm[]"),
     section::<SoftmaxSpec>("dense.softmax"),
     section::<RunSpec>("run"),
+    section::<CalibrationSpec>("calibration[]"),
     section::<RetrainingSpec>("fleet[]"),
 ];
 
@@ -88,6 +94,9 @@ impl Spec for CapacitySpec {
         }
         problems.within("dense", |p| self.dense.validate(p));
         problems.within("run", |p| self.run.validate(p));
+        for (idx, calibration) in self.calibration.iter().enumerate() {
+            problems.within(&format!("calibration.{idx}"), |p| calibration.validate(p));
+        }
         for (idx, retraining) in self.fleet.iter().enumerate() {
             problems.within(&format!("fleet.{idx}"), |p| retraining.validate(p));
         }

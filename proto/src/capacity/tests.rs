@@ -20,7 +20,7 @@ fn a_good_question_is_read() {
 fn zero_devices_zero_batch_and_a_negative_price_are_each_named_with_the_remedy() {
     assert_eq!(
         refused("nodes = 1", "nodes = 0"),
-        "q.toml:5: pools.0.nodes: 0 nodes, give between 1 and 65536"
+        "q.toml:5: pools.0.nodes: 0 nodes, give between 1 and 1024"
     );
     assert_eq!(
         refused("batch = 64", "batch = 0"),
@@ -68,8 +68,17 @@ fn every_key_of_a_question_is_on_the_reference_page() {
     let text = GOOD.replace(
         "[run]",
         "[dense]\nlstm = [{ input = 1, hidden = 1, events = 1.0 }]\nsoftmax = { positions = 1.0, candidates = 1, dim = 1 }\n\
-         [[fleet]]\nname = \"f\"\nperiod = \"1h\"\nsamples = 1\nnodes = 1\ndeadline = \"1h\"\n[run]",
+         [[calibration]]\nphase = \"lookup\"\npoints = [[\"1ms\", \"2ms\"], [\"2ms\", \"3ms\"]]\n[[fleet]]\nname = \"f\"\nperiod = \"1h\"\nsamples = 1\nnodes = 1\ndeadline = \"1h\"\n[run]",
     );
     let spec = config::parse::<CapacitySpec>(&text, "q.toml", &[]).unwrap();
     assert_eq!(config::reference::undocumented(super::SECTIONS, &spec).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_calibration_of_one_point_is_refused() {
+    let message =
+        refused("[run]", "[[calibration]]\nphase = \"dense\"\npoints = [[\"1ms\", \"2ms\"]]\n[run]");
+    assert!(message.contains("calibration.0.points: needs at least two pairs"), "{message}");
+    let message = refused("[run]", "[[calibration]]\nphase = \"dens\"\npoints = []\n[run]");
+    assert!(message.contains("did you mean `dense`?"), "{message}");
 }

@@ -138,5 +138,9 @@ pub fn load(fleet: &[Retraining], nodes: u32, seed: u64) -> Option<Load> {
 pub fn smallest(fleet: &[Retraining], late: f64, seed: u64) -> Option<Load> {
     let most: u32 = fleet.iter().map(|r| r.spec.count.saturating_mul(r.spec.nodes)).sum();
     let least = fleet.iter().map(|r| r.spec.nodes).max()?;
-    (least..=most.max(least)).filter_map(|nodes| load(fleet, nodes, seed)).find(|load| load.late <= late)
+    // With all of the time asked for, the queue grows for ever, however few were late in the simulated time.
+    let asked = load(fleet, least, seed)?.utilization * f64::from(least);
+    let first = least.max(asked.floor() as u32);
+    let loads = (first..=most.max(first) + 1).filter_map(|nodes| load(fleet, nodes, seed));
+    loads.into_iter().find(|load| load.utilization < 1.0 && load.late <= late)
 }

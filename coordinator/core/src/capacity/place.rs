@@ -130,11 +130,8 @@ fn at_bound(
     for (table, options) in chosen {
         let found = options.iter().find_map(|option| Some((option.layout, ranks.put(option)?)));
         tables[table] = found.ok_or_else(|| {
-            let least =
-                |option: &&LayoutOption| option.pieces.iter().map(|piece| piece.memory).fold(0.0, f64::max);
-            let smallest = options.iter().map(least).fold(f64::INFINITY, f64::min);
-            let used = ranks.memory.iter().copied().fold(f64::INFINITY, f64::min);
-            NoRoom { table: workload.tables[table].name.clone(), missing: smallest - (ranks.room - used) }
+            let missing = options.iter().map(|option| ranks.shortage(option)).fold(f64::INFINITY, f64::min);
+            NoRoom { table: workload.tables[table].name.clone(), missing }
         })?;
     }
     Ok(ranks.finish(tables, workload, cluster))
@@ -220,5 +217,22 @@ impl Ranks {
                 (seats.len() == option.pieces.len()).then_some(seats)
             }
         }
+    }
+
+    /// Bytes that the fullest of the best ranks for an option lacks.
+    fn shortage(&self, option: &LayoutOption) -> f64 {
+        let needed = option.pieces.iter().map(|piece| piece.memory).fold(0.0, f64::max);
+        let free: Vec<f64> = self.memory.iter().map(|used| self.room - used).collect();
+        let least = |ranks: &[f64]| ranks.iter().copied().fold(f64::INFINITY, f64::min);
+        // Each seat has to have the room, so the one that is taken last decides.
+        let (mut seats, taken) = match option.span {
+            Span::All => (vec![least(&free)], 1),
+            Span::Rank => (free, option.pieces.len()),
+            Span::Node => {
+                (free.chunks(self.per_node).map(least).collect(), option.pieces.len() / self.per_node)
+            }
+        };
+        seats.sort_by(|a, b| b.total_cmp(a));
+        needed - seats.get(taken - 1).copied().unwrap_or(0.0)
     }
 }

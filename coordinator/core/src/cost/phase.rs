@@ -2,58 +2,7 @@
 
 use std::ops::{Add, AddAssign};
 
-use serde::Serialize;
-
-/// A phase of a step; ranks meet between two of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Ids go to the owners of their rows.
-    InputExchange,
-    /// Rows are read and pooled.
-    Lookup,
-    /// Rows go to the samples.
-    ForwardExchange,
-    /// Layers, forward and backward.
-    Dense,
-    /// Scores and their gradient.
-    Loss,
-    /// Rows' gradients go to the owners.
-    BackwardExchange,
-    /// Gradients are sorted, summed and applied to the tables.
-    TableUpdate,
-    /// Dense gradients, and those of replicated tables, are summed.
-    AllReduce,
-}
-
-impl Phase {
-    /// All phases, in the order of a step.
-    pub const ALL: [Self; 8] = [
-        Self::InputExchange,
-        Self::Lookup,
-        Self::ForwardExchange,
-        Self::Dense,
-        Self::Loss,
-        Self::BackwardExchange,
-        Self::TableUpdate,
-        Self::AllReduce,
-    ];
-
-    /// Its name for people.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InputExchange => "input exchange",
-            Self::Lookup => "lookup",
-            Self::ForwardExchange => "forward exchange",
-            Self::Dense => "dense",
-            Self::Loss => "loss",
-            Self::BackwardExchange => "backward exchange",
-            Self::TableUpdate => "table update",
-            Self::AllReduce => "all-reduce",
-        }
-    }
-}
+pub use muster_proto::capacity::Phase;
 
 /// Seconds of each phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -1,11 +1,12 @@
 //! A step's time from the loads of its ranks.
 
-use muster_proto::capacity::{CapacitySpec, DenseSpec, Precision, RunSpec, Software, TableSpec};
+use muster_proto::capacity::{
+    CalibrationSpec, CapacitySpec, Curve, DenseSpec, Precision, RunSpec, Software, TableSpec,
+};
 
 use super::dense::Dense;
 use super::layout::all_reduce_seconds;
-use super::{Cluster, Constants, Phase, Phases, Setting, Table, memory};
-use muster_proto::capacity::Curve;
+use super::{Calibration, Cluster, Constants, Phase, Phases, Setting, Table, memory};
 
 /// What is trained, ready to be placed.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Workload {
     pub precision: Precision,
     /// What all pieces share.
     pub setting: Setting,
+    /// Measured curves of phases: from seconds by formula to measured seconds.
+    pub calibrations: Vec<(Phase, Calibration)>,
 }
 
 impl Workload {
@@ -34,13 +37,18 @@ impl Workload {
                 software: run.software,
                 constants,
             },
+            calibrations: Vec::new(),
         }
     }
 
     /// From a spec, with the constants as they are set.
     #[must_use]
     pub fn from_spec(spec: &CapacitySpec) -> Self {
-        Self::new(&spec.tables, &spec.dense, &spec.run, Constants::default())
+        let mut workload = Self::new(&spec.tables, &spec.dense, &spec.run, Constants::default());
+        let curve =
+            |points: &CalibrationSpec| Some((points.phase, Calibration::new(&points.seconds()).ok()?));
+        workload.calibrations = spec.calibration.iter().filter_map(curve).collect();
+        workload
     }
 
     /// Bytes of a rank beside its tables.
@@ -79,6 +87,8 @@ pub struct StepTime {
     pub phases: Phases,
     /// Seconds of the step: the sum of `phases`.
     pub seconds: f64,
+    /// Whether a calibrated phase lies outside of its measured points.
+    pub extrapolated: bool,
     /// TorchRec's figure: the largest sum over phases of one rank, a lower bound of the above.
     pub max_of_sums: f64,
 }
@@ -87,11 +97,30 @@ pub struct StepTime {
 #[must_use]
 pub fn step_time(workload: &Workload, loads: &[Phases], cluster: &Cluster) -> StepTime {
     let dense = workload.dense_phases(cluster);
-    let finished = |phases: Phases| hidden(with_latencies(phases, cluster), workload.setting.software);
+    let finished = |phases: Phases| {
+        let (phases, extrapolated) = calibrated(with_latencies(phases, cluster), &workload.calibrations);
+        (hidden(phases, workload.setting.software), extrapolated)
+    };
     let slowest = loads.iter().fold(Phases::default(), |slowest, load| slowest.max(load));
-    let phases = finished(slowest + dense);
-    let sums = loads.iter().map(|load| finished(*load + dense).sum());
-    StepTime { phases, seconds: phases.sum(), max_of_sums: sums.fold(finished(dense).sum(), f64::max) }
+    let (phases, extrapolated) = finished(slowest + dense);
+    let sums = loads.iter().map(|load| finished(*load + dense).0.sum());
+    let max_of_sums = sums.fold(finished(dense).0.sum(), f64::max);
+    StepTime { phases, seconds: phases.sum(), extrapolated, max_of_sums }
+}
+
+/// Puts measured times in the place of the formula's.
+fn calibrated(mut phases: Phases, calibrations: &[(Phase, Calibration)]) -> (Phases, bool) {
+    let mut extrapolated = false;
+    for (phase, curve) in calibrations {
+        let formula = phases.get(*phase);
+        if formula == 0.0 {
+            continue;
+        }
+        let prediction = curve.predict(formula);
+        phases.set(*phase, prediction.seconds);
+        extrapolated |= prediction.extrapolated;
+    }
+    (phases, extrapolated)
 }
 
 /// Turns rates into times of messages: a phase that exchanges anything has its collective's latency, once.

@@ -1,6 +1,7 @@
 //! Whole questions: answers, the inverse, a fleet, a table that does not fit.
 
 use muster_core::capacity::{answer, fleet, inverse};
+use muster_core::cost::Phase;
 use muster_proto::capacity::CapacitySpec;
 use muster_proto::config;
 
@@ -26,6 +27,26 @@ fn time_cost_and_goodput_follow_from_the_step() {
     assert!((answer.cost.unwrap() - 2.5 * 16.0 * answer.seconds / 3600.0).abs() < 1e-9);
     assert!(answer.goodput < 1.0 && answer.goodput > 0.9, "{}", answer.goodput);
     assert!((answer.simulated.mean / answer.seconds - 1.0).abs() < 0.05);
+}
+
+#[test]
+fn a_calibrated_phase_takes_its_measured_time_and_flags_what_was_not_measured() {
+    let base = question(&[]);
+    let plain = answer(&base, &base.pools[0], 1).unwrap().step;
+    let dense = plain.phases.get(Phase::Dense);
+    let at = |factor: f64| format!("{}us", (dense * factor * 1e6).round());
+    let points = |low: f64| {
+        format!("[[{:?}, {:?}], [{:?}, {:?}]]", at(low), at(low * 2.0), at(low * 4.0), at(low * 8.0))
+    };
+    let measured = |low: f64| {
+        let calibration = format!("calibration=[{{ phase = \"dense\", points = {} }}]", points(low));
+        let spec = question(&[&calibration]);
+        answer(&spec, &spec.pools[0], 1).unwrap().step
+    };
+    // The points say that dense layers take twice of what the formula gives.
+    let within = measured(0.5);
+    assert!((within.phases.get(Phase::Dense) / dense - 2.0).abs() < 0.01 && !within.extrapolated);
+    assert!(measured(2.0).extrapolated && !plain.extrapolated);
 }
 
 #[test]
