@@ -7,6 +7,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
+use muster_tests::small::prepared;
 use muster_tests::source::root;
 
 fn muster(args: &[&str]) -> Output {
@@ -87,4 +88,25 @@ fn a_report_is_one_file_without_scripts_or_links_and_the_same_each_time() {
         assert!(!without_namespace.contains(fetched), "{fetched}");
     }
     assert_eq!(first, page());
+}
+
+#[test]
+fn a_job_over_a_prepared_dataset_takes_the_place_of_the_specs_model() {
+    let folder = prepared(env!("CARGO_BIN_EXE_muster-under-test"));
+    let spec = "name = \"q\"\n[[pools]]\nname = \"two cores\"\ndevice = \"cpu_xeon_2\"\nnodes = 2\n\
+                [run]\nbatch = 1\nsamples = 1\n";
+    fs::write(folder.path().join("q.toml"), spec).unwrap();
+    let arguments = ["capacity", "q.toml", "--job", "job.toml", "--dataset", "prepared"];
+    let answer = folder.result(&arguments)["pools"][0]["answer"].clone();
+    let twice = folder.result(&[&arguments[..], &["--set", "run.batch=7"]].concat());
+    assert_eq!(twice["pools"][0]["answer"], answer, "the job says what a batch is");
+    let users = folder.result(&["data", "stats", "prepared"])["users"].as_f64().unwrap();
+    let job: toml::Table =
+        toml::from_str(&fs::read_to_string(folder.path().join("job.toml")).unwrap()).unwrap();
+    let batch = job["batch"]["sequences"].as_integer().unwrap() as f64;
+    let epochs = job["training"]["epochs"].as_integer().unwrap() as f64;
+    assert_eq!(answer["steps"].as_f64().unwrap(), (users * epochs / batch).ceil());
+    let layouts: u64 =
+        answer["layouts"].as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum();
+    assert!(layouts >= 1, "{answer}");
 }
