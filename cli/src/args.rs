@@ -92,6 +92,8 @@ pub enum Command {
     Chaos(cmd::chaos::Args),
     /// Move the state of a cluster to another store
     Store(cmd::store::Args),
+    /// Forecast steps, time, cost and memory before renting
+    Capacity(cmd::capacity::Args),
     /// Look at a prepared dataset
     Data(cmd::data::Args),
 }

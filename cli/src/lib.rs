@@ -4,6 +4,7 @@
 //! leaves through [`output`]. Exit codes: 0 success, 1 a failed run, 2 bad input ([`error::Kind`]).
 
 pub mod args;
+pub mod capacity;
 pub mod chaos;
 pub mod chart;
 pub mod cluster;
@@ -82,6 +83,7 @@ fn run(context: &Context, command: &Command) -> Result<Verdict, Error> {
         Command::Workers(args) => cmd::workers::run(context, args),
         Command::Store(args) => cmd::store::run(context, args),
         Command::Data(args) => cmd::data::run(context, args),
+        Command::Capacity(args) => cmd::capacity::run(context, args),
     }
     .map(|()| Verdict::Good)
 }

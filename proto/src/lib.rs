@@ -1,6 +1,7 @@
 //! The contract between the processes of a cluster: messages, typed ids, typed specs.
 
 pub mod auth;
+pub mod capacity;
 pub mod checkpoint;
 pub mod config;
 pub mod control;

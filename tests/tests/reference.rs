@@ -6,6 +6,7 @@
 
 use std::fs;
 
+use muster_proto::capacity::{self, CapacitySpec};
 use muster_proto::config::reference::{Section, page, undocumented};
 use muster_proto::dataset::DatasetSpec;
 use muster_proto::job::{self, JobSpec};
@@ -41,6 +42,17 @@ fn page_of_keys<T: serde::Serialize>(title: &str, sections: &[Section], example:
 #[test]
 fn the_page_of_job_files_has_every_key() {
     assert_current("job.md", &page_of_keys("Job file", job::SECTIONS, &JobSpec::default()));
+}
+
+#[test]
+fn the_page_of_capacity_files_has_every_key() {
+    let text = "name = \"\"\n[[pools]]\nname = \"\"\ndevice = \"h100_sxm\"\nnodes = 1\n[[tables]]\nname = \"\"\nrows = 1\n\
+                dim = 8\n[run]\nbatch = 1\nsamples = 1\n";
+    let mut example: toml::Table =
+        toml::from_str(&toml::to_string(&toml::from_str::<CapacitySpec>(text).unwrap()).unwrap()).unwrap();
+    // What has to be given has no default to show.
+    example.remove("name");
+    assert_current("capacity.md", &page_of_keys("Capacity file", capacity::SECTIONS, &example));
 }
 
 #[test]

@@ -29,8 +29,10 @@
 
 mod action;
 mod assignment;
+pub mod capacity;
 mod config;
 mod core;
+pub mod cost;
 mod event;
 mod explain;
 pub mod fence;

@@ -1,0 +1,7 @@
+//! Capacity questions: from files to answers, tables, CSV and pages. What is computed is in `muster_core`.
+
+pub mod load;
+pub mod page;
+pub mod question;
+pub mod sweep;
+pub mod validation;

@@ -1,0 +1,120 @@
+//! One pool, one answer: step, time, cost, energy, memory, what binds.
+
+use muster_proto::capacity::{CapacitySpec, PoolSpec};
+
+use super::goodput::{Failures, Simulated};
+use super::place::{NoRoom, place};
+use crate::cost::{Cluster, Phase, StepTime, Workload, memory};
+
+/// Runs of a simulation: P99 then rests on 20 runs.
+const RUNS: u32 = 2000;
+
+/// What a pool does for a workload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Name of the pool.
+    pub pool: String,
+    /// Name of the device.
+    pub device: &'static str,
+    /// Devices.
+    pub devices: u32,
+    /// Nodes.
+    pub nodes: u32,
+    /// The step.
+    pub step: StepTime,
+    /// Steps of the run.
+    pub steps: f64,
+    /// Seconds of the steps alone.
+    pub ideal: f64,
+    /// Seconds of work between two checkpoints.
+    pub interval: f64,
+    /// Share of the time in which steps count.
+    pub goodput: f64,
+    /// Expected seconds of the run, with checkpoints and failures.
+    pub seconds: f64,
+    /// The same, simulated.
+    pub simulated: Simulated,
+    /// Price of the run, without energy; none where the pool has no price.
+    pub cost: Option<f64>,
+    /// Energy of the run at full load, kWh.
+    pub energy: f64,
+    /// Price of the energy, where the pool has one.
+    pub energy_cost: Option<f64>,
+    /// Bytes of the fullest device.
+    pub memory: f64,
+    /// Bytes of a device that can be used.
+    pub usable: f64,
+    /// Whether P90 of the run's time keeps the deadline; none without a deadline.
+    pub in_time: Option<bool>,
+    /// Whether the cost keeps the budget; none without a budget or a price.
+    pub in_budget: Option<bool>,
+    /// Tables of each layout, by the layout's name.
+    pub layouts: Vec<(String, usize)>,
+}
+
+impl Answer {
+    /// The phase that takes the largest share of a step, and the share.
+    #[must_use]
+    pub fn bottleneck(&self) -> (Phase, f64) {
+        let longer = |a: &&Phase, b: &&Phase| self.step.phases.get(**a).total_cmp(&self.step.phases.get(**b));
+        let phase = Phase::ALL.iter().max_by(longer).copied().unwrap_or(Phase::Dense);
+        (phase, self.step.phases.get(phase) / self.step.seconds)
+    }
+}
+
+/// The answer for `nodes` nodes of a pool.
+///
+/// # Errors
+/// A table that fits nowhere.
+///
+/// # Panics
+/// A device that is not in the catalogue; such specs are refused when they are read.
+pub fn answer(spec: &CapacitySpec, pool: &PoolSpec, nodes: u32) -> Result<Answer, NoRoom> {
+    let device = pool.device().expect("a validated pool names a device of the catalogue");
+    let cluster = Cluster::new(device, nodes, device.per_node);
+    let workload = Workload::from_spec(spec);
+    let placed = place(&workload, &cluster)?;
+    let run = &spec.run;
+    let steps = (run.samples as f64 * run.epochs / run.batch as f64).ceil();
+    let ideal = steps * placed.step.seconds;
+    let failures = Failures {
+        mtbf: pool.mtbf_per_device.as_secs_f64() / cluster.n(),
+        checkpoint: run.checkpoint.as_secs_f64(),
+        restart: pool.restart.as_secs_f64(),
+    };
+    // A run that is shorter than the interval has one checkpoint, its model.
+    let interval = failures.interval().min(ideal);
+    let seconds = failures.expected(ideal, interval);
+    let simulated = failures.simulate(ideal, interval, RUNS, spec.seed);
+    let hours = seconds / 3600.0;
+    let cost = pool.price_per_device_hour.map(|price| price * cluster.n() * hours);
+    let energy = device.power / 1000.0 * cluster.n() * hours;
+    let mut layouts: Vec<(String, usize)> = Vec::new();
+    for (layout, _) in &placed.tables {
+        match layouts.iter_mut().find(|(name, _)| *name == layout.name()) {
+            Some(known) => known.1 += 1,
+            None => layouts.push((layout.name(), 1)),
+        }
+    }
+    Ok(Answer {
+        pool: pool.name.clone(),
+        device: device.name,
+        devices: cluster.world_size,
+        nodes,
+        step: placed.step,
+        steps,
+        ideal,
+        interval,
+        goodput: ideal / seconds,
+        seconds,
+        simulated,
+        cost,
+        energy,
+        energy_cost: pool.price_per_kwh.map(|price| price * energy),
+        memory: placed.memory.iter().copied().fold(0.0, f64::max),
+        usable: memory::usable(&cluster),
+        in_time: run.deadline.map(|deadline| simulated.p90 <= deadline.0.as_secs_f64()),
+        in_budget: cost.zip(run.budget).map(|(cost, budget)| cost <= budget),
+        layouts,
+    })
+}

@@ -1,0 +1,31 @@
+//! The question turned round: how many nodes for a deadline and a budget, and where more stop paying.
+
+use muster_proto::capacity::{CapacitySpec, PoolSpec};
+
+use super::answer::{Answer, answer};
+use super::place::NoRoom;
+
+/// The answers for 1, 2, 4, ... nodes and for all of the pool; sizes into which the model does not fit give an error.
+#[must_use]
+pub fn scaling(spec: &CapacitySpec, pool: &PoolSpec) -> Vec<(u32, Result<Answer, NoRoom>)> {
+    let mut sizes: Vec<u32> = (0..=16).map(|bit| 1 << bit).take_while(|nodes| *nodes < pool.nodes).collect();
+    sizes.push(pool.nodes);
+    sizes.into_iter().map(|nodes| (nodes, answer(spec, pool, nodes))).collect()
+}
+
+/// The fewest nodes of a pool that keep deadline and budget; none where no number up to the pool's does.
+///
+/// A step's time does not always fall with more nodes, so every number is tried; above 64, in steps of a thirty-second part.
+#[must_use]
+pub fn fewest(spec: &CapacitySpec, pool: &PoolSpec) -> Option<Answer> {
+    let keeps = |answer: &Answer| answer.in_time != Some(false) && answer.in_budget != Some(false);
+    let next = |nodes: &u32| Some(nodes + (nodes / 32).max(1));
+    let sizes = std::iter::successors(Some(1_u32), next).take_while(|nodes| *nodes < pool.nodes);
+    sizes.chain([pool.nodes]).filter_map(|nodes| answer(spec, pool, nodes).ok()).find(keeps)
+}
+
+/// The speed of `answer` over that of `base`, as a share of how many more devices it has.
+#[must_use]
+pub fn efficiency(base: &Answer, answer: &Answer) -> f64 {
+    base.step.seconds * f64::from(base.devices) / (answer.step.seconds * f64::from(answer.devices))
+}

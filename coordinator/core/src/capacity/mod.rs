@@ -1,0 +1,16 @@
+//! Answers before one buys: how long, how much, does it fit, how many devices.
+//!
+//! Pure: a spec in, an answer out, the same on every machine. Simulations take their seed from the spec.
+
+pub mod answer;
+pub mod fleet;
+pub mod goodput;
+pub mod import;
+pub mod inverse;
+pub mod measured;
+pub mod place;
+mod random;
+pub mod scores;
+
+pub use answer::{Answer, answer};
+pub use place::{NoRoom, Placement, place};

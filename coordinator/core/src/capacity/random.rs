@@ -1,0 +1,40 @@
+//! Counter-based random numbers: the n-th number of a stream is a function of (seed, stream, n).
+//!
+//! The mixer is the finalizer of SplitMix64 (Steele, Lea and Flood 2014), applied to each part of the key in turn.
+
+/// A stream of numbers.
+#[derive(Debug, Clone)]
+pub(super) struct Stream {
+    key: u64,
+    next: u64,
+}
+
+fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Stream {
+    pub(super) fn new(seed: u64, stream: u64) -> Self {
+        Self { key: mix(mix(seed) ^ stream), next: 0 }
+    }
+
+    /// Uniform in (0, 1].
+    pub(super) fn uniform(&mut self) -> f64 {
+        self.next += 1;
+        let bits = mix(self.key ^ mix(self.next)) >> 11;
+        (bits + 1) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Exponential with mean 1.
+    pub(super) fn exponential(&mut self) -> f64 {
+        -self.uniform().ln()
+    }
+
+    /// Standard normal (Box and Muller 1958).
+    pub(super) fn normal(&mut self) -> f64 {
+        (2.0 * self.exponential()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+}

@@ -1,0 +1,55 @@
+//! Daly's closed form against the simulation.
+
+use muster_core::capacity::goodput::Failures;
+use proptest::prelude::*;
+
+#[test]
+fn the_simulation_and_dalys_closed_form_agree_within_a_point_of_goodput() {
+    let mut compared = 0;
+    for mtbf in [3600.0, 4.0 * 3600.0, 24.0 * 3600.0, 240.0 * 3600.0] {
+        for checkpoint in [5.0, 60.0, 300.0] {
+            for restart in [30.0, 300.0, 900.0] {
+                let failures = Failures { mtbf, checkpoint, restart };
+                let interval = failures.interval();
+                let work = 400.0 * interval;
+                let simulated = work / failures.simulate(work, interval, 400, 7).mean;
+                let closed = failures.goodput(interval);
+                assert!((simulated - closed).abs() < 0.01, "{failures:?}: {simulated} {closed}");
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 36);
+}
+
+#[test]
+fn the_values_of_a_published_example_come_out() {
+    // Planner notes 5.6: M = 3.1 h, C = 0.05 h, R = 0.25 h, interval 0.524 h.
+    let failures = Failures { mtbf: 3.1 * 3600.0, checkpoint: 180.0, restart: 900.0 };
+    assert!((failures.interval() / 3600.0 - 0.524).abs() < 0.001, "{}", failures.interval());
+    assert!((failures.goodput(failures.interval()) - 0.7666).abs() < 0.0002);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_quantiles_and_another_does_not() {
+    let failures = Failures { mtbf: 3600.0, checkpoint: 20.0, restart: 60.0 };
+    let first = failures.simulate(36_000.0, 400.0, 500, 3);
+    assert_eq!(first, failures.simulate(36_000.0, 400.0, 500, 3));
+    assert_ne!(first, failures.simulate(36_000.0, 400.0, 500, 4));
+    assert!(first.p50 <= first.p90 && first.p90 <= first.p99);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn dalys_interval_is_positive_and_no_other_is_better(
+        mtbf in 100.0..1e7_f64, share in 1e-4..0.5_f64, restart in 0.0..50.0_f64, other in 0.05..20.0_f64
+    ) {
+        let failures = Failures { mtbf, checkpoint: mtbf * share, restart };
+        let interval = failures.interval();
+        prop_assert!(interval > 0.0);
+        // The formula is a series: it may miss the optimum by a thousandth of the goodput.
+        prop_assert!(failures.goodput(interval) > failures.goodput(interval * other) - 2e-3);
+    }
+}

@@ -1,0 +1,91 @@
+//! Whole questions: answers, the inverse, a fleet, a table that does not fit.
+
+use muster_core::capacity::{answer, fleet, inverse};
+use muster_core::cost::Phase;
+use muster_proto::capacity::CapacitySpec;
+use muster_proto::config;
+
+const QUESTION: &str = "name = \"q\"\n[[pools]]\nname = \"p\"\ndevice = \"h100_sxm\"\nnodes = 8\nprice_per_device_hour = 2.5\n\
+     [[tables]]\nname = \"item\"\nrows = 20000000\ndim = 128\npooling = [50.0]\npooled = false\n\
+     [dense]\nlstm = [{ input = 128, hidden = 512, events = 50.0 }]\n\
+     softmax = { positions = 50.0, candidates = 4096, dim = 512 }\n\
+     [run]\nbatch = 16384\nsamples = 20000000000\ndeadline = \"6h\"\n\
+     [[fleet]]\nname = \"nightly\"\ncount = 5\nperiod = \"24h\"\nsamples = 100000000\nnodes = 1\ndeadline = \"6h\"\n";
+
+fn question(sets: &[&str]) -> CapacitySpec {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    config::parse(QUESTION, "q.toml", &sets).unwrap()
+}
+
+#[test]
+fn time_cost_and_goodput_follow_from_the_step() {
+    let spec = question(&[]);
+    let answer = answer(&spec, &spec.pools[0], 2).unwrap();
+    assert_eq!(answer.devices, 16);
+    assert_eq!(answer.steps, (20_000_000_000_f64 / 16_384.0).ceil());
+    assert!((answer.ideal - answer.steps * answer.step.seconds).abs() < 1e-6);
+    assert!((answer.cost.unwrap() - 2.5 * 16.0 * answer.seconds / 3600.0).abs() < 1e-9);
+    assert!(answer.goodput < 1.0 && answer.goodput > 0.9, "{}", answer.goodput);
+    assert!((answer.simulated.mean / answer.seconds - 1.0).abs() < 0.05);
+}
+
+#[test]
+fn a_calibrated_phase_takes_its_measured_time_and_flags_what_was_not_measured() {
+    let base = question(&[]);
+    let plain = answer(&base, &base.pools[0], 1).unwrap().step;
+    let dense = plain.phases.get(Phase::Dense);
+    let at = |factor: f64| format!("{}us", (dense * factor * 1e6).round());
+    let points = |low: f64| {
+        format!("[[{:?}, {:?}], [{:?}, {:?}]]", at(low), at(low * 2.0), at(low * 4.0), at(low * 8.0))
+    };
+    let measured = |low: f64| {
+        let calibration = format!("calibration=[{{ phase = \"dense\", points = {} }}]", points(low));
+        let spec = question(&[&calibration]);
+        answer(&spec, &spec.pools[0], 1).unwrap().step
+    };
+    // The points say that dense layers take twice of what the formula gives.
+    let within = measured(0.5);
+    assert!((within.phases.get(Phase::Dense) / dense - 2.0).abs() < 0.01 && !within.extrapolated);
+    assert!(measured(2.0).extrapolated && !plain.extrapolated);
+}
+
+#[test]
+fn the_fewest_nodes_keep_the_deadline_and_one_less_does_not() {
+    let base = question(&[]);
+    let alone = answer(&base, &base.pools[0], 1).unwrap().simulated.p90;
+    let spec = question(&[&format!("run.deadline=\"{}s\"", (alone * 0.7) as u64)]);
+    let fewest = inverse::fewest(&spec, &spec.pools[0]).unwrap();
+    assert!(fewest.nodes > 1 && fewest.in_time == Some(true));
+    assert_eq!(answer(&spec, &spec.pools[0], fewest.nodes - 1).unwrap().in_time, Some(false));
+    let never = question(&["run.deadline=\"1s\""]);
+    assert!(inverse::fewest(&never, &never.pools[0]).is_none());
+}
+
+#[test]
+fn a_fleet_of_more_retrainings_is_fuller_and_its_smallest_pool_keeps_them_in_time() {
+    let spec = question(&[]);
+    let few = fleet::retrainings(&spec, &spec.pools[0]).unwrap();
+    let spec = question(&["fleet.0.count=60"]);
+    let many = fleet::retrainings(&spec, &spec.pools[0]).unwrap();
+    let (few, crowded) = (fleet::load(&few, 4, 1).unwrap(), fleet::load(&many, 4, 1).unwrap());
+    assert!((crowded.utilization / few.utilization - 12.0).abs() < 1e-9);
+    let smallest = fleet::smallest(&many, 0.01, 1).unwrap();
+    assert!(smallest.late <= 0.01 && smallest.utilization < 1.0, "{smallest:?}");
+    if smallest.nodes > 1 {
+        assert!(fleet::load(&many, smallest.nodes - 1, 1).unwrap().late > 0.01);
+    }
+    assert_eq!(fleet::load(&many, 0, 1), None);
+}
+
+#[test]
+fn a_table_that_fits_on_no_device_is_named_with_the_bytes_missing() {
+    let spec = question(&["tables.0.rows=120000000", "tables.0.optimizer=adam"]);
+    let error = answer(&spec, &spec.pools[0], 1).map(|answer| answer.memory);
+    // 120 M rows of 128 f32 with two moments are 184 GB, 23 GB a device when spread over eight.
+    assert!(error.is_ok(), "{error:?}");
+    let spec = question(&["tables.0.rows=700000000", "tables.0.optimizer=adam"]);
+    let error = answer(&spec, &spec.pools[0], 1).unwrap_err();
+    assert_eq!(error.table, "item");
+    assert!(error.missing > 50e9, "{error}");
+    assert!(error.to_string().contains("table item does not fit"), "{error}");
+}
