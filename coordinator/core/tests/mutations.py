@@ -12,12 +12,16 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 TESTS = ["random", "scripts", "generations"]
+# Seconds; a fault may keep a test from ending, and is found by that.
+PATIENCE = 240
+FIRST_BUILD = 1800
 
 # (name, file, old text, new text): the first occurrence of the old text is replaced.
 FAULTS = [
@@ -55,7 +59,7 @@ def main():
         shutil.rmtree(copy, ignore_errors=True)
         left_out = shutil.ignore_patterns("target", ".git", "runs", "*.proptest-regressions")
         shutil.copytree(ROOT, copy, ignore=left_out)
-        sound, output = test(copy, folder)
+        sound, output = test(copy, folder, FIRST_BUILD)
         if not sound:
             sys.exit(f"the tests fail without any fault:\n{output[-3000:]}")
         missed = [name for name, *fault in faults if not found(copy, folder, name, *fault)]
@@ -81,18 +85,24 @@ def found(copy, folder, name, file, old, new):
         print(f"{name}: does not compile\n{output[-2000:]}")
         return False
     tests = sorted(set(re.findall(r"^test (\S+) \.\.\. FAILED", output, re.MULTILINE)))
-    print(f"{name}: " + (f"found by {', '.join(tests)}" if tests else "NOT FOUND" if sound else "found, by a crash"),
+    print(f"{name}: " + (f"found by {', '.join(tests)}" if tests else "NOT FOUND" if sound else "found, by a test that does not end"),
           flush=True)
     return not sound
 
 
-def test(copy, folder):
+def test(copy, folder, patience=PATIENCE):
     command = ["cargo", "test", "--offline", "-p", "muster-core", "--no-fail-fast"]
     command += [word for test in TESTS for word in ("--test", test)]
     environment = dict(os.environ, CARGO_TARGET_DIR=str(folder / "target"), RUST_BACKTRACE="0",
                        PROPTEST_DISABLE_FAILURE_PERSISTENCE="1", RUSTFLAGS="-A warnings")
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=1800)
-    return done.returncode == 0, done.stdout + done.stderr
+    running = subprocess.Popen(command, cwd=copy, env=environment, text=True, start_new_session=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        output, _ = running.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
+        output = running.communicate()[0] + "\nthe tests did not end"
+    return running.returncode == 0, output
 
 
 if __name__ == "__main__":
