@@ -89,6 +89,14 @@ impl<'a> Cluster<'a> {
         (outcome.code == Some(0)).then(|| outcome.json())
     }
 
+    /// Waits until a job has so many changes of workers behind it: one that comes before is counted with the last.
+    fn has_made(&self, job: &str, changes: usize) {
+        wait_for("the job to make a step after the change", || {
+            let explained = self.ask(&["jobs", "explain", job])?;
+            (explained["incidents"].as_array()?.len() == changes).then_some(())
+        });
+    }
+
     /// Waits until a job trains on that many workers.
     fn trains_on(&self, job: &str, workers: usize) {
         wait_for("the job to train on the workers that it should", || {
@@ -108,9 +116,10 @@ fn a_job_grows_and_shrinks_between_steps_and_a_drained_worker_hands_over_its_ran
     let submit = [&["jobs", "submit", "--workers", "2", "--out", "run"], &job[..]].concat();
     let id = cluster.ask(&submit).unwrap()["job"].to_string();
     cluster.trains_on(&id, 2);
-    for workers in ["4", "3", "1", "3"] {
+    for (changes, workers) in (1..).zip(["4", "3", "1", "3"]) {
         cluster.ask(&["jobs", "scale", &id, "--workers", workers]).unwrap();
         cluster.trains_on(&id, workers.parse().unwrap());
+        cluster.has_made(&id, changes);
     }
     let held = cluster.ask(&["jobs", "show", &id]).unwrap()["workers"][1].clone();
     cluster.ask(&["workers", "drain", &held.to_string()]).unwrap();

@@ -22,7 +22,7 @@ pub struct Flight {
     pub bytes: u64,
     /// When it began, counted from when the group was made.
     pub begun: Duration,
-    /// When it ended, well or not; none while it is under way.
+    /// When it ended well; none while it is under way, or where it failed.
     pub ended: Option<Duration>,
 }
 

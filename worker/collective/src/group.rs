@@ -47,7 +47,9 @@ impl<E: Exchange> Group<E> {
             .and_then(|()| body(&mut self.exchange, &signature, &mut self.scratch))
             // An abort closes the links, which may be noticed before the abort itself.
             .map_err(|error| self.abort.check().err().unwrap_or(error));
-        self.recorder.end();
+        if outcome.is_ok() {
+            self.recorder.end();
+        }
         if let Err(error) = &outcome {
             tracing::debug!(rank = self.exchange.rank(), seq = self.seq, %error, "collective failed");
             self.failure = Some(error.clone());

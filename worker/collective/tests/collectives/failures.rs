@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use muster_collective::{AbortHandle, CollectiveExt, Error};
+use muster_collective::{AbortHandle, CollectiveExt, Error, Op};
 
 use crate::world::{PATIENT, World};
 
@@ -20,6 +20,12 @@ pub(crate) fn an_abort_ends_a_pending_call_and_every_later_one(world: World) {
                 |outcome| matches!(outcome, Err(Error::Aborted { reason }) if reason == "a new generation");
             assert!(aborted(group.all_reduce(&mut vec![1.0; 100_000])));
             assert!(aborted(group.barrier()));
+            let last = *group.flights().last().unwrap();
+            assert_eq!(
+                (last.op, last.bytes, last.ended),
+                (Op::AllReduce, 400_000, None),
+                "what was under way"
+            );
             ended.send(()).unwrap();
         } else if group.rank() == 1 {
             handles.lock().unwrap().recv().unwrap().abort("a new generation");
