@@ -43,7 +43,7 @@ pub fn load(path: &Path) -> Result<Vec<Record>, Error> {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
-            return Err(Error::failed(format!("cannot read {}: {error}", path.display())).with_file(path));
+            return Err(unreadable(path, &error));
         }
     };
     let mut records: Vec<Record> = Vec::new();
@@ -69,8 +69,7 @@ pub fn load(path: &Path) -> Result<Vec<Record>, Error> {
 /// # Errors
 /// The file cannot be read.
 pub fn entries(path: &Path) -> Result<Vec<Entry>, Error> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Error::failed(format!("cannot read {}: {error}", path.display())).with_file(path))?;
+    let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
     let mut current = 0;
     let mut reached = 0;
     let mut entries = Vec::new();
@@ -89,6 +88,10 @@ pub fn entries(path: &Path) -> Result<Vec<Entry>, Error> {
         }
     }
     Ok(entries)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::failed(format!("cannot read {}: {error}", path.display())).with_file(path)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ fn page(title: &str, body: &str) -> String {
 #[must_use]
 pub fn of_question(answered: &Answered) -> String {
     let mut body = format!("<pre>{}</pre>\n", escape(&answered.text()));
-    let bars: Vec<&Answer> = answered.pools.iter().filter_map(|pool| pool.whole.as_ref().ok()).collect();
+    let bars: Vec<&Answer> = answered.pools.iter().filter_map(|pool| pool.whole().as_ref().ok()).collect();
     body.push_str(&stacked(&bars));
     let series = |point: &dyn Fn(&Answer) -> Option<(f64, f64)>| {
         let of_pool = |pool: &PoolAnswer| Series {
@@ -73,7 +73,7 @@ fn by_x(mut series: Series) -> Series {
 /// Goodput over the checkpoint interval, from an eighth to eight times Daly's.
 fn goodput(answered: &Answered) -> Chart {
     let of_pool = |pool: &PoolAnswer| {
-        let answer = pool.whole.as_ref().ok()?;
+        let answer = pool.whole().as_ref().ok()?;
         let failures = Failures {
             mtbf: pool.pool.mtbf_per_device.as_secs_f64() / f64::from(answer.devices),
             checkpoint: answered.spec.run.checkpoint.as_secs_f64(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use muster_core::capacity::fleet::{self, Load, Retraining};
-use muster_core::capacity::{Answer, NoRoom, answer, inverse};
+use muster_core::capacity::{Answer, NoRoom, inverse};
 use muster_core::cost::Phase;
 use muster_proto::capacity::{CapacitySpec, PoolSpec, RetrainingSpec};
 use serde_json::{Value, json};
@@ -17,11 +17,9 @@ use crate::table::Table;
 pub struct PoolAnswer {
     /// The pool as it was asked about.
     pub pool: PoolSpec,
-    /// The answer for all of it.
-    pub whole: Result<Answer, NoRoom>,
     /// The fewest nodes that keep deadline and budget.
     pub fewest: Option<Answer>,
-    /// Other numbers of nodes.
+    /// Numbers of nodes, all of the pool's last.
     pub scaling: Vec<(u32, Result<Answer, NoRoom>)>,
 }
 
@@ -56,8 +54,8 @@ pub fn ask(spec: &CapacitySpec, file: &Path) -> Result<Answered, Error> {
         Error::from_chain(Kind::BadInput, error).with_file(file).with_field(field)
     };
     let pools: Vec<PoolAnswer> = spec.pools.iter().map(|pool| of_pool(spec, pool)).collect();
-    if let Some(Err(error)) = pools.first().map(|pool| &pool.whole)
-        && pools.iter().all(|pool| pool.whole.is_err())
+    if let Some(Err(error)) = pools.first().map(PoolAnswer::whole)
+        && pools.iter().all(|pool| pool.whole().is_err())
     {
         return Err(no_room(error, "pools"));
     }
@@ -78,7 +76,6 @@ fn of_pool(spec: &CapacitySpec, pool: &PoolSpec) -> PoolAnswer {
     let asked = spec.run.deadline.is_some() || spec.run.budget.is_some();
     PoolAnswer {
         pool: pool.clone(),
-        whole: answer(spec, pool, pool.nodes),
         fewest: asked.then(|| inverse::fewest(spec, pool)).flatten(),
         scaling: inverse::scaling(spec, pool),
     }
@@ -126,6 +123,12 @@ fn cells(answer: &Answer) -> [String; 9] {
 }
 
 impl PoolAnswer {
+    /// The answer for all of it.
+    pub fn whole(&self) -> &Result<Answer, NoRoom> {
+        let (_, whole) = self.scaling.last().expect("scaling ends with all nodes of the pool");
+        whole
+    }
+
     fn text(&self, asked: bool) -> String {
         let mut lines =
             vec![format!("{}: {}, {}", self.pool.name, self.pool.device, counted(self.pool.nodes))];
@@ -156,7 +159,7 @@ impl PoolAnswer {
             }
         }
         lines.push(table.render());
-        if let Ok(whole) = &self.whole {
+        if let Ok(whole) = self.whole() {
             if whole.step.extrapolated {
                 lines.push(
                     "  a calibrated phase lies outside of its measured points: extrapolated".to_owned(),
@@ -290,7 +293,7 @@ impl Report for Answered {
             .map(|pool| {
                 json!({
                     "name": pool.pool.name,
-                    "answer": result_json(&pool.whole),
+                    "answer": result_json(pool.whole()),
                     "fewest": pool.fewest.as_ref().map(answer_json),
                     "scaling": pool.scaling.iter().map(|(_, answer)| result_json(answer)).collect::<Vec<_>>(),
                 })

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use muster_cli::lineage::Entry;
+use muster_proto::checkpoint::mix;
 use serde::{Deserialize, Serialize};
 
 /// Lets simulated time pass; nobody waits for it.
 pub(crate) use tokio::time::sleep as pass;
-
-use super::random::mix;
 
 pub(crate) const STEPS: u64 = 100;
 pub(crate) const MICRO_BATCHES: u32 = 8;

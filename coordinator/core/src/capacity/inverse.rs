@@ -1,4 +1,4 @@
-//! The question turned round: how many nodes for a deadline and a budget, and where more stop paying.
+//! The question turned round: how many nodes for a deadline and a budget.
 
 use muster_proto::capacity::{CapacitySpec, PoolSpec};
 
@@ -22,10 +22,4 @@ pub fn fewest(spec: &CapacitySpec, pool: &PoolSpec) -> Option<Answer> {
     let next = |nodes: &u32| Some(nodes + (nodes / 32).max(1));
     let sizes = std::iter::successors(Some(1_u32), next).take_while(|nodes| *nodes < pool.nodes);
     sizes.chain([pool.nodes]).filter_map(|nodes| answer(spec, pool, nodes).ok()).find(keeps)
-}
-
-/// The speed of `answer` over that of `base`, as a share of how many more devices it has.
-#[must_use]
-pub fn efficiency(base: &Answer, answer: &Answer) -> f64 {
-    base.step.seconds * f64::from(base.devices) / (answer.step.seconds * f64::from(answer.devices))
 }

@@ -174,11 +174,7 @@ fn exchanges(
         |bytes: f64| (bytes * (g - 1.0) / n / links.all_to_all.rate).max(bytes * (n - g) / n / network);
     let (forward, all_reduce) = match layout {
         Layout::TableWise | Layout::ColumnWise(_) => (spread(vectors), 0.0),
-        Layout::RowWise => {
-            let inside = vectors * (g - 1.0) / g / links.reduce_scatter.rate;
-            (inside + vectors / g * (n - g) / n / network, 0.0)
-        }
-        Layout::TableRowWise | Layout::Grid(_) => {
+        Layout::RowWise | Layout::TableRowWise | Layout::Grid(_) => {
             let inside = vectors * (g - 1.0) / g / links.reduce_scatter.rate;
             (inside + vectors / g * (n - g) / n / network, 0.0)
         }

@@ -117,6 +117,11 @@ impl<'a> State<'a> {
         self.total[rank]
     }
 
+    /// The load of a node's most loaded rank.
+    pub(super) fn node_load(&self, node: usize) -> f64 {
+        self.problem.ranks_of(node).map(|rank| self.load(rank)).fold(0.0, f64::max)
+    }
+
     /// Bytes that still fit on a rank.
     pub(super) fn room(&self, rank: usize) -> u64 {
         let memory = self.problem.cluster().devices[rank].memory;

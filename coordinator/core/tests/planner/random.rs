@@ -1,6 +1,7 @@
 //! Random problems: of a few tables, for exhaustion, or of many.
 
 use muster_core::planner::{Choice, Cluster, Demand, Device, Layout, Problem, Run, Table};
+use muster_proto::checkpoint::mix;
 use proptest::prelude::*;
 
 /// What a problem is drawn from.
@@ -41,11 +42,9 @@ impl Draw {
 
     pub(crate) fn next(&mut self) -> f64 {
         // SplitMix64 (Steele, Lea, Flood 2014).
+        let number = mix(self.0);
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        (number >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 

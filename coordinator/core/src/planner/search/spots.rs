@@ -28,10 +28,9 @@ impl Spots {
             order.sort_unstable_by(compare);
             order
         };
-        let peak = |node: usize| problem.ranks_of(node).map(|rank| state.load(rank)).fold(0.0, f64::max);
         Self {
             ranks: by((0..problem.world_size()).map(|rank| state.load(rank)).collect()),
-            nodes: by((0..problem.nodes()).map(peak).collect()),
+            nodes: by((0..problem.nodes()).map(|node| state.node_load(node)).collect()),
         }
     }
 

@@ -76,7 +76,7 @@ pub(in super::super) fn start<'a>(
             }
             Layout::WholeNodes if free && choice(table).n_pieces() == problem.cluster().node_sizes[0] => {
                 let heap = nodes.get_or_insert_with(|| {
-                    (0..problem.nodes()).map(|n| Reverse(Key(node_load(&state, n), n as u32))).collect()
+                    (0..problem.nodes()).map(|n| Reverse(Key(state.node_load(n), n as u32))).collect()
                 });
                 on_node(&state, table, option, heap)
             }
@@ -165,10 +165,6 @@ fn on_node(
     }
     heap.extend(full);
     found
-}
-
-fn node_load(state: &State<'_>, node: usize) -> f64 {
-    state.problem.ranks_of(node).map(|rank| state.load(rank)).fold(0.0, f64::max)
 }
 
 /// A place in this option, or in the one with the best score of those that have a place.
