@@ -21,6 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(rpc)
         .build_server(rpc)
         .btree_map(".")
+        // Shared by the messages of all ranks, not copied for each.
+        .bytes(".muster.v1.Prepare")
         .compile_fds(descriptors)?;
     Ok(())
 }

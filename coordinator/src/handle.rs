@@ -68,6 +68,12 @@ pub(crate) enum Message {
     Report { session: SessionId, report: Report },
     /// A session's connection is gone.
     Closed { session: SessionId },
+    /// Somebody wants to know something.
+    Question(Question),
+}
+
+/// What is read of the core and changes nothing.
+pub(crate) enum Question {
     /// All jobs.
     Jobs { reply: oneshot::Sender<Vec<JobStatus>> },
     /// All workers.
@@ -111,15 +117,15 @@ impl Handle {
     }
 
     pub(crate) async fn jobs(&self) -> Result<Vec<JobStatus>, Away> {
-        self.inbox()?.call(|reply| Message::Jobs { reply }).await
+        self.inbox()?.call(|reply| Message::Question(Question::Jobs { reply })).await
     }
 
     pub(crate) async fn workers(&self) -> Result<Vec<WorkerStatus>, Away> {
-        self.inbox()?.call(|reply| Message::Workers { reply }).await
+        self.inbox()?.call(|reply| Message::Question(Question::Workers { reply })).await
     }
 
     pub(crate) async fn watch(&self, job: JobId, after: u64) -> Result<Option<Watching>, Away> {
-        self.inbox()?.call(|reply| Message::Watch { job, after, reply }).await
+        self.inbox()?.call(|reply| Message::Question(Question::Watch { job, after, reply })).await
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use crate::handle::Message;
+use crate::handle::{Message, Question};
 use crate::lead::Lead;
 use crate::metrics::Counters;
 use crate::sessions::Sessions;
@@ -127,7 +127,7 @@ impl<S: Store> Runtime<S> {
     }
 
     async fn work(&mut self) -> Result<Infallible, Error> {
-        self.step(Event::Tick).await?;
+        self.step(vec![Event::Tick]).await?;
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let deadline = self.core.next_deadline().map(|deadline| self.started + deadline.0);
@@ -141,46 +141,61 @@ impl<S: Store> Runtime<S> {
                 // Nobody finds this core any more.
                 return Err(Error::Lapsed);
             }
+            let mut events = Vec::with_capacity(batch.len() + 1);
             for message in batch.drain(..) {
-                self.on_message(message).await?;
+                match self.event(message) {
+                    Ok(event) => events.push(event),
+                    Err(question) => {
+                        // Whoever asks sees what was said before, once it is durable.
+                        self.step(std::mem::take(&mut events)).await?;
+                        self.answer(question);
+                    }
+                }
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                self.step(Event::Tick).await?;
+                events.push(Event::Tick);
             }
+            self.step(events).await?;
         }
     }
 
     /// Sends all workers home.
     pub(crate) async fn dismiss(&mut self) -> Result<(), Error> {
-        self.step(Event::Dismiss { reason: "the cluster ends with its coordinator".to_owned() }).await
+        self.step(vec![Event::Dismiss { reason: "the cluster ends with its coordinator".to_owned() }]).await
     }
 
-    async fn on_message(&mut self, message: Message) -> Result<(), Error> {
-        // Whoever asked may have gone away; then nobody needs the answer.
-        match message {
+    /// What a message tells the core; a question comes back.
+    fn event(&mut self, message: Message) -> Result<Event, Question> {
+        Ok(match message {
             Message::Ask { event, reply } => {
                 let request = RequestId(self.new_id());
                 self.replies.insert(request, reply);
-                let event = event(request);
-                self.step(event).await?;
-                self.replies.remove(&request);
+                event(request)
             }
             Message::Open { hello, link, reply } => {
                 let session = SessionId(self.new_id());
                 self.sessions.insert(session, link);
+                // Whoever opened it may have gone away; then its end is the next that is heard.
                 let _ = reply.send(session);
                 debug!(worker = %hello.worker, incarnation = hello.incarnation.0, "session opened");
                 self.counters.sessions.fetch_add(1, Ordering::Relaxed);
-                self.step(Event::SessionOpened { session, hello }).await?;
+                Event::SessionOpened { session, hello }
             }
-            Message::Report { session, report } => self.step(Event::Reported { session, report }).await?,
+            Message::Report { session, report } => Event::Reported { session, report },
             Message::Closed { session } => {
                 self.sessions.remove(session);
-                self.step(Event::SessionClosed { session }).await?;
+                Event::SessionClosed { session }
             }
-            Message::Jobs { reply } => drop(reply.send(self.core.jobs())),
-            Message::Workers { reply } => drop(reply.send(self.core.workers())),
-            Message::Watch { job, after, reply } => {
+            Message::Question(question) => return Err(question),
+        })
+    }
+
+    /// Answers a question. Whoever asked may have gone away; then nobody needs the answer.
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::Jobs { reply } => drop(reply.send(self.core.jobs())),
+            Question::Workers { reply } => drop(reply.send(self.core.workers())),
+            Question::Watch { job, after, reply } => {
                 let watching = self.core.events_after(job, after).map(|events| {
                     let ended = self.core.job(job).is_none_or(|job| job.phase.is_ended());
                     (events, (!ended).then(|| self.watchers.subscribe(job)))
@@ -188,17 +203,18 @@ impl<S: Store> Runtime<S> {
                 let _ = reply.send(watching);
             }
         }
-        Ok(())
     }
 
     /// Tells the core what happened, and does what it wants done. What fails to be sent is told to it in turn.
-    async fn step(&mut self, event: Event) -> Result<(), Error> {
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
-            self.counters.events.fetch_add(1, Ordering::Relaxed);
+    ///
+    /// All that happened at once is one write to the store: with thousands of workers that say the same, the store is
+    /// what takes time.
+    async fn step(&mut self, mut events: Vec<Event>) -> Result<(), Error> {
+        while !events.is_empty() {
+            self.counters.events.fetch_add(events.len() as u64, Ordering::Relaxed);
             self.check_lead()?;
             let now = Time(self.started.elapsed());
-            let actions = self.core.step(now, event);
+            let actions = self.core.step_all(now, events.drain(..));
             debug_assert_eq!(self.core.check(), Ok(()), "the core broke its own rules");
             for action in actions {
                 if let Some(session) = self.act(action).await? {
@@ -206,6 +222,8 @@ impl<S: Store> Runtime<S> {
                 }
             }
         }
+        // A request is answered in the step that it came in.
+        self.replies.clear();
         Ok(())
     }
 

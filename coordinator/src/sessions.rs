@@ -1,5 +1,7 @@
 //! The open sessions: where directives to workers go.
 
+mod told;
+
 use std::collections::BTreeMap;
 
 use muster_core::{SessionEnd, SessionId};
@@ -8,6 +10,8 @@ use muster_proto::wire;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Status};
 use tracing::warn;
+
+use self::told::{Cohorts, Told};
 
 /// Directives that may wait for one worker; one that takes none is cut off.
 const QUEUE: usize = 64;
@@ -18,6 +22,7 @@ pub(crate) type Outgoing = Result<wire::SessionResponse, Status>;
 /// The coordinator's end of a session.
 pub(crate) struct Link {
     outgoing: mpsc::Sender<Outgoing>,
+    told: Option<Told>,
     /// Dropped with the link, which ends the task that reads the session.
     _open: oneshot::Sender<()>,
 }
@@ -27,7 +32,7 @@ impl Link {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Outgoing>, oneshot::Receiver<()>) {
         let (outgoing, responses) = mpsc::channel(QUEUE);
         let (open, closed) = oneshot::channel();
-        (Self { outgoing, _open: open }, responses, closed)
+        (Self { outgoing, told: None, _open: open }, responses, closed)
     }
 }
 
@@ -35,6 +40,7 @@ impl Link {
 #[derive(Default)]
 pub(crate) struct Sessions {
     links: BTreeMap<SessionId, Link>,
+    cohorts: Cohorts,
 }
 
 impl Sessions {
@@ -52,8 +58,16 @@ impl Sessions {
 
     /// Sends a directive; whether the worker took it. One that takes none is cut off and has to come back.
     pub(crate) fn send(&mut self, session: SessionId, directive: Directive) -> bool {
-        let Some(link) = self.links.get(&session) else { return true };
-        let sent = link.outgoing.try_send(Ok(directive.into())).is_ok();
+        let Some(link) = self.links.get_mut(&session) else { return true };
+        let message = match directive {
+            Directive::Prepare(prepare) => {
+                let prepare = self.cohorts.encode(&prepare, &mut link.told);
+                let directive = Some(wire::session_response::Directive::Prepare(prepare));
+                wire::SessionResponse { directive }
+            }
+            other => other.into(),
+        };
+        let sent = link.outgoing.try_send(Ok(message)).is_ok();
         if !sent {
             warn!(session = session.0, "a worker takes no directives, its session is closed");
             self.links.remove(&session);

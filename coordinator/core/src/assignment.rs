@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_proto::control::{Failure, Peer, Prepare, Submission};
+use muster_proto::control::{Cohort, Failure, Submission};
 use muster_proto::fence::Fence;
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, WorkerId};
 use muster_proto::sharding::ShardingPlan;
@@ -56,25 +56,12 @@ impl Assignment {
         Fence { job: self.job, generation: self.generation, incarnation: member.incarnation }
     }
 
-    /// What a rank is told first.
+    /// What all ranks are told alike.
     ///
     /// `checkpoint` is the one that the job counts on, if it has one.
-    pub(crate) fn prepare(
-        &self,
-        submission: &Submission,
-        checkpoint: Option<&str>,
-        rank: Rank,
-        member: &Member,
-    ) -> Prepare {
-        let peer = |(rank, member): (Rank, &Member)| Peer {
-            rank,
-            worker: member.worker,
-            address: member.address.clone(),
-        };
-        Prepare {
-            fence: self.fence(member),
-            rank,
-            peers: self.ranks().map(peer).collect(),
+    pub(crate) fn cohort(&self, submission: &Submission, checkpoint: Option<&str>) -> Cohort {
+        Cohort {
+            peers: self.members.iter().map(|member| (member.worker, &member.address)).collect(),
             spec_toml: submission.spec_toml.clone(),
             dataset_dir: submission.dataset_dir.clone(),
             run_dir: submission.run_dir.clone(),

@@ -75,7 +75,7 @@ fn join(core: &mut Core, store: &mut Store, name: &str, numerics: &str) -> Optio
     let hello = Hello { worker: known.worker, incarnation: known.incarnation, running: None };
     let session = SessionId(known.worker.0);
     step(core, store, Event::SessionOpened { session, hello }).into_iter().find_map(|action| match action {
-        Action::Send { directive: Directive::Prepare(prepare), .. } => Some(*prepare),
+        Action::Send { directive: Directive::Prepare(prepare), .. } => Some(prepare),
         _ => None,
     })
 }
@@ -104,7 +104,7 @@ fn a_later_generation_takes_only_workers_that_compute_as_the_first_did() {
 fn two_generations_do_not_share_their_secret() {
     let secret = |generation: u64| {
         let mut store = waiting_job(|record| record["generation"] = generation.into());
-        join(&mut restore(&store), &mut store, "a", "avx2").unwrap().collective_token
+        join(&mut restore(&store), &mut store, "a", "avx2").unwrap().cohort.collective_token
     };
     assert_eq!(secret(1), secret(1));
     assert_ne!(secret(1), secret(2));

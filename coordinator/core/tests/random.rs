@@ -27,7 +27,7 @@ enum Op {
     Register { name: usize },
     Open { name: usize, older: bool, running: bool },
     Close { name: usize },
-    Report { name: usize, kind: Kind, claim: [u64; 3] },
+    Report { name: usize, kind: Kind, claim: [u64; 3], later: bool },
     Submit { world_size: u32 },
     Cancel { job: u64, drain: bool },
     Checkpoint { job: u64 },
@@ -83,7 +83,8 @@ fn ops() -> impl Strategy<Value = Op> {
         6 => (0..NAMES, prop::bool::weighted(0.1), any::<bool>())
             .prop_map(|(name, older, running)| Op::Open { name, older, running }),
         2 => (0..NAMES).prop_map(|name| Op::Close { name }),
-        20 => (0..NAMES, kinds(), claim).prop_map(|(name, kind, claim)| Op::Report { name, kind, claim }),
+        20 => (0..NAMES, kinds(), claim, prop::bool::weighted(0.2))
+            .prop_map(|(name, kind, claim, later)| Op::Report { name, kind, claim, later }),
         4 => (0_u32..4).prop_map(|world_size| Op::Submit { world_size }),
         1 => (0_u64..12, any::<bool>()).prop_map(|(job, drain)| Op::Cancel { job, drain }),
         1 => (0_u64..12).prop_map(|job| Op::Checkpoint { job }),
@@ -117,6 +118,8 @@ struct World {
     /// Whose session is whose, also of sessions that were refused.
     sessions: BTreeMap<SessionId, usize>,
     next_id: u64,
+    /// Reports that came at the same moment as what comes next.
+    pending: Vec<Event>,
     /// Who was ever told to take a rank: never two for one generation of one job.
     writers: BTreeMap<(JobId, Generation, Rank), (WorkerId, Incarnation)>,
     generations: BTreeMap<JobId, Generation>,
@@ -131,6 +134,7 @@ impl World {
             workers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_id: 0,
+            pending: Vec::new(),
             writers: BTreeMap::new(),
             generations: BTreeMap::new(),
         }
@@ -159,7 +163,7 @@ impl World {
                 };
                 Event::SessionClosed { session }
             }
-            Op::Report { name, kind, claim } => return self.report(name, kind, claim),
+            Op::Report { name, kind, claim, later } => return self.report(name, kind, claim, later),
             Op::Submit { world_size } => {
                 Event::Submit { request, submission: Box::new(submission(world_size)) }
             }
@@ -187,7 +191,8 @@ impl World {
         }
     }
 
-    fn report(&mut self, name: usize, kind: Kind, [job, generation, incarnation]: [u64; 3]) {
+    fn report(&mut self, name: usize, kind: Kind, claim: [u64; 3], later: bool) {
+        let [job, generation, incarnation] = claim;
         let Some(Worker { session: Some(session), fence: Some(fence), .. }) = self.workers.get(&name) else {
             return;
         };
@@ -201,8 +206,13 @@ impl World {
             worker.told = Some(claimed);
         }
         let told = self.workers[&name].told == Some(claimed);
-        let actions = self.step(Event::Reported { session, report: report(kind, claimed) });
-        if !honest && !told && !matches!(kind, Kind::Beat { .. }) {
+        let event = Event::Reported { session, report: report(kind, claimed) };
+        if later {
+            return self.pending.push(event);
+        }
+        let alone = self.pending.is_empty();
+        let actions = self.step(event);
+        if alone && !honest && !told && !matches!(kind, Kind::Beat { .. }) {
             let changed = |action: &&Action| matches!(action, Action::Persist(_) | Action::Publish { .. });
             assert_eq!(
                 actions.iter().find(changed),
@@ -225,6 +235,7 @@ impl World {
     /// The coordinator dies; what it knew and did not write is gone.
     fn restart(&mut self) {
         self.now = Time::default();
+        self.pending.clear();
         self.core = self.restored();
         self.core.check().unwrap();
         self.workers.values_mut().for_each(|worker| worker.session = None);
@@ -235,7 +246,9 @@ impl World {
     }
 
     fn step(&mut self, event: Event) -> Vec<Action> {
-        let actions = self.core.step(self.now, event);
+        let mut events = std::mem::take(&mut self.pending);
+        events.push(event);
+        let actions = self.core.step_all(self.now, events);
         self.core.check().unwrap();
         for action in &actions {
             match action {

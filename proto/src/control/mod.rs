@@ -2,8 +2,10 @@
 //!
 //! The types on the wire ([`crate::wire`]) convert to and from these in [`crate::convert`].
 
+mod cohort;
 mod float;
 mod job;
+mod peers;
 mod session;
 
 use std::collections::BTreeMap;
@@ -13,10 +15,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::cohort::{Cohort, Prepare};
 pub use self::job::{CancelMode, EventKind, Incident, JobEvent, JobStatus, Submission, WorkerStatus};
+pub use self::peers::{Peer, Peers};
 pub use self::session::{
-    Directive, Failure, FailureCause, Hello, Peer, PiecesSaved, Prepare, RankState, Registration, Report,
-    Restored, RestoredFrom,
+    Directive, Failure, FailureCause, Hello, PiecesSaved, RankState, Registration, Report, Restored,
+    RestoredFrom,
 };
 use crate::ids::Step;
 

@@ -1,14 +1,12 @@
 //! What passes over the session between a worker and the coordinator.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Progress, RankStage, StepTiming};
+use super::{Prepare, Progress, RankStage, StepTiming};
 use crate::fence::Fence;
 use crate::ids::{Incarnation, Rank, Step, WorkerId};
-use crate::sharding::ShardingPlan;
 
 /// What the coordinator answers to a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,52 +187,6 @@ pub enum Report {
     },
 }
 
-/// A rank as its peers see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Peer {
-    /// Its place in the job.
-    pub rank: Rank,
-    /// The worker that holds it.
-    pub worker: WorkerId,
-    /// `HOST:PORT` where its collectives listen.
-    pub address: String,
-}
-
-/// Take this rank.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Prepare {
-    /// The assignment.
-    pub fence: Fence,
-    /// The rank to take.
-    pub rank: Rank,
-    /// All ranks in order, this one among them.
-    pub peers: Vec<Peer>,
-    /// The job's spec, TOML.
-    pub spec_toml: String,
-    /// Where the prepared dataset is.
-    pub dataset_dir: String,
-    /// Where the run's files go.
-    pub run_dir: String,
-    /// Which rank holds which piece.
-    pub plan: ShardingPlan,
-    /// A secret that peers of this generation show to each other.
-    pub collective_token: [u8; 32],
-    /// The checkpoint that the job counts on; `None`: the newest of the run directory, if there is one.
-    pub checkpoint: Option<String>,
-}
-
-impl fmt::Debug for Prepare {
-    // The token is a secret and the spec is long: neither belongs in a log.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prepare")
-            .field("fence", &self.fence)
-            .field("rank", &self.rank)
-            .field("peers", &self.peers)
-            .field("run_dir", &self.run_dir)
-            .finish_non_exhaustive()
-    }
-}
-
 /// From the coordinator to a worker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Directive {
@@ -244,7 +196,7 @@ pub enum Directive {
         incarnation: Incarnation,
     },
     /// Take a rank: connect to the peers, load, report ready.
-    Prepare(Box<Prepare>),
+    Prepare(Prepare),
     /// All ranks are ready: begin.
     Start {
         /// The assignment.

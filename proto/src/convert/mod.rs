@@ -2,11 +2,14 @@
 //!
 //! Reading can fail, by a typed error that names the message and the field; writing cannot.
 
+mod cohort;
+mod directives;
 mod job;
 mod plan;
 mod session;
 mod state;
 
+pub use self::directives::Directives;
 pub use self::state::{duration, duration_from};
 
 /// Why a message cannot be read.
@@ -49,6 +52,20 @@ pub enum Error {
         field: &'static str,
         /// What the parser says.
         problem: String,
+    },
+    /// Bytes that are not the message which they should be.
+    #[error("{message}: cannot be decoded: {problem}")]
+    Undecodable {
+        /// The message.
+        message: &'static str,
+        /// What the decoder says.
+        problem: String,
+    },
+    /// A cohort is told by its difference from one that was not told on this session.
+    #[error("CohortChange: generation {base} of the job is its base, and was not the last one told here")]
+    UnknownBase {
+        /// The base's generation.
+        base: u64,
     },
 }
 

@@ -2,14 +2,13 @@
 
 use super::{Error, duration, duration_from, json, missing};
 use crate::control::{
-    Directive, Failure, FailureCause, Hello, Peer, PiecesSaved, Prepare, Registration, Report, Restored,
-    RestoredFrom,
+    Directive, Failure, FailureCause, Hello, PiecesSaved, Registration, Report, Restored, RestoredFrom,
 };
 use crate::fence::Fence;
 use crate::ids::{Incarnation, Rank, Step, WorkerId};
 use crate::wire::{self, session_request as up, session_response as down};
 
-fn fence(fence: Option<wire::Fence>, message: &'static str) -> Result<Fence, Error> {
+pub(super) fn fence(fence: Option<wire::Fence>, message: &'static str) -> Result<Fence, Error> {
     fence.map(Fence::from).ok_or(missing(message, "fence"))
 }
 
@@ -222,63 +221,16 @@ impl TryFrom<wire::SessionRequest> for Report {
     }
 }
 
-impl From<Prepare> for wire::Prepare {
-    fn from(prepare: Prepare) -> Self {
-        let peer =
-            |peer: Peer| wire::Peer { rank: peer.rank.0, worker: peer.worker.0, address: peer.address };
-        Self {
-            fence: Some(prepare.fence.into()),
-            rank: prepare.rank.0,
-            peers: prepare.peers.into_iter().map(peer).collect(),
-            spec_toml: prepare.spec_toml,
-            dataset_dir: prepare.dataset_dir,
-            run_dir: prepare.run_dir,
-            plan: Some((&prepare.plan).into()),
-            collective_token: prepare.collective_token.to_vec(),
-            checkpoint: prepare.checkpoint,
-        }
-    }
-}
-
-impl TryFrom<wire::Prepare> for Prepare {
-    type Error = Error;
-
-    fn try_from(prepare: wire::Prepare) -> Result<Self, Error> {
-        const MESSAGE: &str = "Prepare";
-        let refuse = |field, expected| Error::OutOfRange { message: MESSAGE, field, expected };
-        let token = prepare.collective_token.as_slice().try_into();
-        let peers: Vec<Peer> = prepare
-            .peers
-            .into_iter()
-            .map(|peer| Peer { rank: Rank(peer.rank), worker: WorkerId(peer.worker), address: peer.address })
-            .collect();
-        if !peers.iter().zip(0..).all(|(peer, rank)| peer.rank == Rank(rank)) {
-            return Err(refuse("peers", "one entry a rank, in rank order"));
-        }
-        if prepare.rank as usize >= peers.len() {
-            return Err(refuse("rank", "less than the number of peers"));
-        }
-        Ok(Self {
-            fence: fence(prepare.fence, MESSAGE)?,
-            rank: Rank(prepare.rank),
-            peers,
-            spec_toml: prepare.spec_toml,
-            dataset_dir: prepare.dataset_dir,
-            run_dir: prepare.run_dir,
-            plan: prepare.plan.ok_or(missing(MESSAGE, "plan"))?.try_into()?,
-            collective_token: token.map_err(|_| refuse("collective_token", "32 bytes"))?,
-            checkpoint: prepare.checkpoint,
-        })
-    }
-}
-
 impl From<Directive> for wire::SessionResponse {
     fn from(directive: Directive) -> Self {
         let directive = match directive {
             Directive::Welcome { incarnation } => {
                 down::Directive::Welcome(wire::Welcome { incarnation: incarnation.0 })
             }
-            Directive::Prepare(prepare) => down::Directive::Prepare((*prepare).into()),
+            Directive::Prepare(prepare) => {
+                let whole = wire::prepare::Cohort::Whole(prepare.cohort.encode());
+                down::Directive::Prepare(prepare.to_wire(whole))
+            }
             Directive::Start { fence } => down::Directive::Start(wire::Start { fence: Some(fence.into()) }),
             Directive::Abort { fence, reason } => {
                 down::Directive::Abort(wire::Abort { fence: Some(fence.into()), reason })
@@ -297,34 +249,5 @@ impl From<Directive> for wire::SessionResponse {
             }
         };
         Self { directive: Some(directive) }
-    }
-}
-
-impl TryFrom<wire::SessionResponse> for Directive {
-    type Error = Error;
-
-    fn try_from(response: wire::SessionResponse) -> Result<Self, Error> {
-        Ok(match response.directive.ok_or(missing("SessionResponse", "directive"))? {
-            down::Directive::Welcome(welcome) => {
-                Self::Welcome { incarnation: Incarnation(welcome.incarnation) }
-            }
-            down::Directive::Prepare(prepare) => Self::Prepare(Box::new(prepare.try_into()?)),
-            down::Directive::Start(start) => Self::Start { fence: fence(start.fence, "Start")? },
-            down::Directive::Abort(abort) => {
-                Self::Abort { fence: fence(abort.fence, "Abort")?, reason: abort.reason }
-            }
-            down::Directive::Checkpoint(checkpoint) => {
-                Self::Checkpoint { fence: fence(checkpoint.fence, "Checkpoint")? }
-            }
-            down::Directive::Drain(drain) => Self::Drain { fence: fence(drain.fence, "Drain")? },
-            down::Directive::Yield(stop) => Self::Yield {
-                fence: fence(stop.fence, "Yield")?,
-                leaving: stop.leaving.into_iter().map(Rank).collect(),
-            },
-            down::Directive::Shutdown(shutdown) => Self::Shutdown { reason: shutdown.reason },
-            down::Directive::Acknowledged(known) => {
-                Self::Acknowledged { fence: fence(known.fence, "Acknowledged")? }
-            }
-        })
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_proto::control::{Directive, Hello, Report};
+use muster_proto::convert::Directives;
 use muster_proto::rpc::{self, Target};
 use muster_proto::wire;
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ const QUEUE: usize = 1024;
 pub(super) struct Link {
     reports: mpsc::Sender<wire::SessionRequest>,
     directives: Streaming<wire::SessionResponse>,
+    reader: Directives,
 }
 
 impl Link {
@@ -31,7 +33,7 @@ impl Link {
         let opened = tokio::time::timeout(target.share(), opening).await;
         let opened =
             opened.map_err(|_| Status::deadline_exceeded("the coordinator does not answer in time"))??;
-        Ok(Self { reports, directives: opened.into_inner() })
+        Ok(Self { reports, directives: opened.into_inner(), reader: Directives::default() })
     }
 
     /// Sends reports; the session is of no use any more if they do not fit.
@@ -46,12 +48,12 @@ impl Link {
     pub(super) async fn next(&mut self) -> Result<Directive, Status> {
         let response = self.directives.message().await?;
         let response = response.ok_or_else(|| Status::unavailable("the coordinator hung up"))?;
-        Ok(response.try_into()?)
+        Ok(self.reader.read(response)?)
     }
 
     /// Ends the session once everything is through, or after `deadline`.
     pub(super) async fn finish(self, deadline: Duration) {
-        let Self { reports, mut directives } = self;
+        let Self { reports, mut directives, .. } = self;
         drop(reports);
         let hung_up = async { while let Ok(Some(_)) = directives.message().await {} };
         // Whether it got through is the coordinator's to say, and nobody is left to hear it.

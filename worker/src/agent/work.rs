@@ -42,7 +42,7 @@ pub(super) struct Work {
     failure_detection: Duration,
     state: State,
     /// The rank to take when the one at hand has been given up.
-    pending: Option<Box<Prepare>>,
+    pending: Option<Prepare>,
     /// What a job said between the last time it was asked and its end.
     last_words: Vec<Report>,
 }
@@ -170,7 +170,7 @@ impl Work {
         }
     }
 
-    fn prepare(&mut self, prepare: Box<Prepare>) {
+    fn prepare(&mut self, prepare: Prepare) {
         let fence = prepare.fence;
         if let Err(stale) = fence::admit_incarnation(self.incarnation, fence.incarnation) {
             return warn!(job = %fence.job, %stale, "a rank was refused");
@@ -182,7 +182,7 @@ impl Work {
                 running.remote.abort("the coordinator gave this worker another rank");
                 self.pending = Some(prepare);
             }
-            State::Idle | State::Ended { .. } => self.start(*prepare),
+            State::Idle | State::Ended { .. } => self.start(prepare),
         }
     }
 
@@ -207,17 +207,19 @@ impl Work {
     }
 
     fn assignment(&self, prepare: Prepare) -> std::io::Result<Assignment> {
+        let Prepare { fence, rank, cohort } = prepare;
+        let cohort = Arc::unwrap_or_clone(cohort);
         Ok(Assignment {
-            fence: prepare.fence,
-            rank: prepare.rank,
-            world_size: WorldSize(prepare.plan.world_size),
-            peers: prepare.peers,
-            spec_toml: prepare.spec_toml,
-            dataset_dir: PathBuf::from(prepare.dataset_dir),
-            run_dir: PathBuf::from(prepare.run_dir),
-            plan: prepare.plan,
-            collective_token: prepare.collective_token,
-            checkpoint: prepare.checkpoint,
+            fence,
+            rank,
+            world_size: WorldSize(cohort.plan.world_size),
+            peers: cohort.peers.to_vec(),
+            spec_toml: cohort.spec_toml,
+            dataset_dir: PathBuf::from(cohort.dataset_dir),
+            run_dir: PathBuf::from(cohort.run_dir),
+            plan: cohort.plan,
+            collective_token: cohort.collective_token,
+            checkpoint: cohort.checkpoint,
             listener: self.config.listener.try_clone()?,
             threads: self.config.threads,
             device: self.config.device,
@@ -256,7 +258,7 @@ impl Work {
         };
         self.state = State::Ended { fence, report, told: false };
         if let Some(prepare) = self.pending.take() {
-            self.start(*prepare);
+            self.start(prepare);
         }
     }
 }

@@ -39,31 +39,41 @@ pub struct Core {
 impl Core {
     /// Takes in what happened at `now` and returns what to do, in order.
     pub fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
+        self.step_all(now, [event])
+    }
+
+    /// Takes in what happened until `now`, in order, and returns what to do, in order. Whatever has to be durable is
+    /// one write, so that many events at once cost little more than one.
+    pub fn step_all(&mut self, now: Time, events: impl IntoIterator<Item = Event>) -> Vec<Action> {
         if self.members.len() == 0 {
             // Nobody to watch: no ticks were asked for, so their absence says nothing.
             self.last_tick = now;
         }
         let mut out = Outbox::default();
-        match event {
-            Event::Register { request, capabilities } => self.register(now, request, capabilities, &mut out),
-            Event::SessionOpened { session, hello } => self.open_session(now, session, &hello, &mut out),
-            Event::SessionClosed { session } => self.session_closed(now, session, &mut out),
-            Event::Reported { session, report } => self.on_report(now, session, report, &mut out),
-            Event::Submit { request, submission } => self.submit(request, *submission, &mut out),
-            Event::Cancel { request, job, mode } => self.cancel(now, request, job, mode, &mut out),
-            Event::Scale { request, job, workers } => self.scale(request, job, workers, &mut out),
-            Event::Cordon { request, worker, cordoned, drain } => {
-                self.cordon(request, worker, cordoned, drain, &mut out);
-            }
-            Event::Checkpoint { request, job } => self.checkpoint(request, job, &mut out),
-            Event::Dismiss { reason } => self.dismiss(&reason, &mut out),
-            Event::Tick => self.tick(now, &mut out),
-        }
+        events.into_iter().for_each(|event| self.take_in(now, event, &mut out));
         // What one job gives up, another may take.
         while std::mem::take(&mut self.may_gather) {
             self.gather(now, &mut out);
         }
         out.into_actions(&self.jobs)
+    }
+
+    fn take_in(&mut self, now: Time, event: Event, out: &mut Outbox) {
+        match event {
+            Event::Register { request, capabilities } => self.register(now, request, capabilities, out),
+            Event::SessionOpened { session, hello } => self.open_session(now, session, &hello, out),
+            Event::SessionClosed { session } => self.session_closed(now, session, out),
+            Event::Reported { session, report } => self.on_report(now, session, report, out),
+            Event::Submit { request, submission } => self.submit(request, *submission, out),
+            Event::Cancel { request, job, mode } => self.cancel(now, request, job, mode, out),
+            Event::Scale { request, job, workers } => self.scale(request, job, workers, out),
+            Event::Cordon { request, worker, cordoned, drain } => {
+                self.cordon(request, worker, cordoned, drain, out);
+            }
+            Event::Checkpoint { request, job } => self.checkpoint(request, job, out),
+            Event::Dismiss { reason } => self.dismiss(&reason, out),
+            Event::Tick => self.tick(now, out),
+        }
     }
 
     /// When the next [`Event::Tick`] is due, if nothing happens before. Looks at every worker and job.

@@ -1,9 +1,10 @@
 //! Loading: ranks connect to each other and load their pieces, until all are ready.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use muster_proto::control::RestoredFrom;
+use muster_proto::control::{Cohort, RestoredFrom, Submission};
 use muster_proto::ids::{Rank, Step};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,9 @@ pub(crate) struct Loading {
     /// The checkpoint that they read, with its step.
     #[serde(skip)]
     pub(crate) checkpoint: Option<(Step, String)>,
+    /// What all ranks are told alike, once it was asked for: however many there are, it is made once.
+    #[serde(skip)]
+    cohort: OnceLock<Arc<Cohort>>,
     #[serde(skip)]
     pub(crate) deadline: Time,
 }
@@ -34,8 +38,15 @@ pub(crate) struct Loading {
 impl Loading {
     pub(crate) fn new(assignment: Assignment, context: Context<'_>) -> Self {
         let deadline = context.now + context.config.loading_deadline();
-        let (ready, connect, from, checkpoint) = Default::default();
-        Self { assignment, ready, connect, from, checkpoint, deadline }
+        let (ready, connect, from, checkpoint, cohort) = Default::default();
+        Self { assignment, ready, connect, from, checkpoint, cohort, deadline }
+    }
+
+    /// What all ranks are told alike.
+    ///
+    /// `checkpoint` is the one that the job counts on, if it has one; it does not change while ranks load.
+    pub(super) fn cohort(&self, submission: &Submission, checkpoint: Option<&str>) -> Arc<Cohort> {
+        Arc::clone(self.cohort.get_or_init(|| Arc::new(self.assignment.cohort(submission, checkpoint))))
     }
 
     pub(super) fn on_rank(&mut self, rank: Rank, signal: Signal, context: Context<'_>) -> Verdict {

@@ -13,7 +13,9 @@ mod training;
 
 use std::time::Duration;
 
-use muster_proto::control::{CancelMode, Directive, Failure, JobPhase, PiecesSaved, Restored, Submission};
+use muster_proto::control::{
+    CancelMode, Directive, Failure, JobPhase, PiecesSaved, Prepare, Restored, Submission,
+};
 use muster_proto::ids::{Rank, Step, WorkerId};
 use serde::{Deserialize, Serialize};
 
@@ -181,9 +183,9 @@ impl Phase {
         let member = assignment.members.get(rank.0 as usize)?;
         let fence = assignment.fence(member);
         match self {
-            Self::Loading(_) => {
-                let prepare = assignment.prepare(submission, checkpoint, rank, member);
-                Some(Directive::Prepare(Box::new(prepare)))
+            Self::Loading(phase) => {
+                let cohort = phase.cohort(submission, checkpoint);
+                Some(Directive::Prepare(Prepare { fence, rank, cohort }))
             }
             Self::Training(phase) if phase.stopping => Some(Directive::Drain { fence }),
             Self::Training(_) => Some(Directive::Start { fence }),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_proto::control::FailureCause;
+use muster_proto::control::{Failure, FailureCause};
 use muster_proto::ids::Rank;
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,8 @@ impl Recovering {
     fn record(&mut self, rank: Rank, signal: &Signal) {
         let end = match signal {
             Signal::Lost { .. } => RankEnd::Lost,
-            Signal::Failed(failure) => RankEnd::Failed(failure.clone()),
+            // Who cannot be reached counts; the words are in the blame, and would be kept once a rank.
+            Signal::Failed(failure) => RankEnd::Failed(Failure { message: String::new(), ..failure.clone() }),
             Signal::Yielded { .. } => RankEnd::Yielded,
             Signal::Finished { .. } => RankEnd::Finished { summary: serde_json::Value::Null },
             Signal::Ready(_) | Signal::Saved(_) | Signal::CaughtUp { .. } => return,

@@ -55,10 +55,11 @@ fn directive(directive: &Directive) -> String {
 }
 
 fn prepare(prepare: &Prepare) -> String {
-    let peers: Vec<&str> = prepare.peers.iter().map(|peer| peer.address.as_str()).collect();
-    let tables = prepare.plan.tables.iter().map(|(name, plan)| format!("{name} on {:?}", plan.owners));
+    let cohort = &prepare.cohort;
+    let peers: Vec<&str> = cohort.peers.iter().map(|(_, address)| address).collect();
+    let tables = cohort.plan.tables.iter().map(|(name, plan)| format!("{name} on {:?}", plan.owners));
     let tables: Vec<String> = tables.collect();
-    let from = prepare.checkpoint.iter().map(|path| format!(", from {path}")).collect::<String>();
+    let from = cohort.checkpoint.iter().map(|path| format!(", from {path}")).collect::<String>();
     let (fence, rank) = (prepare.fence, prepare.rank);
     format!("prepare {fence} rank {rank} of {}: {}{from}", peers.join(" "), tables.join(", "))
 }

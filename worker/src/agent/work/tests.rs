@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use muster_proto::control::{DeviceKind, FailureCause, Peer, Progress, RankStage, Restored};
+use muster_proto::control::{Cohort, DeviceKind, FailureCause, Progress, RankStage, Restored};
 use muster_proto::ids::{Generation, JobId, Rank, Step, WorkerId};
 use muster_proto::sharding::ShardingPlan;
 use serde_json::json;
@@ -53,17 +53,16 @@ fn fence(generation: u64) -> Fence {
 }
 
 fn prepare(fence: Fence) -> Directive {
-    Directive::Prepare(Box::new(Prepare {
-        fence,
-        rank: Rank(0),
-        peers: vec![Peer { rank: Rank(0), worker: WorkerId(1), address: "h:1".into() }],
+    let cohort = Cohort {
+        peers: [(WorkerId(1), "h:1")].into_iter().collect(),
         spec_toml: String::new(),
         dataset_dir: String::new(),
         run_dir: String::new(),
         plan: ShardingPlan::simple(&[], 8, 1).unwrap(),
         collective_token: [0; 32],
         checkpoint: None,
-    }))
+    };
+    Directive::Prepare(Prepare { fence, rank: Rank(0), cohort: Arc::new(cohort) })
 }
 
 /// Waits for the job's next reports.
