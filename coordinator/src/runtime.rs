@@ -27,7 +27,7 @@ use crate::store::{self, MIGRATING, Store};
 use crate::watchers::Watchers;
 
 /// Messages taken from the inbox at a time.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 
 /// Between two tries of a commit.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -71,6 +71,9 @@ impl Worker {
 pub(crate) struct Membership {
     workers: BTreeMap<WorkerId, Worker>,
     sessions: BTreeMap<SessionId, WorkerId>,
+    /// No worker's time is over before this: heartbeats only put it off, so that not every one of thousands of them has
+    /// all workers looked at.
+    earliest: Option<Time>,
 }
 
 impl Membership {
@@ -103,6 +106,7 @@ impl Membership {
     }
 
     pub(crate) fn insert(&mut self, id: WorkerId, worker: Worker) {
+        self.earliest = self.earliest.into_iter().chain([worker.deadline]).min();
         self.workers.insert(id, worker);
     }
 
@@ -132,11 +136,15 @@ impl Membership {
     }
 
     /// Workers whose time is over.
-    pub(crate) fn expired(&self, now: Time) -> Vec<WorkerId> {
-        self.iter().filter(|(_, worker)| worker.deadline <= now).map(|(id, _)| id).collect()
+    pub(crate) fn expired(&mut self, now: Time) -> Vec<WorkerId> {
+        let expired = self.iter().filter(|(_, worker)| worker.deadline <= now).map(|(id, _)| id).collect();
+        let live = self.workers.values().map(|worker| worker.deadline).filter(|deadline| *deadline > now);
+        self.earliest = live.min();
+        expired
     }
 
+    /// When to look for workers whose time is over; they may have been heard of until then.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.workers.values().map(|worker| worker.deadline).min()
+        self.earliest
     }
 }

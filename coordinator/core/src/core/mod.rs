@@ -76,7 +76,7 @@ impl Core {
         }
     }
 
-    /// When the next [`Event::Tick`] is due, if nothing happens before. Looks at every worker and job.
+    /// When the next [`Event::Tick`] is due, if nothing happens before. Looks at every job.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let jobs = self.jobs.values().filter_map(|job| job.state.phase.deadline());
