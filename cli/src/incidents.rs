@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_proto::control::{Incident, RestoredFrom};
+use muster_proto::control::{Cause, Incident, RestoredFrom, Spent, Straggler};
 
 use crate::table::Table;
 
@@ -52,6 +52,25 @@ pub fn table(incidents: &[Incident]) -> String {
         ]);
     }
     table.render()
+}
+
+/// What a job's time was spent on, in a line; none before it began.
+pub fn spent(spent: &Spent) -> Option<String> {
+    let goodput = spent.goodput()? * 100.0;
+    let others = Cause::ALL.into_iter().filter(|cause| !matches!(cause, Cause::Queue | Cause::Training));
+    let others = others.filter(|cause| spent.on(*cause) >= Duration::from_millis(1));
+    let others: Vec<String> = others.map(|cause| format!("{cause} {}", seconds(spent.on(cause)))).collect();
+    let training = seconds(spent.on(Cause::Training));
+    Some(format!("goodput {goodput:.1} %: training {training}, {}", others.join(", ")))
+}
+
+/// A rank for which the others wait, in a line.
+pub fn straggler(slow: &Straggler) -> String {
+    let (own, median) = (slow.own_seconds * 1e3, slow.median_seconds * 1e3);
+    format!(
+        "rank {} ({}): {own:.1} ms of a step are its own, {median:.1} ms the median rank's",
+        slow.rank, slow.worker
+    )
 }
 
 fn seconds(time: Duration) -> String {

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use muster_proto::control::{EventKind, JobEvent, JobPhase, JobStatus, WorkerStatus};
+use muster_proto::control::{Cause, EventKind, JobEvent, JobPhase, JobStatus, WorkerStatus};
 use muster_proto::ids::JobId;
 use tracing::{info, warn};
 
@@ -170,6 +170,31 @@ impl Page<'_> {
         head(page, "muster_job_tokens_per_second", "gauge", "Target positions over seconds of steps.")?;
         for (job, progress) in progress() {
             writeln!(page, "muster_job_tokens_per_second{{job=\"{job}\"}} {}", progress.tokens_per_second)?;
+        }
+        self.write_spent(page)
+    }
+
+    /// Of all jobs that are remembered: what a job's time went into is asked most when it has ended.
+    fn write_spent(&self, page: &mut String) -> fmt::Result {
+        head(page, "muster_job_seconds", "gauge", "Time of each job, by what it was spent on.")?;
+        for job in self.jobs {
+            for cause in Cause::ALL {
+                let (id, seconds) = (job.job, job.spent.on(cause).as_secs_f64());
+                writeln!(page, "muster_job_seconds{{job=\"{id}\",cause=\"{cause}\"}} {seconds}")?;
+            }
+        }
+        head(
+            page,
+            "muster_job_straggler_ratio",
+            "gauge",
+            "Time of a step that the slowest rank computes over the median rank's, where it is much.",
+        )?;
+        for (job, slow) in self.jobs.iter().filter_map(|job| Some((job.job, job.straggler?))) {
+            let (rank, worker, ratio) = (slow.rank, slow.worker, slow.own_seconds / slow.median_seconds);
+            writeln!(
+                page,
+                "muster_job_straggler_ratio{{job=\"{job}\",rank=\"{rank}\",worker=\"{worker}\"}} {ratio}"
+            )?;
         }
         Ok(())
     }

@@ -93,7 +93,12 @@ impl<S: Store> Runtime<S> {
         let pairs = store.range(PREFIX).await?.into_iter().map(|(key, entry)| (key, entry.value));
         let core = Core::restore(Time::default(), config, seed, pairs)?;
         let revision = lead.guard().revision.0;
-        info!(workers = core.workers().len(), jobs = core.jobs().len(), revision, "the coordinator leads");
+        info!(
+            workers = core.workers().len(),
+            jobs = core.jobs(Time::default()).len(),
+            revision,
+            "the coordinator leads"
+        );
         Ok(Self {
             core,
             store,
@@ -193,11 +198,11 @@ impl<S: Store> Runtime<S> {
     /// Answers a question. Whoever asked may have gone away; then nobody needs the answer.
     fn answer(&mut self, question: Question) {
         match question {
-            Question::Jobs { reply } => drop(reply.send(self.core.jobs())),
+            Question::Jobs { reply } => drop(reply.send(self.core.jobs(self.now()))),
             Question::Workers { reply } => drop(reply.send(self.core.workers())),
             Question::Watch { job, after, reply } => {
                 let watching = self.core.events_after(job, after).map(|events| {
-                    let ended = self.core.job(job).is_none_or(|job| job.phase.is_ended());
+                    let ended = self.core.job(job, self.now()).is_none_or(|job| job.phase.is_ended());
                     (events, (!ended).then(|| self.watchers.subscribe(job)))
                 });
                 let _ = reply.send(watching);
@@ -213,7 +218,7 @@ impl<S: Store> Runtime<S> {
         while !events.is_empty() {
             self.counters.events.fetch_add(events.len() as u64, Ordering::Relaxed);
             self.check_lead()?;
-            let now = Time(self.started.elapsed());
+            let now = self.now();
             let actions = self.core.step_all(now, events.drain(..));
             debug_assert_eq!(self.core.check(), Ok(()), "the core broke its own rules");
             for action in actions {
@@ -279,6 +284,10 @@ impl<S: Store> Runtime<S> {
     /// What is done without the lead could contradict what its successor does.
     fn check_lead(&self) -> Result<(), Error> {
         if self.lead.holds() { Ok(()) } else { Err(Error::Lapsed) }
+    }
+
+    fn now(&self) -> Time {
+        Time(self.started.elapsed())
     }
 
     fn new_id(&mut self) -> u64 {

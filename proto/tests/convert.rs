@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_proto::control::{
-    Capabilities, Cohort, DeviceKind, Directive, EventKind, Failure, FailureCause, Gpu, Hello, Incident,
-    JobEvent, JobPhase, JobStatus, PiecesSaved, Prepare, Progress, RankStage, RankState, Registration,
-    Report, Restored, RestoredFrom, StepTiming, Submission, WorkerStatus,
+    Capabilities, Cause, Cohort, DeviceKind, Directive, EventKind, Failure, FailureCause, Gpu, Hello,
+    Incident, JobEvent, JobPhase, JobStatus, PiecesSaved, Prepare, Progress, RankStage, RankState,
+    Registration, Report, Restored, RestoredFrom, Spent, StepTiming, Straggler, Submission, WorkerStatus,
 };
 use muster_proto::convert::Error;
 use muster_proto::fence::Fence;
@@ -72,7 +72,7 @@ fn capabilities() -> Capabilities {
 }
 
 fn state() -> RankState {
-    let timing = StepTiming { step: Step(4), before_collective: Duration::from_micros(1500) };
+    let timing = StepTiming { step: Step(4), own: Duration::from_micros(1500) };
     RankState { fence: fence(), stage: RankStage::Ready, timing: Some(timing) }
 }
 
@@ -93,6 +93,12 @@ fn incident() -> Incident {
         steps_redone: 7,
         restored_from: RestoredFrom::Memory,
     }
+}
+
+fn spent() -> Spent {
+    let mut spent = Spent::default();
+    (1..).zip(Cause::ALL).for_each(|(time, cause)| spent.add(cause, Duration::from_secs(time)));
+    spent
 }
 
 fn prepare() -> Prepare {
@@ -245,6 +251,13 @@ fn a_job_in_any_phase_arrives_as_it_was_sent() {
             workers: vec![WorkerId(4), WorkerId(5)],
             run_dir: "d".into(),
             incidents: vec![incident()],
+            spent: spent(),
+            straggler: Some(Straggler {
+                rank: Rank(1),
+                worker: WorkerId(5),
+                own_seconds: 0.5,
+                median_seconds: 0.25,
+            }),
         };
         assert_eq!(JobStatus::try_from(wired(&wire::JobStatus::from(job.clone()))).unwrap(), job);
     }

@@ -220,6 +220,8 @@ impl Report for Job<'_> {
             let rate = format!("loss {:.4}, {:.0} tokens/s", progress.loss, progress.tokens_per_second);
             lines.push(format!("  progress    {epochs}, step {}, {rate}", progress.step.0));
         }
+        lines.extend(incidents::spent(&job.spent).map(|spent| format!("  time        {spent}")));
+        lines.extend(job.straggler.map(|slow| format!("  straggler   {}", incidents::straggler(&slow))));
         if !job.incidents.is_empty() {
             lines.push(incidents::table(&job.incidents));
         }
@@ -265,6 +267,9 @@ impl Report for Explained<'_> {
         } else {
             lines.push(incidents::table(&self.0.incidents));
         }
+        lines.extend(
+            self.0.straggler.map(|slow| format!("the others wait for {}", incidents::straggler(&slow))),
+        );
         lines.join("\n")
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use muster_proto::control::{
-    Directive, EventKind, Incident, JobEvent, JobPhase, JobStatus, Progress, RestoredFrom, Submission,
+    Cause, Directive, EventKind, Incident, JobEvent, JobPhase, JobStatus, Progress, RestoredFrom, Spent,
+    Straggler, Submission,
 };
 use muster_proto::ids::{Generation, JobId, Rank, Step, WorldSize};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub(crate) struct State {
     /// Changes of its workers that are over, oldest first.
     #[serde(default)]
     pub(crate) incidents: Vec<Incident>,
+    /// What its time was spent on until the phase at hand.
+    #[serde(default)]
+    pub(crate) spent: Spent,
     /// The number of the last event that was kept.
     pub(crate) sequence: u64,
     pub(crate) events: Vec<JobEvent>,
@@ -49,10 +53,12 @@ pub(crate) struct Job {
     pub(crate) open: Option<OpenIncident>,
     /// How long the last loss of a worker took to be noticed.
     pub(crate) detected: Duration,
+    /// Until when its time is counted. Not kept: the moments of an earlier coordinator mean nothing.
+    pub(crate) counted: Time,
 }
 
 impl Job {
-    pub(crate) fn new(submission: Submission) -> Self {
+    pub(crate) fn new(submission: Submission, now: Time) -> Self {
         let state = State {
             generation: Generation(0),
             numerics: submission.numerics.clone(),
@@ -61,10 +67,11 @@ impl Job {
             scaled: None,
             fruitless: 0,
             incidents: Vec::new(),
+            spent: Spent::default(),
             sequence: 0,
             events: Vec::new(),
         };
-        Self { submission, state, progress: None, open: None, detected: Duration::ZERO }
+        Self { submission, state, progress: None, open: None, detected: Duration::ZERO, counted: now }
     }
 
     /// Ranks that the job should have.
@@ -92,6 +99,9 @@ impl Job {
 
     /// Follows a change of workers from stage to stage.
     pub(crate) fn note_transition(&mut self, before: &Phase, now: Time) {
+        let time = now.0.saturating_sub(self.counted.0);
+        self.counted = now;
+        before.count(time, &mut self.state.spent);
         match (before, &self.state.phase) {
             (Phase::Loading(loading), Phase::Training(_)) => {
                 if let Some(open) = &mut self.open {
@@ -114,6 +124,7 @@ impl Job {
     pub(crate) fn open_incident(&mut self, recovering: &Recovering, now: Time) -> &mut OpenIncident {
         let generation = self.state.generation;
         let detect = std::mem::take(&mut self.detected);
+        self.state.spent.recount(Cause::Training, Cause::Detect, detect);
         self.open.get_or_insert_with(|| {
             let [abort, decide, rendezvous, reload, recompute] = [Duration::ZERO; 5];
             let noticed = Incident {
@@ -136,13 +147,33 @@ impl Job {
     }
 
     /// Ends the change of workers that is under way, if there is one.
-    pub(crate) fn close_incident(&mut self, steps_redone: u64, recompute: Duration) -> Option<JobEvent> {
+    pub(crate) fn close_incident(
+        &mut self,
+        now: Time,
+        steps_redone: u64,
+        recompute: Duration,
+    ) -> Option<JobEvent> {
+        self.count(now);
+        self.state.spent.recount(Cause::Training, Cause::Recompute, recompute);
         let incident = self.open.take()?.close(steps_redone, recompute);
         if self.state.incidents.len() == MAX_INCIDENTS {
             self.state.incidents.remove(0);
         }
         self.state.incidents.push(incident.clone());
         Some(self.record(EventKind::Incident { incident }))
+    }
+
+    /// Counts the time in the phase at hand.
+    pub(crate) fn count(&mut self, now: Time) {
+        self.state.spent = self.spent(now);
+        self.counted = now;
+    }
+
+    /// What its time was spent on until `now`.
+    fn spent(&self, now: Time) -> Spent {
+        let mut spent = self.state.spent.clone();
+        self.state.phase.count(now.0.saturating_sub(self.counted.0), &mut spent);
+        spent
     }
 
     /// Numbers an event and keeps it for those who ask later.
@@ -173,7 +204,7 @@ impl Job {
         Some(self.event(kind))
     }
 
-    pub(crate) fn status(&self, job: JobId) -> JobStatus {
+    pub(crate) fn status(&self, job: JobId, now: Time, straggler: Option<Straggler>) -> JobStatus {
         let reason = match &self.state.phase {
             Phase::Gathering(gathering) => gathering.reason.as_ref().map(ToString::to_string),
             Phase::Draining(draining) => Some(draining.blame.reason().to_owned()),
@@ -198,6 +229,8 @@ impl Job {
             workers: workers.unwrap_or_default(),
             run_dir: self.submission.run_dir.clone(),
             incidents: self.state.incidents.clone(),
+            spent: self.spent(now),
+            straggler,
         }
     }
 }

@@ -3,7 +3,6 @@
 //! A job's submission never changes and may be long, so it has a key of its own.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use muster_proto::control::{Capabilities, Submission};
 use muster_proto::ids::{Incarnation, JobId, WorkerId};
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Write;
 use crate::job::{Job, State};
+use crate::time::Time;
 
 const COUNTERS: &str = "counters";
 
@@ -148,9 +148,7 @@ pub(crate) fn read(pairs: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result
     }
     for (job, submission) in submissions {
         let state = states.remove(&job).ok_or(RestoreError::HalfAJob { job })?;
-        records
-            .jobs
-            .insert(job, Job { submission, state, progress: None, open: None, detected: Duration::ZERO });
+        records.jobs.insert(job, Job { state, ..Job::new(submission, Time::default()) });
     }
     match states.pop_first() {
         Some((job, _)) => Err(RestoreError::HalfAJob { job }),

@@ -86,7 +86,7 @@ fn a_generation_that_was_given_out_is_not_given_out_again_by_the_next_coordinato
     let mut core = restore(&store);
     let prepare = join(&mut core, &mut store, "a", "avx2").unwrap();
     assert_eq!(prepare.fence.generation, Generation(8));
-    assert_eq!(restore(&store).jobs()[0].generation, Generation(8));
+    assert_eq!(restore(&store).jobs(Time::default())[0].generation, Generation(8));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_later_generation_takes_only_workers_that_compute_as_the_first_did() {
     let mut store = waiting_job(|record| record["numerics"] = "avx512".into());
     let mut core = restore(&store);
     assert_eq!(join(&mut core, &mut store, "a", "avx2"), None);
-    let job = &core.jobs()[0];
+    let job = &core.jobs(Time::default())[0];
     assert_eq!(job.phase, JobPhase::Gathering);
     assert!(job.reason.contains("numerics avx512"), "{}", job.reason);
     assert!(join(&mut core, &mut store, "b", "avx512").is_some());

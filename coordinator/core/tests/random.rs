@@ -113,6 +113,8 @@ struct Worker {
 struct World {
     core: Core,
     now: Time,
+    /// How long the coordinators before this one lived.
+    earlier: Duration,
     store: BTreeMap<String, Vec<u8>>,
     workers: BTreeMap<usize, Worker>,
     /// Whose session is whose, also of sessions that were refused.
@@ -130,6 +132,7 @@ impl World {
         Self {
             core: Core::restore(Time::default(), config(), [1; 32], []).unwrap(),
             now: Time::default(),
+            earlier: Duration::ZERO,
             store: BTreeMap::new(),
             workers: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -234,6 +237,7 @@ impl World {
 
     /// The coordinator dies; what it knew and did not write is gone.
     fn restart(&mut self) {
+        self.earlier += self.now.0;
         self.now = Time::default();
         self.pending.clear();
         self.core = self.restored();
@@ -281,7 +285,7 @@ impl World {
         let last = self.generations.insert(job, generation);
         assert!(last.is_none_or(|last| last <= generation), "{job} went back from generation {last:?}");
         // Whoever takes over from the store knows of this generation.
-        let durable = self.restored().job(job).expect("a job that is prepared is durable");
+        let durable = self.restored().job(job, self.now).expect("a job that is prepared is durable");
         assert!(durable.generation >= generation, "{generation} was told before it was durable");
     }
 }
@@ -360,8 +364,9 @@ proptest! {
         ops.iter().for_each(|op| world.apply(op));
         // Everybody falls silent: no rank is held for ever.
         world.advance(Duration::from_secs(30));
-        for job in world.core.jobs() {
+        for job in world.core.jobs(world.now) {
             prop_assert!(job.phase.is_ended() || job.phase == JobPhase::Gathering, "{job:?}");
+            prop_assert!(job.spent.total() <= world.earlier + world.now.0, "time was counted twice: {job:?}");
         }
         prop_assert!(world.core.workers().is_empty());
         prop_assert_eq!(world.core.next_deadline(), None);
@@ -376,7 +381,7 @@ proptest! {
         let mut world = World::new();
         ops.iter().for_each(|op| world.apply(op));
         let known = |core: &Core| -> Vec<_> {
-            core.jobs().into_iter().map(|job| (job.job, job.phase, job.generation, job.workers)).collect()
+            core.jobs(Time::default()).into_iter().map(|job| (job.job, job.phase, job.generation, job.workers)).collect()
         };
         prop_assert_eq!(known(&world.restored()), known(&world.core));
     }
@@ -390,7 +395,7 @@ proptest! {
             prop_assert_eq!(&one.store, &other.store);
         }
         // As text, for a metric that is not a number is not equal to itself.
-        let told = |world: &World| format!("{:?} {:?}", world.core.jobs(), world.core.workers());
+        let told = |world: &World| format!("{:?} {:?}", world.core.jobs(world.now), world.core.workers());
         prop_assert_eq!(told(&one), told(&other));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Capabilities, DeviceKind, JobPhase, Progress, RankState, RestoredFrom};
+use super::{Capabilities, DeviceKind, JobPhase, Progress, RankState, RestoredFrom, Spent, Straggler};
 use crate::fence::Fence;
 use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
 use crate::sharding::TableDecl;
@@ -205,6 +205,10 @@ pub struct JobStatus {
     pub run_dir: String,
     /// Changes of its workers, oldest first; the oldest are forgotten.
     pub incidents: Vec<Incident>,
+    /// What its time was spent on.
+    pub spent: Spent,
+    /// The rank for which the others wait, if there is one.
+    pub straggler: Option<Straggler>,
 }
 
 /// A worker at a glance.

@@ -7,6 +7,7 @@ mod float;
 mod job;
 mod peers;
 mod session;
+mod spent;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ pub use self::session::{
     Directive, Failure, FailureCause, Hello, PiecesSaved, RankState, Registration, Report, Restored,
     RestoredFrom,
 };
+pub use self::spent::{Cause, Spent, Straggler};
 use crate::ids::Step;
 
 /// What a worker computes on.
@@ -134,8 +136,9 @@ pub struct Progress {
 pub struct StepTiming {
     /// The step.
     pub step: Step,
-    /// Time from the start of the step to its first collective: what the rank itself is answerable for.
-    pub before_collective: Duration,
+    /// Time of a step outside of collectives: what the rank itself is answerable for. The mean over the steps since this
+    /// was told before.
+    pub own: Duration,
 }
 
 /// What a worker does for its job.

@@ -2,7 +2,7 @@
 
 use super::session::restored_from;
 use super::state::{device_from, phase_from};
-use super::{Error, duration, duration_from, json, missing};
+use super::{Error, duration, duration_from, json, missing, spent};
 use crate::control::{CancelMode, EventKind, Incident, JobEvent, JobStatus, Submission, WorkerStatus};
 use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
 use crate::wire::{self, watch_job_response as watch};
@@ -183,6 +183,8 @@ impl From<JobStatus> for wire::JobStatus {
             workers: job.workers.into_iter().map(u64::from).collect(),
             run_dir: job.run_dir,
             incidents: job.incidents.into_iter().map(Into::into).collect(),
+            spent: spent::spent(&job.spent),
+            straggler: job.straggler.map(Into::into),
         }
     }
 }
@@ -202,6 +204,8 @@ impl TryFrom<wire::JobStatus> for JobStatus {
             workers: job.workers.into_iter().map(WorkerId).collect(),
             run_dir: job.run_dir,
             incidents: job.incidents.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            spent: spent::spent_from(job.spent)?,
+            straggler: job.straggler.map(Into::into),
         })
     }
 }

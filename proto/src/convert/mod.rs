@@ -7,6 +7,7 @@ mod directives;
 mod job;
 mod plan;
 mod session;
+mod spent;
 mod state;
 
 pub use self::directives::Directives;

@@ -197,10 +197,9 @@ impl From<RankState> for wire::RankState {
             RankStage::Training => wire::RankStage::Training,
             RankStage::Stopping => wire::RankStage::Stopping,
         };
-        let timing = state.timing.map(|timing| wire::StepTiming {
-            step: timing.step.0,
-            before_collective: Some(duration(timing.before_collective)),
-        });
+        let timing = state
+            .timing
+            .map(|timing| wire::StepTiming { step: timing.step.0, own: Some(duration(timing.own)) });
         Self { fence: Some(state.fence.into()), stage: stage.into(), timing }
     }
 }
@@ -221,9 +220,8 @@ impl TryFrom<wire::RankState> for RankState {
             }
         };
         let timing = state.timing.map(|timing| {
-            let before_collective =
-                duration_from(timing.before_collective, "StepTiming", "before_collective")?;
-            Ok(StepTiming { step: Step(timing.step), before_collective })
+            let own = duration_from(timing.own, "StepTiming", "own")?;
+            Ok(StepTiming { step: Step(timing.step), own })
         });
         let fence = state.fence.ok_or(missing(MESSAGE, "fence"))?.into();
         Ok(Self { fence, stage, timing: timing.transpose()? })

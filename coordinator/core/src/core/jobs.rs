@@ -18,7 +18,7 @@ use crate::submission;
 use crate::time::Time;
 
 impl Core {
-    pub(super) fn submit(&mut self, request: RequestId, job: Submission, out: &mut Outbox) {
+    pub(super) fn submit(&mut self, now: Time, request: RequestId, job: Submission, out: &mut Outbox) {
         let waiting = self.jobs.values().filter(|job| !job.phase().is_ended()).count();
         if waiting >= self.config.max_jobs {
             let limit = self.config.max_jobs;
@@ -31,7 +31,7 @@ impl Core {
         let id = JobId(self.counters.jobs);
         out.write(record::put_counters(&self.counters));
         out.write(record::put_submission(id, &job));
-        let mut job = Job::new(job);
+        let mut job = Job::new(job, now);
         let reason = format!("asks for {} workers", job.submission.world_size);
         let event = job.record(EventKind::PhaseChanged { phase: JobPhase::Gathering, reason });
         self.jobs.insert(id, job);
@@ -115,6 +115,8 @@ impl Core {
                 if job.state.saved.as_ref().is_none_or(|(before, _)| *before <= step) {
                     job.state.saved = Some((step, manifest.clone()));
                 }
+                // What a coordinator knows that takes over now.
+                job.count(now);
                 let event = job.record(EventKind::CheckpointSaved { step, manifest });
                 out.changed(id);
                 out.publish(id, event);
@@ -123,7 +125,7 @@ impl Core {
                 job.state.fruitless = 0;
                 out.changed(id);
                 self.may_gather = true;
-                let closed = job.close_incident(steps_redone, recompute);
+                let closed = job.close_incident(now, steps_redone, recompute);
                 closed.into_iter().for_each(|event| out.publish(id, event));
             }
             Verdict::Go(phase, reason) => self.enter(now, id, *phase, reason, out),

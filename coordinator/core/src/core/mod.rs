@@ -5,6 +5,7 @@ mod jobs;
 mod outbox;
 mod restore;
 mod sessions;
+mod straggler;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -64,7 +65,7 @@ impl Core {
             Event::SessionOpened { session, hello } => self.open_session(now, session, &hello, out),
             Event::SessionClosed { session } => self.session_closed(now, session, out),
             Event::Reported { session, report } => self.on_report(now, session, report, out),
-            Event::Submit { request, submission } => self.submit(request, *submission, out),
+            Event::Submit { request, submission } => self.submit(now, request, *submission, out),
             Event::Cancel { request, job, mode } => self.cancel(now, request, job, mode, out),
             Event::Scale { request, job, workers } => self.scale(request, job, workers, out),
             Event::Cordon { request, worker, cordoned, drain } => {
@@ -86,14 +87,14 @@ impl Core {
 
     /// All jobs, newest last.
     #[must_use]
-    pub fn jobs(&self) -> Vec<JobStatus> {
-        self.jobs.iter().map(|(id, job)| job.status(*id)).collect()
+    pub fn jobs(&self, now: Time) -> Vec<JobStatus> {
+        self.jobs.keys().filter_map(|id| self.job(*id, now)).collect()
     }
 
     /// One job.
     #[must_use]
-    pub fn job(&self, id: JobId) -> Option<JobStatus> {
-        self.jobs.get(&id).map(|job| job.status(id))
+    pub fn job(&self, id: JobId, now: Time) -> Option<JobStatus> {
+        self.jobs.get(&id).map(|job| job.status(id, now, self.straggler(job)))
     }
 
     /// All workers, in order of their ids.

@@ -29,7 +29,10 @@ impl Core {
     ) -> Result<Self, RestoreError> {
         let mut records = record::read(pairs)?;
         let context = Context { now, config: &config };
-        records.jobs.values_mut().for_each(|job| job.state.phase.restart_clock(context));
+        for job in records.jobs.values_mut() {
+            job.state.phase.restart_clock(context);
+            job.counted = now;
+        }
         let mut members = Membership::default();
         for (id, record) in records.workers {
             let hold = hold(id, &record, &records.jobs);

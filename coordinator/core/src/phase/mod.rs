@@ -14,7 +14,7 @@ mod training;
 use std::time::Duration;
 
 use muster_proto::control::{
-    CancelMode, Directive, Failure, JobPhase, PiecesSaved, Prepare, Restored, Submission,
+    CancelMode, Cause, Directive, Failure, JobPhase, PiecesSaved, Prepare, Restored, Spent, Submission,
 };
 use muster_proto::ids::{Rank, Step, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,24 @@ impl Phase {
             Self::Draining(_) => JobPhase::Draining,
             Self::Recovering(_) => JobPhase::Recovering,
             Self::Ended(ended) => ended.name(),
+        }
+    }
+
+    /// Counts time that was spent in this phase.
+    pub(crate) fn count(&self, time: Duration, spent: &mut Spent) {
+        let has_trained = spent.total() > spent.on(Cause::Queue) + spent.on(Cause::Start);
+        match self {
+            Self::Gathering(_) if has_trained => spent.add(Cause::Decide, time),
+            Self::Gathering(_) => spent.add(Cause::Queue, time),
+            Self::Loading(loading) if has_trained => {
+                spent.add(Cause::Rendezvous, loading.connect.min(time));
+                spent.add(Cause::Reload, time.saturating_sub(loading.connect));
+            }
+            Self::Loading(_) => spent.add(Cause::Start, time),
+            Self::Training(_) => spent.add(Cause::Training, time),
+            Self::Recovering(_) => spent.add(Cause::Abort, time),
+            Self::Draining(_) => spent.add(Cause::Drain, time),
+            Self::Ended(_) => {}
         }
     }
 

@@ -71,7 +71,7 @@ impl World {
             "advance" => return self.advance(subject, &args),
             "stall" => self.now = self.now + seconds(subject),
             "restart" => return self.restart(),
-            "jobs" => return self.core.jobs().iter().map(print::job).collect(),
+            "jobs" => return self.core.jobs(self.now).iter().map(print::job).collect(),
             "workers" => return self.core.workers().iter().map(print::worker).collect(),
             "events" => {
                 let events =

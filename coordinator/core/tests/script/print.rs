@@ -1,7 +1,9 @@
 //! What the core says, a line each.
 
 use muster_core::{Action, Answer, PREFIX, SessionId, Write};
-use muster_proto::control::{Directive, EventKind, Incident, JobEvent, JobStatus, Prepare, WorkerStatus};
+use muster_proto::control::{
+    Cause, Directive, EventKind, Incident, JobEvent, JobStatus, Prepare, WorkerStatus,
+};
 
 pub(super) fn action(action: &Action, name: impl Fn(SessionId) -> String) -> String {
     match action {
@@ -105,9 +107,11 @@ pub(super) fn event(event: &JobEvent) -> String {
 pub(super) fn job(job: &JobStatus) -> String {
     let workers: Vec<String> = job.workers.iter().map(ToString::to_string).collect();
     let (id, name, phase, generation) = (job.job, &job.name, job.phase, job.generation);
-    format!("{id} {name} {phase} generation {generation} [{}] {}", workers.join(" "), job.reason)
-        .trim_end()
-        .to_owned()
+    let standing =
+        format!("{id} {name} {phase} generation {generation} [{}] {}", workers.join(" "), job.reason);
+    let spent = Cause::ALL.into_iter().filter(|cause| !job.spent.on(*cause).is_zero());
+    let spent = spent.map(|cause| format!(", {cause} {:.1}s", job.spent.on(cause).as_secs_f64()));
+    format!("{}{}", standing.trim_end(), spent.collect::<String>())
 }
 
 pub(super) fn worker(worker: &WorkerStatus) -> String {

@@ -1,0 +1,63 @@
+//! Which rank keeps the others waiting.
+//!
+//! Ranks meet in collectives, so all take as long for a step as the slowest; what tells them apart is the time that each
+//! spends outside of collectives.
+
+use std::time::Duration;
+
+use muster_proto::control::Straggler;
+use muster_proto::ids::{Rank, WorkerId};
+
+use super::Core;
+use crate::job::Job;
+use crate::phase::Phase;
+
+/// A rank straggles if it computes for this many times as long as the median rank.
+const RATIO: f64 = 1.5;
+
+impl Core {
+    /// The rank of a job for which the others wait most, if it is much.
+    pub(super) fn straggler(&self, job: &Job) -> Option<Straggler> {
+        let Phase::Training(training) = &job.state.phase else { return None };
+        let assignment = &training.assignment;
+        let timed = assignment.live().filter_map(|(rank, member)| {
+            let running = self.members.get(member.worker)?.running?;
+            let timing = running.timing.filter(|_| running.fence == assignment.fence(member))?;
+            Some((timing.own, rank, member.worker))
+        });
+        slowest(timed.collect())
+    }
+}
+
+fn slowest(mut ranks: Vec<(Duration, Rank, WorkerId)>) -> Option<Straggler> {
+    ranks.sort_unstable();
+    // Of two, the faster one is the rule.
+    let median_seconds = ranks.get(ranks.len().checked_sub(1)? / 2)?.0.as_secs_f64();
+    let (own, rank, worker) = *ranks.last()?;
+    let own_seconds = own.as_secs_f64();
+    (own_seconds > RATIO * median_seconds).then_some(Straggler { rank, worker, own_seconds, median_seconds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slowest_of(millis: &[u64]) -> Option<(u32, u64)> {
+        let rank = |(rank, millis): (u32, &u64)| {
+            (Duration::from_millis(*millis), Rank(rank), WorkerId(10 + u64::from(rank)))
+        };
+        let found = slowest((0..).zip(millis).map(rank).collect())?;
+        assert!(found.own_seconds > found.median_seconds);
+        Some((found.rank.0, found.worker.0))
+    }
+
+    #[test]
+    fn the_rank_that_computes_much_longer_than_the_median_is_named() {
+        assert_eq!(slowest_of(&[10, 11, 30, 10]), Some((2, 12)));
+        assert_eq!(slowest_of(&[20, 10]), Some((0, 10)));
+        assert_eq!(slowest_of(&[10, 30, 30, 31]), None);
+        assert_eq!(slowest_of(&[10, 12, 14]), None);
+        assert_eq!(slowest_of(&[10]), None);
+        assert_eq!(slowest_of(&[]), None);
+    }
+}
