@@ -122,26 +122,46 @@ impl Cluster {
         wait_for("steps", || (self.step() >= goal).then_some(()));
     }
 
+    /// Waits until the job is in a phase, by its name.
+    pub(crate) fn wait_for_phase(&self, phase: &str) {
+        wait_for(&format!("the job to be {phase}"), || {
+            let jobs = self.ask(&["jobs", "list"])?;
+            (jobs["jobs"].get(0)?["phase"] == phase).then_some(())
+        });
+    }
+
+    /// Waits until so many workers are connected.
+    pub(crate) fn wait_for_connected(&self, count: usize) {
+        wait_for(&format!("{count} workers to be connected"), || {
+            let workers = self.ask(&["workers", "list"])?;
+            let connected =
+                workers["workers"].as_array()?.iter().filter(|worker| worker["connected"] == true);
+            (connected.count() == count).then_some(())
+        });
+    }
+
     /// Waits until both workers have a session with who leads, and the job trains as it did before.
     pub(crate) fn wait_for_workers(&self) {
-        wait_for("both workers to be back", || {
-            let workers = self.ask(&["workers", "list"])?;
-            let workers = workers["workers"].as_array()?;
-            (workers.iter().filter(|worker| worker["connected"] == true).count() == 2).then_some(())
-        });
+        self.wait_for_connected(2);
     }
 
     /// Waits for the end of the job: no step was lost or made twice, and the model is what it would have been.
     pub(crate) fn assert_undisturbed(&self, train: Running) {
-        let (code, stdout) = train.end();
-        assert_eq!(code, Some(0), "{stdout}");
-        let result: Value = serde_json::from_str(&stdout).unwrap();
-        assert_eq!(result["generation"], 1, "{stdout}");
+        let result = self.assert_same_model(train);
+        assert_eq!(result["generation"], 1, "{result}");
         let steps = self.steps();
         assert!(steps.is_sorted_by(|one, next| one < next), "steps were made again: {steps:?}");
         assert_eq!(result["steps_in_this_run"].as_u64(), steps.last().copied());
+    }
+
+    /// Waits for the end of the job: the model is what it would have been had nothing happened.
+    pub(crate) fn assert_same_model(&self, train: Running) -> Value {
+        let (code, stdout) = train.end();
+        assert_eq!(code, Some(0), "{stdout}");
+        let result: Value = serde_json::from_str(&stdout).unwrap();
         assert_eq!(result["model_digest"], self.undisturbed()["model_digest"]);
         assert_eq!(self.folder.result(&["verify", "run"])["ok"], true);
+        result
     }
 }
 
