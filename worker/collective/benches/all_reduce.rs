@@ -108,6 +108,7 @@ fn run_rank(rank: usize, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         listener: &listener,
         peers,
         timeout: Duration::from_secs(60),
+        silence: Duration::from_secs(10),
         max_message: Config::DEFAULT_MAX_MESSAGE,
         transport: arguments.transport,
         abort: AbortHandle::new()?,
