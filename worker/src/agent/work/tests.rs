@@ -234,3 +234,5 @@ async fn a_job_that_ends_within_its_patience_ends_nothing_else() {
     let (outcome, _) = ended(&mut work, Instant::now()).await;
     assert!(outcome.is_ok() && work.fence() == Some(fence(1)), "its end is told: {outcome:?}");
 }
+
+mod blocked;
