@@ -58,7 +58,7 @@ impl JobRunner for Blocked {
             scope.spawn(move || {
                 let _group = self.join(1, &listeners[1], peers, AbortHandle::new().unwrap());
                 // Returns when the other rank is through.
-                drop(left.recv());
+                let _ = left.recv();
             });
             let mut group = self.join(0, &listeners[0], peers, abort);
             let thread = std::fs::read_link("/proc/thread-self").unwrap();
