@@ -37,7 +37,7 @@ impl Blocked {
             peers: peers.to_vec(),
             timeout: Duration::from_secs(60),
             silence: Duration::from_secs(60),
-            max_message: 1,
+            max_message: Config::DEFAULT_MAX_MESSAGE,
             transport: self.transport,
             abort,
         };
