@@ -145,6 +145,7 @@ fn alone() -> Result<Box<dyn Collective>, Error> {
         listener: &listener,
         peers: vec![loopback],
         timeout: Duration::from_secs(60),
+        silence: Duration::from_secs(60),
         max_message: Config::DEFAULT_MAX_MESSAGE,
         transport: Transport::Auto,
         abort: AbortHandle::new().map_err(|error| failed(&error))?,

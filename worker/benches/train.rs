@@ -77,6 +77,7 @@ fn solo() -> anyhow::Result<Box<dyn Collective>> {
         listener: &listener,
         peers: vec![here],
         timeout: std::time::Duration::from_secs(60),
+        silence: std::time::Duration::from_secs(60),
         max_message: Config::DEFAULT_MAX_MESSAGE,
         transport: Transport::Auto,
         abort: AbortHandle::new()?,

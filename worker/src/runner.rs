@@ -27,6 +27,10 @@ use hooks::AgentHooks;
 /// links end it much sooner, so this only catches a peer that is alive but stuck.
 const PATIENCE: u32 = 24;
 
+/// A peer whose host answers nothing for this many times the failure detection is lost, even where the coordinator
+/// still hears it; one that is silent to everybody is found lost by the coordinator before.
+const SILENCE: u32 = 2;
+
 /// Trains jobs on this worker's threads, and keeps what later generations of a job go on from.
 #[derive(Debug)]
 pub struct Runner {
@@ -163,7 +167,8 @@ impl Runner {
             secret,
             listener: &assignment.listener,
             peers: assignment.peers.iter().map(address).collect::<Result<_, _>>()?,
-            timeout: patience(assignment.failure_detection),
+            timeout: assignment.failure_detection * PATIENCE,
+            silence: assignment.failure_detection * SILENCE,
             max_message: Config::DEFAULT_MAX_MESSAGE,
             transport: self.transport,
             abort,
@@ -181,10 +186,6 @@ fn note_flight(assignment: &Assignment, collective: &dyn Collective, error: &Err
     if let Err(error) = flight::save(run_dir, fence, *rank, &flights, &error.to_string()) {
         tracing::warn!(%error, "the last collectives could not be written down");
     }
-}
-
-fn patience(failure_detection: Duration) -> Duration {
-    failure_detection * PATIENCE
 }
 
 fn address(peer: &Peer) -> Result<SocketAddr, Error> {
@@ -303,8 +304,13 @@ fn blame(error: &Error) -> RunError {
         (Error::Aborted(_) | Error::Train(train::Error::Aborted { .. }), _)
         | (_, Some(C::Aborted { .. })) => RunError::aborted(error),
         (Error::Train(train::Error::PeerDisk { rank }), _) => RunError::peer(error, Some(Rank(*rank as u32))),
-        (_, Some(C::PeerLost { rank })) => RunError::peer(error, Some(Rank(*rank as u32))),
-        (_, Some(C::Timeout { waiting_for, .. })) => {
+        // A link that was closed says nothing about its peer's host: the peer died, which the coordinator sees, or it
+        // stopped for a loss of its own. Only a rank that was not heard is named.
+        (_, Some(C::PeerLost { .. })) => RunError::peer(error, None),
+        (_, Some(C::PeerSilent { rank } | C::CutOff { rank } | C::Connect { peer: rank, .. })) => {
+            RunError::peer(error, Some(Rank(*rank as u32)))
+        }
+        (_, Some(C::Timeout { waiting_for, .. } | C::ConnectTimeout { waiting_for })) => {
             RunError::peer(error, waiting_for.first().map(|rank| Rank(*rank as u32)))
         }
         _ => RunError::own(error),

@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(rank) = arguments.rank {
         return run_rank(rank, &arguments);
     }
+    report_record()?;
     arguments.ranks.iter().try_for_each(|&world_size| run_world(world_size))
 }
 
@@ -99,19 +100,7 @@ fn run_rank(rank: usize, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     let peers: Vec<SocketAddr> = line.trim().split(',').map(str::parse).collect::<Result<_, _>>()?;
-    let mut group = connect(Config {
-        rank,
-        world_size: peers.len(),
-        job: "bench".into(),
-        generation: 1,
-        secret: [0; 16],
-        listener: &listener,
-        peers,
-        timeout: Duration::from_secs(60),
-        max_message: Config::DEFAULT_MAX_MESSAGE,
-        transport: arguments.transport,
-        abort: AbortHandle::new()?,
-    })?;
+    let mut group = join(rank, &listener, peers, arguments.transport)?;
     for &bytes in &arguments.bytes {
         let mut data = vec![0.0; bytes / size_of::<f32>()];
         report(group.as_mut(), "all_reduce", bytes, |group| group.all_reduce(&mut data).unwrap())?;
@@ -122,6 +111,41 @@ fn run_rank(rank: usize, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         })?;
     }
     Ok(())
+}
+
+/// Times a barrier of one rank, which has nobody to wait for: what is left is the note in the flight record, with its
+/// two readings of the clock, and the look at the abort handle.
+fn report_record() -> Result<(), Box<dyn Error>> {
+    const CALLS: u32 = 2_000_000;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut group = join(0, &listener, vec![listener.local_addr()?], Transport::Auto)?;
+    let started = Instant::now();
+    (0..CALLS).try_for_each(|_| group.barrier())?;
+    let nanoseconds = started.elapsed().as_nanos() as f64 / f64::from(CALLS);
+    println!(r#"{{"op":"record","n":1,"nanoseconds":{nanoseconds:.1}}}"#);
+    Ok(())
+}
+
+fn join(
+    rank: usize,
+    listener: &TcpListener,
+    peers: Vec<SocketAddr>,
+    transport: Transport,
+) -> Result<Box<dyn Collective>, muster_collective::Error> {
+    connect(Config {
+        rank,
+        world_size: peers.len(),
+        job: "bench".into(),
+        generation: 1,
+        secret: [0; 16],
+        listener,
+        peers,
+        timeout: Duration::from_secs(60),
+        silence: Duration::from_secs(10),
+        max_message: Config::DEFAULT_MAX_MESSAGE,
+        transport,
+        abort: AbortHandle::new()?,
+    })
 }
 
 /// Times one operation and prints the slowest rank's figure.

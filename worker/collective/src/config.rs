@@ -10,6 +10,7 @@ use crate::exchange::{Exchange, Outgoing};
 use crate::group::Group;
 use crate::handshake::{Hello, Membership};
 use crate::host::HostIdentity;
+use crate::lifeline::{Lifeline, Lifelines};
 use crate::link::Link;
 use crate::mesh::Mesh;
 #[cfg(target_os = "linux")]
@@ -48,6 +49,9 @@ pub struct Config<'a> {
     pub peers: Vec<SocketAddr>,
     /// Longest time a wait may pass without progress, in `connect` and in every collective.
     pub timeout: Duration,
+    /// Longest time a peer's host may answer nothing, however long the peer itself computes; to a second, and no less
+    /// than two of them.
+    pub silence: Duration,
     /// Bound on the bytes of one message, from one rank to one rank in one call.
     pub max_message: usize,
     /// What to use.
@@ -79,7 +83,7 @@ impl Config<'_> {
 ///
 /// # Errors
 /// [`Error::Argument`] for a configuration that cannot be; [`Error::ConnectTimeout`], [`Error::Connect`],
-/// [`Error::Refused`] or [`Error::PeerLost`] where a peer does not join; [`Error::NoSharedMemory`] where
+/// [`Error::Refused`], [`Error::PeerLost`], [`Error::PeerSilent`] or [`Error::CutOff`] where a peer does not join; [`Error::NoSharedMemory`] where
 /// [`Transport::Shm`] cannot be had; [`Error::Aborted`].
 pub fn connect(config: Config<'_>) -> Result<Box<dyn Collective>, Error> {
     config.check()?;
@@ -90,7 +94,7 @@ pub fn connect(config: Config<'_>) -> Result<Box<dyn Collective>, Error> {
 }
 
 fn establish(config: Config<'_>) -> Result<Box<dyn Collective>, Error> {
-    let Config { rank, timeout, max_message, transport, abort, .. } = config;
+    let Config { rank, timeout, silence, max_message, transport, abort, .. } = config;
     if config.world_size == 1 {
         return Ok(Box::new(Group::new(Solo, transport, abort)));
     }
@@ -106,15 +110,19 @@ fn establish(config: Config<'_>) -> Result<Box<dyn Collective>, Error> {
         listener: config.listener,
         peers: &config.peers,
         timeout,
+        silence,
         abort: &abort,
     };
     let peers = mesh.link()?;
     let one_host = peers.iter().flatten().all(|peer| mesh.host.shares_with(&peer.host));
-    let links = peers
-        .into_iter()
-        .map(|peer| peer.map(|peer| Link::new(peer.stream, &abort)).transpose())
-        .collect::<Result<Vec<_>, _>>()?;
-    let tcp = Tcp { rank, links, timeout, max_message, abort: abort.clone() };
+    let (mut links, mut lifelines) = (Vec::with_capacity(peers.len()), Vec::with_capacity(peers.len()));
+    for peer in peers {
+        let (stream, lifeline) = peer.map(|peer| (peer.stream, peer.lifeline)).unzip();
+        links.push(stream.map(|stream| Link::new(stream, &abort)).transpose()?);
+        lifelines.push(lifeline.flatten().map(|stream| Lifeline::new(stream, silence)).transpose()?);
+    }
+    let lifelines = Lifelines(lifelines);
+    let tcp = Tcp { rank, links, lifelines, timeout, max_message, abort: abort.clone() };
     choose(tcp, transport, one_host, abort)
 }
 

@@ -50,6 +50,18 @@ pub enum Error {
         /// The lost rank.
         rank: usize,
     },
+    /// A peer's host answers nothing any more: it is down, or the network between is cut.
+    #[error("rank {rank} is silent: its host is down, or cut off from this one")]
+    PeerSilent {
+        /// The silent rank.
+        rank: usize,
+    },
+    /// No peer's host answers any more, of several: this rank's own host is cut off.
+    #[error("rank {rank} hears none of its peers: its host is cut off")]
+    CutOff {
+        /// This rank.
+        rank: usize,
+    },
     /// A message exceeds the bound that was set at connect.
     #[error("message of {bytes} bytes from rank {from} exceeds the bound of {limit}")]
     TooLarge {

@@ -6,7 +6,7 @@
 use crate::host::HostIdentity;
 
 const MAGIC: [u8; 8] = *b"MusterCo";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What all ranks of one group have in common, and nobody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +43,20 @@ pub enum Refusal {
     Rank,
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// The messages of collectives.
+    Data,
+    /// Nothing; see [`crate::lifeline`].
+    Life,
+}
+
 /// The dialer's first message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) rank: u32,
+    pub(crate) line: Line,
     pub(crate) membership: Membership,
     pub(crate) host: HostIdentity,
 }
@@ -72,7 +82,7 @@ impl<'a> Fields<'a> {
 impl Hello {
     /// Longest job name in bytes.
     pub(crate) const MAX_JOB: usize = 254;
-    pub(crate) const SIZE: usize = 8 + 4 + 4 + 4 + 8 + 16 + HostIdentity::SIZE + 2 + Self::MAX_JOB;
+    pub(crate) const SIZE: usize = 8 + 4 + 4 + 4 + 4 + 8 + 16 + HostIdentity::SIZE + 2 + Self::MAX_JOB;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let job = self.membership.job.as_bytes();
@@ -81,6 +91,7 @@ impl Hello {
         wire.extend(MAGIC);
         wire.extend(VERSION.to_le_bytes());
         wire.extend(self.rank.to_le_bytes());
+        wire.extend(u32::from(self.line == Line::Life).to_le_bytes());
         wire.extend(self.membership.world_size.to_le_bytes());
         wire.extend(self.membership.generation.to_le_bytes());
         wire.extend(self.membership.secret);
@@ -98,13 +109,18 @@ impl Hello {
             return None;
         }
         let rank = u32::from_le_bytes(fields.take()?);
+        let line = match u32::from_le_bytes(fields.take()?) {
+            0 => Line::Data,
+            1 => Line::Life,
+            _ => return None,
+        };
         let world_size = u32::from_le_bytes(fields.take()?);
         let generation = u64::from_le_bytes(fields.take()?);
         let secret = fields.take()?;
         let host = HostIdentity(fields.take()?);
         let job = usize::from(u16::from_le_bytes(fields.take()?));
         let job = String::from_utf8(fields.0.get(..job)?.to_vec()).ok()?;
-        Some(Self { rank, membership: Membership { job, generation, secret, world_size }, host })
+        Some(Self { rank, line, membership: Membership { job, generation, secret, world_size }, host })
     }
 }
 
@@ -182,9 +198,12 @@ mod tests {
 
     #[test]
     fn hello_and_reply_read_back_as_written() {
-        let hello = Hello { rank: 2, membership: membership(), host: HostIdentity([9; HostIdentity::SIZE]) };
-        assert_eq!(hello.encode().len(), Hello::SIZE);
-        assert_eq!(Hello::decode(&hello.encode()), Some(hello));
+        for line in [Line::Data, Line::Life] {
+            let host = HostIdentity([9; HostIdentity::SIZE]);
+            let hello = Hello { rank: 2, line, membership: membership(), host };
+            assert_eq!(hello.encode().len(), Hello::SIZE);
+            assert_eq!(Hello::decode(&hello.encode()), Some(hello));
+        }
         for verdict in [Ok(()), Err(Refusal::Generation { theirs: 5 }), Err(Refusal::Rank)] {
             let reply = Reply { verdict, host: HostIdentity([1; HostIdentity::SIZE]) };
             assert_eq!(reply.encode().len(), Reply::SIZE);
@@ -194,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_hello_of_another_protocol_or_cut_short_is_none() {
-        let wire = Hello { rank: 0, membership: membership(), host: HostIdentity::UNKNOWN }.encode();
+        let (line, host) = (Line::Data, HostIdentity::UNKNOWN);
+        let wire = Hello { rank: 0, line, membership: membership(), host }.encode();
         assert_eq!(Hello::decode(&[0; Hello::SIZE]), None);
         assert_eq!(Hello::decode(&wire[..40]), None);
     }

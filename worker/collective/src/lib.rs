@@ -2,7 +2,7 @@
 //!
 //! * A call is agreed on before it runs: every message carries operation, element type, shape and sequence
 //!   number, and ranks that disagree get [`Error::Mismatch`], all of them.
-//! * Every wait has a deadline and ends with an abort; every size that a peer names is bounded before it is used.
+//! * Every wait has a deadline and ends with an abort, or when a peer's host goes silent; every size that a peer names is bounded before it is used.
 //! * A sum has the same bits on every transport: [`Collective::all_reduce`] for a given number of ranks,
 //!   [`Collective::all_reduce_tree`] for any.
 //! * Zero is legal: empty vectors, ranks with nothing to send, ranks with no leaf of the tree.
@@ -18,6 +18,7 @@ mod flight;
 mod group;
 mod handshake;
 mod host;
+mod lifeline;
 mod link;
 mod mesh;
 mod plan;
@@ -51,7 +52,7 @@ pub use typed::CollectiveExt;
 ///
 /// # Errors
 /// Every call may return [`Error::Aborted`], [`Error::Mismatch`], [`Error::Timeout`], [`Error::PeerLost`],
-/// [`Error::TooLarge`], [`Error::Size`] or [`Error::Garbled`], and [`Error::Argument`] for arguments that this
+/// [`Error::PeerSilent`], [`Error::CutOff`], [`Error::TooLarge`], [`Error::Size`] or [`Error::Garbled`], and [`Error::Argument`] for arguments that this
 /// rank alone can see are wrong.
 pub trait Collective: Send {
     /// This rank, below [`Self::world_size`].

@@ -11,6 +11,7 @@ use rustix::event::PollFlags;
 use crate::abort::AbortHandle;
 use crate::error::Error;
 use crate::exchange::{Exchange, Outgoing, bounded, bytes};
+use crate::lifeline::Lifelines;
 use crate::link::{Incoming, Link, Outbound};
 use crate::receive::Receive;
 use crate::signature::{Header, Signature};
@@ -24,6 +25,7 @@ pub(crate) struct Tcp {
     pub(crate) rank: usize,
     /// By rank; this rank's own place is empty.
     pub(crate) links: Vec<Option<Link>>,
+    pub(crate) lifelines: Lifelines,
     pub(crate) timeout: Duration,
     pub(crate) max_message: usize,
     pub(crate) abort: AbortHandle,
@@ -81,7 +83,8 @@ impl Tcp {
     /// Moves bytes until all messages are out and in.
     ///
     /// A link that is lost may be the echo of a disagreement between two other ranks, so the signatures that are
-    /// on their way are heard before the loss is believed.
+    /// on their way are heard before the loss is believed. Meanwhile it also shows whether a silent peer is the only
+    /// one, or all are.
     fn drive(
         &self,
         signature: &Signature,
@@ -106,11 +109,19 @@ impl Tcp {
                     Err(error) => return Err(error),
                 }
             }
+            if let Some(peer) = self.lose_silent(transfers) {
+                let error = Error::PeerSilent { rank: peer };
+                loss.get_or_insert((error, Deadline::after(self.timeout.min(ECHO))));
+            }
             if let Some((error, echo)) = &loss {
-                let unheard =
-                    transfers.iter().any(|transfer| !transfer.is_lost && !transfer.incoming.is_heard());
-                let Some(limit) = echo.remaining().filter(|_| unheard) else { return Err(error.clone()) };
-                ready(transfers.iter().filter_map(Transfer::unheard), &self.abort, limit)?;
+                let Some(limit) = echo.remaining().filter(|_| self.may_hear_more(error, transfers)) else {
+                    return Err(match error {
+                        Error::PeerSilent { rank } => self.lifelines.loss(self.rank, *rank),
+                        error => error.clone(),
+                    });
+                };
+                let unheard = transfers.iter().filter_map(Transfer::unheard);
+                ready(unheard, &self.lifelines, &self.abort, limit)?;
                 continue;
             }
             if transfers.iter().all(Transfer::is_done) {
@@ -124,8 +135,26 @@ impl Tcp {
                 let waiting_for = transfers.iter().filter(|t| !t.is_done()).map(|t| t.peer).collect();
                 return Err(Error::Timeout { op: signature.op, seq: signature.seq, waiting_for });
             };
-            ready(transfers.iter().filter_map(Transfer::interest), &self.abort, limit)?;
+            ready(transfers.iter().filter_map(Transfer::interest), &self.lifelines, &self.abort, limit)?;
         }
+    }
+
+    /// Marks the transfers of silent peers as lost; returns the first peer that is lost by it.
+    fn lose_silent(&self, transfers: &mut [Transfer<'_>]) -> Option<usize> {
+        let mut lost = transfers.iter_mut().filter(|transfer| {
+            !transfer.is_lost && !transfer.is_done() && self.lifelines.is_silent(transfer.peer)
+        });
+        let first = lost.next()?;
+        first.is_lost = true;
+        lost.for_each(|transfer| transfer.is_lost = true);
+        Some(first.peer)
+    }
+
+    /// Whether it is worth to wait for what is on its way, once a peer is lost.
+    fn may_hear_more(&self, loss: &Error, transfers: &[Transfer<'_>]) -> bool {
+        let unheard = transfers.iter().any(|transfer| !transfer.is_lost && !transfer.incoming.is_heard());
+        let others = self.links.len() > 2 && !self.lifelines.are_all_silent();
+        unheard || (others && matches!(loss, Error::PeerSilent { .. }))
     }
 
     /// Whether a peer closed its end, on links that carry nothing else.
@@ -177,7 +206,7 @@ impl Tcp {
             }
             let waiting = transfers.iter().filter(|transfer| transfer.outbound.owes_header());
             let Some(limit) = deadline.remaining() else { return };
-            if ready(waiting.filter_map(Transfer::interest), &self.abort, limit).is_err() {
+            if ready(waiting.filter_map(Transfer::interest), &self.lifelines, &self.abort, limit).is_err() {
                 return;
             }
         }

@@ -23,6 +23,20 @@ const PULSES: u32 = 25;
 /// Pulses between heartbeats, so that four may be lost before the worker counts as lost.
 const PULSES_A_HEARTBEAT: u32 = 5;
 
+/// Why a session is over, other than by the coordinator's word.
+enum Break {
+    /// It broke; another one may be had.
+    Session(Status),
+    /// The job cannot be stopped, and with it nothing is of use any more.
+    Work(Error),
+}
+
+impl From<Status> for Break {
+    fn from(status: Status) -> Self {
+        Self::Session(status)
+    }
+}
+
 /// A registered worker.
 pub(super) struct Life {
     config: Arc<AgentConfig>,
@@ -62,7 +76,8 @@ impl Life {
                     info!(reason, "sent home");
                     return self.end(&reason).await;
                 }
-                Err(status) => status,
+                Err(Break::Session(status)) => status,
+                Err(Break::Work(error)) => return Err(error),
             };
             if self.link.take().is_some() {
                 backoff = Backoff::new(longest);
@@ -81,7 +96,7 @@ impl Life {
                 _ => warn!(%status, "no session with the coordinator, the job goes on"),
             }
             self.check_orphaned()?;
-            self.pause(backoff.next()).await;
+            self.pause(backoff.next()).await?;
         }
     }
 
@@ -97,7 +112,7 @@ impl Life {
     }
 
     /// Opens a session and keeps it until it breaks; why the worker is sent home, if it is.
-    async fn session(&mut self) -> Result<String, Status> {
+    async fn session(&mut self) -> Result<String, Break> {
         let Registration { worker, incarnation, failure_detection } = self.registration;
         let hello = Hello { worker, incarnation, running: self.work.fence() };
         let link = self.link.insert(Link::open(&self.target, hello).await?);
@@ -111,7 +126,7 @@ impl Life {
                     Next::GoOn => {}
                     Next::GoHome(reason) => return Ok(reason),
                 },
-                () = self.work.changed() => {}
+                changed = self.work.changed() => changed.map_err(Break::Work)?,
                 _ = pulse.tick() => {
                     if pulses % PULSES_A_HEARTBEAT == 0 {
                         link.send([self.work.heartbeat()])?;
@@ -139,10 +154,11 @@ impl Life {
         let patience = self.failure_detection() * 2;
         let stopped = async {
             while self.work.is_running() {
-                self.work.changed().await;
+                self.work.changed().await?;
             }
+            Ok(())
         };
-        timeout(patience, stopped).await.map_err(|_| Error::Stuck { patience })
+        timeout(patience, stopped).await.map_err(|_| Error::Stuck { patience })?
     }
 
     /// Nobody is waited for without end: not when there is nothing left to do.
@@ -155,13 +171,13 @@ impl Life {
     }
 
     /// Waits, and takes note of what the job does meanwhile.
-    async fn pause(&mut self, pause: Duration) {
+    async fn pause(&mut self, pause: Duration) -> Result<(), Error> {
         let over = sleep(pause);
         tokio::pin!(over);
         loop {
             tokio::select! {
-                () = &mut over => return,
-                () = self.work.changed() => {}
+                () = &mut over => return Ok(()),
+                changed = self.work.changed() => changed?,
             }
         }
     }

@@ -94,7 +94,7 @@ pub struct RunError {
     pub cause: FailureCause,
     /// What happened, for people.
     pub message: String,
-    /// The rank that did not answer, where that is the cause and it is known.
+    /// The rank that did not answer, where that is the cause and it is known; this rank's own, where none did.
     pub peer: Option<Rank>,
 }
 

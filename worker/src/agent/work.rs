@@ -10,11 +10,15 @@ use muster_proto::control::{Directive, Failure, Prepare, RankState, Registration
 use muster_proto::fence::{self, Fence};
 use muster_proto::ids::{Incarnation, WorldSize};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::config::AgentConfig;
+use super::config::{AgentConfig, Error};
 use super::control::{self, Remote};
 use super::runner::{Assignment, Ending, JobRunner, Outcome, RunError};
+
+/// How many times the failure detection a job may take to stop once it was told to.
+const PATIENCE: u32 = 2;
 
 enum State {
     Idle,
@@ -32,6 +36,8 @@ struct Running {
     remote: Remote,
     ended: Ending,
     told_ready: bool,
+    /// When it was first told to stop.
+    aborted: Option<Instant>,
 }
 
 /// What a worker does.
@@ -137,10 +143,10 @@ impl Work {
                 remote.request_yield(leaving);
             }),
             Directive::Abort { fence, reason } => {
-                self.with(&fence, |remote| {
+                if self.admits(&fence) {
                     info!(job = %fence.job, generation = fence.generation.0, reason, "aborted");
-                    remote.abort(&reason);
-                });
+                    self.abort(&reason);
+                }
             }
             Directive::Acknowledged { fence } => {
                 if matches!(self.state, State::Ended { .. })
@@ -154,20 +160,35 @@ impl Work {
         Next::GoOn
     }
 
-    /// Stops the job at hand, if there is one.
-    pub(super) fn abort(&self, reason: &str) {
-        if let State::Running(running) = &self.state {
+    /// Stops the job at hand, if there is one; from now on it has so long to end, see [`Self::changed`].
+    pub(super) fn abort(&mut self, reason: &str) {
+        if let State::Running(running) = &mut self.state {
+            running.aborted.get_or_insert_with(Instant::now);
             running.remote.abort(reason);
         }
     }
 
     /// Waits until the job has something to say that cannot wait, or ends. Cancel safe; never ready without a job.
-    pub(super) async fn changed(&mut self) {
+    ///
+    /// # Errors
+    /// [`Error::Stuck`] where the job has not ended within twice the failure detection of being told to.
+    pub(super) async fn changed(&mut self) -> Result<(), Error> {
         let State::Running(running) = &mut self.state else { return std::future::pending().await };
+        let patience = self.failure_detection * PATIENCE;
+        let stuck = async {
+            match running.aborted {
+                Some(aborted) => sleep_until(aborted + patience).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = running.remote.reported() => {}
+            // A job that ended in time and one that said something last are heard first.
+            biased;
             ended = &mut running.ended => self.end(ended),
+            () = running.remote.reported() => {}
+            () = stuck => return Err(Error::Stuck { patience }),
         }
+        Ok(())
     }
 
     fn prepare(&mut self, prepare: Prepare) {
@@ -178,8 +199,8 @@ impl Work {
         match &self.state {
             // It was told before, on an earlier session.
             State::Running(_) | State::Ended { .. } if self.fence() == Some(fence) => {}
-            State::Running(running) => {
-                running.remote.abort("the coordinator gave this worker another rank");
+            State::Running(_) => {
+                self.abort("the coordinator gave this worker another rank");
                 self.pending = Some(prepare);
             }
             State::Idle | State::Ended { .. } => self.start(prepare),
@@ -196,7 +217,7 @@ impl Work {
         self.state = match started {
             Ok(ended) => {
                 info!(%job, generation, rank, "rank taken");
-                State::Running(Running { fence, remote, ended, told_ready: false })
+                State::Running(Running { fence, remote, ended, told_ready: false, aborted: None })
             }
             Err(error) => {
                 warn!(%job, generation, rank, %error, "rank could not be taken");
@@ -228,11 +249,15 @@ impl Work {
     }
 
     fn with(&self, fence: &Fence, act: impl FnOnce(&Remote)) {
-        match (&self.state, fence::admit_held(self.fence().as_ref(), fence)) {
-            (State::Running(running), Ok(())) => act(&running.remote),
-            (_, Ok(())) => {}
-            (_, Err(stale)) => debug!(%stale, "a directive was refused"),
+        if let (true, State::Running(running)) = (self.admits(fence), &self.state) {
+            act(&running.remote);
         }
+    }
+
+    /// Whether a directive is about the rank at hand.
+    fn admits(&self, fence: &Fence) -> bool {
+        let admitted = fence::admit_held(self.fence().as_ref(), fence);
+        admitted.inspect_err(|stale| debug!(%stale, "a directive was refused")).is_ok()
     }
 
     fn end(&mut self, ended: Result<Result<Outcome, RunError>, oneshot::error::RecvError>) {

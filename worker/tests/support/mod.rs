@@ -151,6 +151,7 @@ impl Cluster {
                 listener,
                 peers: peers.clone(),
                 timeout: Duration::from_secs(60),
+                silence: Duration::from_secs(60),
                 max_message: Config::DEFAULT_MAX_MESSAGE,
                 transport: self.transport,
                 abort: AbortHandle::new().unwrap(),

@@ -1,7 +1,7 @@
 //! Waiting for a counter in shared memory: spin briefly, then sleep, and look around now and then.
 //!
-//! A sleeper looks whether its rank was aborted, whether the peer it waits for still has its socket open, and
-//! whether the deadline has passed.
+//! A sleeper looks whether its rank was aborted, whether the peer it waits for still has its socket open and its
+//! host answers, and whether the deadline has passed.
 
 use std::time::Duration;
 
@@ -61,6 +61,10 @@ impl Watch<'_> {
             // What the peer published before it left counts, so the counter has the last word.
             if counter.get() == value && self.tcp.has_left(peer) && counter.get() == value {
                 return Err(Error::PeerLost { rank: peer });
+            }
+            if self.tcp.lifelines.look_at(peer) {
+                self.tcp.lifelines.look();
+                return Err(self.tcp.lifelines.loss(self.tcp.rank, peer));
             }
         }
     }

@@ -8,8 +8,7 @@ use muster_collective::{AbortHandle, Collective, Config, Error, Refusal, Transpo
 
 use crate::world::{World, addresses, listeners};
 
-const PAIR: World =
-    World { transport: Transport::Auto, size: 2, timeout: crate::world::PATIENT, max_message: 1000 };
+const PAIR: World = World { max_message: 1000, ..World::new(Transport::Auto, 2) };
 
 /// Rank 0 waits for rank 1; a first caller comes with an altered configuration, then the right one.
 fn call_with(alter: impl FnOnce(&mut Config<'_>)) -> Error {

@@ -9,6 +9,8 @@ mod laws;
 mod messages;
 #[cfg(target_os = "linux")]
 mod processes;
+#[cfg(target_os = "linux")]
+mod silence;
 mod sums;
 mod world;
 

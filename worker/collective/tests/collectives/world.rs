@@ -14,12 +14,13 @@ pub(crate) struct World {
     pub(crate) transport: Transport,
     pub(crate) size: usize,
     pub(crate) timeout: Duration,
+    pub(crate) silence: Duration,
     pub(crate) max_message: usize,
 }
 
 impl World {
-    pub(crate) fn new(transport: Transport, size: usize) -> Self {
-        Self { transport, size, timeout: PATIENT, max_message: 64 << 20 }
+    pub(crate) const fn new(transport: Transport, size: usize) -> Self {
+        Self { transport, size, timeout: PATIENT, silence: PATIENT, max_message: 64 << 20 }
     }
 
     /// Connects the ranks, runs the body on each, and returns the outcomes by rank.
@@ -52,6 +53,7 @@ impl World {
             listener,
             peers,
             timeout: self.timeout,
+            silence: self.silence,
             max_message: self.max_message,
             transport: self.transport,
             abort: AbortHandle::new().unwrap(),

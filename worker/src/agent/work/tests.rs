@@ -25,6 +25,11 @@ impl JobRunner for Told {
 }
 
 fn work() -> (Work, mpsc::Sender<()>) {
+    let (end, told) = mpsc::channel();
+    (work_of(Told(told.into()), Duration::from_secs(5)), end)
+}
+
+fn work_of(runner: impl JobRunner, failure_detection: Duration) -> Work {
     let config = AgentConfig {
         coordinator: "".into(),
         token: None,
@@ -39,13 +44,8 @@ fn work() -> (Work, mpsc::Sender<()>) {
         numerics: "n".into(),
         register_deadline: Duration::from_secs(1),
     };
-    let registration = Registration {
-        worker: WorkerId(1),
-        incarnation: Incarnation(7),
-        failure_detection: Duration::from_secs(5),
-    };
-    let (end, told) = mpsc::channel();
-    (Work::new(Arc::new(config), Arc::new(Told(told.into())), &registration), end)
+    let registration = Registration { worker: WorkerId(1), incarnation: Incarnation(7), failure_detection };
+    Work::new(Arc::new(config), Arc::new(runner), &registration)
 }
 
 fn fence(generation: u64) -> Fence {
@@ -68,7 +68,10 @@ fn prepare(fence: Fence) -> Directive {
 /// Waits for the job's next reports.
 async fn reports(work: &mut Work) -> Vec<Report> {
     loop {
-        tokio::time::timeout(Duration::from_secs(60), work.changed()).await.expect("the job says nothing");
+        tokio::time::timeout(Duration::from_secs(60), work.changed())
+            .await
+            .expect("the job says nothing")
+            .unwrap();
         let reports = work.untold();
         if !reports.is_empty() {
             return reports;
@@ -148,7 +151,7 @@ async fn a_new_rank_waits_until_the_old_one_was_given_up() {
     work.follow(prepare(fence(2)));
     assert_eq!((work.fence(), stage(&work)), (Some(fence(1)), Some(RankStage::Stopping)));
     while work.fence() == Some(fence(1)) {
-        work.changed().await;
+        work.changed().await.unwrap();
     }
     assert_eq!(work.fence(), Some(fence(2)));
     assert_eq!(reports(&mut work).await, [Report::JobReady { fence: fence(2), restored: Restored::start() }]);
@@ -167,3 +170,68 @@ async fn an_abort_ends_the_job_and_is_told_as_such() {
     assert_eq!(failure.message, "aborted: worker-2 was lost");
     assert_eq!(work.follow(Directive::Shutdown { reason: "done".into() }), Next::GoHome("done".into()));
 }
+
+/// Does not stop when it is told to, but only at its own end, which the test gives it.
+struct Deaf(std::sync::Mutex<mpsc::Receiver<()>>);
+
+impl JobRunner for Deaf {
+    fn run(&self, _: Assignment, control: Control) -> Result<Outcome, RunError> {
+        control.ready(Restored::start());
+        self.0.lock().unwrap().recv().map_err(|error| RunError::own(&error))?;
+        Ok(Outcome::Finished { summary: json!(null) })
+    }
+}
+
+/// Waits for the end of the job's patience or of the job; says how long after `since` it was.
+async fn ended(work: &mut Work, since: Instant) -> (Result<(), Error>, Duration) {
+    let waited = async {
+        while work.is_running() {
+            work.changed().await?;
+        }
+        Ok(())
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(60), waited).await.expect("no end in sight");
+    (outcome, since.elapsed())
+}
+
+#[tokio::test]
+async fn a_job_that_ignores_its_abort_ends_the_process_after_twice_the_failure_detection() {
+    let failure_detection = Duration::from_millis(100);
+    let orders: [fn(&mut Work); 3] = [
+        |work| {
+            work.follow(Directive::Abort { fence: fence(1), reason: "worker-2 was lost".into() });
+        },
+        |work| {
+            work.follow(prepare(fence(2)));
+        },
+        |work| work.abort("the coordinator does not know this worker"),
+    ];
+    for order in orders {
+        let (_end, told) = mpsc::channel();
+        let mut work = work_of(Deaf(told.into()), failure_detection);
+        work.follow(prepare(fence(1)));
+        reports(&mut work).await;
+        let since = Instant::now();
+        order(&mut work);
+        // Only the first order counts: one that is repeated gives a job no more time.
+        tokio::time::timeout(failure_detection, work.changed()).await.unwrap_err();
+        order(&mut work);
+        let (outcome, after) = ended(&mut work, since).await;
+        assert!(matches!(outcome, Err(Error::Stuck { patience }) if patience == failure_detection * 2));
+        assert!(after >= failure_detection * 2 && after < failure_detection * 3, "ended after {after:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_ends_within_its_patience_ends_nothing_else() {
+    let (end, told) = mpsc::channel();
+    let mut work = work_of(Deaf(told.into()), Duration::from_secs(60));
+    work.follow(prepare(fence(1)));
+    reports(&mut work).await;
+    work.follow(Directive::Abort { fence: fence(1), reason: "worker-2 was lost".into() });
+    end.send(()).unwrap();
+    let (outcome, _) = ended(&mut work, Instant::now()).await;
+    assert!(outcome.is_ok() && work.fence() == Some(fence(1)), "its end is told: {outcome:?}");
+}
+
+mod blocked;
