@@ -55,7 +55,7 @@ pub(super) type ShardTensor<'a> = (String, Vec<usize>, &'a [f32]);
 /// A shard as a file: `weight` `[rows, dim]`, `bias` `[rows]`, and `weight.exp_avg` and so on.
 #[must_use]
 pub fn encode_shard(shard: &Shard, kind: OptimizerKind) -> Vec<u8> {
-    encode(shard_tensors(shard, kind))
+    encode(&shard_tensors(shard, kind))
 }
 
 /// The tensors of a shard's file.
@@ -91,10 +91,10 @@ pub fn encode_dense(dense: &Dense, kind: OptimizerKind) -> Vec<u8> {
             tensors.push((format!("{}.{}", tensor.name, slot.name), tensor.shape.clone(), values));
         }
     }
-    encode(tensors)
+    encode(&tensors)
 }
 
-fn encode(tensors: Vec<ShardTensor<'_>>) -> Vec<u8> {
+fn encode(tensors: &[ShardTensor<'_>]) -> Vec<u8> {
     let views = tensors.iter().map(|(name, shape, values)| (name.clone(), view(shape.clone(), values)));
     serialize(&views.collect())
 }

@@ -26,7 +26,7 @@ pub struct Reader {
     /// Its manifest.
     pub manifest: Manifest,
     /// The full checkpoint under an increment, once it was opened.
-    base: OnceLock<Box<Reader>>,
+    base: OnceLock<Box<Self>>,
 }
 
 impl Reader {
