@@ -140,9 +140,9 @@ fn a_flipped_byte_or_a_torn_end_of_an_increment_is_a_damaged_piece() {
         let mut bytes = fs::read(&file).unwrap();
         let last = bytes.len() - 1;
         if torn {
-            bytes.truncate(last)
+            bytes.truncate(last);
         } else {
-            bytes[last] ^= 1
+            bytes[last] ^= 1;
         }
         fs::write(&file, bytes).unwrap();
         let error = assert_damaged(dir.path(), &["step-000000006-g1", "digest"]);
