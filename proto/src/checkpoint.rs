@@ -2,6 +2,9 @@
 //!
 //! A manifest is written last; a folder without one is no checkpoint. It says nothing about the cluster that wrote
 //! it, so it loads under any plan and any number of workers.
+//!
+//! A checkpoint is full, or an increment over a full one of the same run, its base: of some pieces it then has only the
+//! rows written since. A base is never an increment itself.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::sharding::TableDecl;
 
-/// Version of the manifest's schema that this program writes and reads.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Version of the manifest's schema that this program writes.
+pub const SCHEMA_VERSION: u32 = 2;
+/// The oldest version that it reads; in it, all checkpoints are full.
+pub const OLDEST_SCHEMA_VERSION: u32 = 1;
 /// Name of the manifest in a checkpoint's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
@@ -36,9 +41,22 @@ pub struct Manifest {
     pub ledger: Ledger,
     /// State of validation and early stopping.
     pub validation: Validation,
+    /// The full checkpoint that this one is an increment over; absent: this one is full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
     /// The pieces by name.
     pub pieces: BTreeMap<String, Piece>,
-    /// Digest over the names and digests of all pieces.
+    /// Digest over the names and digests of all pieces: the same for a full checkpoint and an increment of one model.
+    pub model_digest: String,
+}
+
+/// The full checkpoint that an increment lies over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// Its folder, beside the increment's.
+    pub folder: String,
+    /// Its `model_digest`.
     pub model_digest: String,
 }
 
@@ -60,8 +78,64 @@ pub struct Piece {
     pub file: String,
     /// Size of the file in bytes.
     pub bytes: u64,
+    /// BLAKE3 of the whole piece as a full checkpoint has it: of the file, or of the base's file with these rows laid over.
+    pub digest: String,
+    /// What the file has where it is not the whole piece; absent: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Rows>,
+}
+
+/// A file with only those rows of a table shard that were written since the base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rows {
+    /// How many rows the file has.
+    pub count: u64,
     /// BLAKE3 of the file.
     pub digest: String,
+}
+
+impl Piece {
+    /// BLAKE3 of the file.
+    #[must_use]
+    pub fn file_digest(&self) -> &str {
+        self.rows.as_ref().map_or(&self.digest, |rows| &rows.digest)
+    }
+}
+
+impl Manifest {
+    /// What contradicts itself in the manifest, if something does.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<String> {
+        if model_digest(&self.pieces) != self.model_digest {
+            return Some("model_digest is not the digest of the pieces it lists".into());
+        }
+        match &self.base {
+            None => {
+                let rows = self.pieces.iter().find(|(_, piece)| piece.rows.is_some());
+                rows.map(|(name, _)| format!("piece {name} has only some rows, but no base is named"))
+            }
+            // The folder is one of the run's; a path would lead out of it.
+            Some(base)
+                if base.folder.is_empty() || base.folder.contains(['/', '\\']) || base.folder == ".." =>
+            {
+                Some(format!("its base {:?} is not the name of a folder", base.folder))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+/// Bytes that copies in memory take on one worker at most, between two steps: its `own` pieces and those of its `neighbour`
+/// (the rank before it) and the `dense` parameters, all with optimizer state; and once more, until the next step shows
+/// that all ranks have the newest copy, what `touched` (0 to 1) of the rows takes that were written since the copy before.
+/// From a half on, and in the first copy of a generation, pieces go whole. Each row's number takes four bytes besides.
+///
+/// While a copy is made, the message to the next rank and the one from the rank before are in memory too.
+#[must_use]
+pub fn copies_bytes(own: f64, neighbour: f64, dense: f64, touched: f64) -> f64 {
+    let again = if touched < 0.5 { touched } else { 1.0 };
+    (1.0 + again) * (own + neighbour) + 2.0 * dense
 }
 
 /// What was trained: order and counts of samples.
@@ -160,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_digest_covers_names_and_contents() {
-        let piece = |digest: &str| Piece { file: "f".into(), bytes: 1, digest: digest.into() };
+        let piece = |digest: &str| Piece { file: "f".into(), bytes: 1, digest: digest.into(), rows: None };
         let digest = |name: &str, d: &str| model_digest(&BTreeMap::from([(name.to_owned(), piece(d))]));
         assert_ne!(digest("a", "bc"), digest("ab", "c"));
         assert_ne!(digest("a", "b"), digest("a", "c"));

@@ -1,5 +1,8 @@
 //! Checkpoints: logical pieces in safetensors, one file a piece, and a manifest that is written last.
 //!
+//! A checkpoint is full or an increment over a full one, its base: of a table shard it then has the rows written since,
+//! where these are few. Whoever reads goes through [`Reader::piece`], which lays them over and checks every digest.
+//!
 //! Every rank writes the table shards it answers for, rank 0 the dense parameters. On a disk, files are written beside
 //! their place, flushed and renamed; in an object store, the manifest is created only if there is none. Nothing in a
 //! piece depends on who wrote it.
@@ -10,16 +13,18 @@ mod objects;
 mod pieces;
 mod reader;
 mod retention;
+mod rows;
 mod verify;
 mod writer;
 
 pub use location::{Location, run_address};
 pub(crate) use pieces::fill_pieces;
-pub use pieces::{decode_dense, decode_shard, dense_piece, encode_dense, encode_shard, shard_piece};
+pub use pieces::{Encoded, decode_dense, decode_shard, dense_piece, encode_dense, encode_shard, shard_piece};
 pub use reader::{Reader, find, of_step};
 pub use retention::retain;
+pub use rows::{apply_rows, check_rows, encode_rows};
 pub use verify::{Verdict, verify};
-pub use writer::{Pending, Snapshot, commit, location_of};
+pub use writer::{Extent, Pending, Snapshot, commit, location_of};
 
 use std::path::PathBuf;
 
@@ -58,6 +63,19 @@ pub enum Error {
         /// The piece.
         piece: String,
         /// What is wrong with it.
+        problem: String,
+    },
+    /// An increment lies over a full checkpoint that is missing or damaged.
+    #[error(
+        "{}: it holds only what changed since {}, which cannot be used: {problem}; restore that, or use a full checkpoint",
+        path.display(), base.display()
+    )]
+    Base {
+        /// The increment.
+        path: PathBuf,
+        /// The full checkpoint.
+        base: PathBuf,
+        /// What is wrong with that.
         problem: String,
     },
     /// The checkpoint is of another model than the job declares.

@@ -4,6 +4,7 @@
 //! owners, and gives row gradients back to them. Gradients of a row are summed in the order of micro-batches and
 //! of occurrence inside a micro-batch, so the result does not depend on who owns what.
 
+mod dirty;
 mod exchange;
 mod init;
 mod lookup;
@@ -12,6 +13,7 @@ mod shard;
 mod table;
 mod update;
 
+pub use dirty::{Dirty, Mark};
 pub use exchange::Error;
 pub use lookup::{LookupRequest, Rows, look_up};
 pub(crate) use lookup::{RowSource, distinct, look_up_from};

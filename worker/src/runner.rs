@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::agent::{Assignment, Control, JobRunner, Outcome, RunError};
 use crate::checkpoint::{self, Location};
-use crate::copies::{self, Copies, Memory};
+use crate::copies::{self, Copies, Memory, Spent};
 use crate::train::{self, End, Finished, Kept, Place, Setup, SetupError, Trainer};
 use hooks::AgentHooks;
 
@@ -257,6 +257,8 @@ fn summary(assignment: &Assignment, trainer: &Trainer, finished: &Finished) -> s
         "samples": finished.samples,
         "targets": finished.targets,
         "training_seconds": seconds,
+        "copies": spent(&finished.copies),
+        "checkpoints": spent(&finished.checkpoints),
         "tokens_per_second": if seconds > 0.0 { finished.targets as f64 / seconds } else { 0.0 },
         "metrics": finished.test.metrics,
         "users": finished.test.users,
@@ -268,6 +270,10 @@ fn summary(assignment: &Assignment, trainer: &Trainer, finished: &Finished) -> s
         "reproducible": trainer.job.reproducible,
         "drained": finished.drained,
     })
+}
+
+fn spent(spent: &Spent) -> serde_json::Value {
+    json!({ "count": spent.count, "bytes": spent.bytes, "seconds": spent.time.as_secs_f64() })
 }
 
 /// What ended the ranks' NCCL, if that is why the job failed.

@@ -14,7 +14,7 @@ use muster_proto::ids::Rank;
 use muster_proto::job::JobSpec;
 use muster_worker::copies::{Copies, restore};
 use muster_worker::train::{End, Finished, Hooks, Kept, Place, Progress, train};
-use support::{Cluster, dataset, job};
+use support::{Cluster, dataset, job, wide_dataset, wide_job};
 
 /// Stops a rank after some steps of its own: in order, or as a process that is killed.
 struct Stops {
@@ -83,6 +83,10 @@ impl<'a> Generation<'a> {
             (copies, end, hooks.caught_up)
         })
     }
+}
+
+fn each_step(ranks: usize) -> Vec<Copies> {
+    (0..ranks).map(|_| Copies::after_each_step()).collect()
 }
 
 fn fresh(ranks: usize) -> Vec<Copies> {
@@ -181,5 +185,54 @@ fn a_worker_keeps_no_more_than_its_own_pieces_and_its_neighbour_s() {
     // What yielded is every piece once, and the dense ones on each rank.
     for bytes in held {
         assert!(bytes <= alone / 2 + alone / 20, "{bytes} of {alone} bytes are on one of four ranks");
+    }
+}
+
+#[test]
+fn copies_of_touched_rows_give_the_bits_of_the_step_they_were_made_at_whoever_is_lost_and_how_often() {
+    let data = wide_dataset();
+    let rules = [
+        "",
+        "[table_optimizer]\nkind = \"row_wise_adagrad\"\n",
+        "[tables.placement]\nitem = \"data_parallel\"\n",
+    ];
+    for text in rules {
+        let job = wide_job(text);
+        let whole = Cluster::new(1).train(data.path(), &job, None);
+        for lost in 0..3 {
+            let mut left = each_step(4);
+            for number in 1..3 {
+                let mut generation = Generation::new(number, left, data.path(), &job);
+                generation.dies = Some(3);
+                left = copies(generation.run());
+                left.remove(lost % left.len());
+            }
+            let ended = Generation::new(3, left, data.path(), &job).run();
+            // One step is made again at most: the copy of the last one may not have come through.
+            assert!(ended.iter().all(|(.., redone)| redone.unwrap() <= 1), "{:?}", ended[0].2);
+            assert_eq!(finished(ended).model_digest, whole.model_digest, "{text}, without rank {lost}");
+        }
+    }
+}
+
+#[test]
+fn beside_a_copy_a_worker_keeps_only_the_rows_written_since() {
+    let (data, job) = (wide_dataset(), wide_job("[model]\nembedding_dim = 32\nhidden_size = 32\n"));
+    // Ranks that yield before a copy is due hold their own pieces and the dense ones.
+    let own = |ranks: usize| -> f64 {
+        let mut generation = Generation::new(1, fresh(ranks), data.path(), &job);
+        generation.yields = Some((1, Vec::new()));
+        copies(generation.run()).iter().map(Copies::bytes).sum::<u64>() as f64
+    };
+    let whole = own(1);
+    let dense = own(2) - whole;
+    let mut generation = Generation::new(1, each_step(2), data.path(), &job);
+    generation.dies = Some(4);
+    for copies in copies(generation.run()) {
+        let tables = whole - dense;
+        let most = muster_proto::checkpoint::copies_bytes(tables / 2.0, tables / 2.0, dense, 0.2);
+        let bytes = copies.bytes() as f64;
+        assert!(bytes > whole && bytes < most, "{bytes} bytes, a whole copy has {whole}, {most} expected");
+        assert!(most < whole * 1.6, "{most} of {whole}");
     }
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 use muster_cuda_double::{Mode, Modes, Order, Streams, Suite};
 use muster_kernels::cuda::{Device, Settings};
 use muster_proto::job::JobSpec;
-use support::{Cluster, dataset, job};
+use muster_worker::checkpoint::verify;
+use support::{Cluster, dataset, job, wide_dataset, wide_job};
 
 /// All heads, and tables that are input only, output only or both.
 const HEADS: [&str; 6] = [
@@ -221,5 +222,20 @@ fn a_checkpoint_of_a_gpu_goes_on_on_the_cpu_and_back() {
         let whole = Cluster::new(1).train(data.path(), &job, None);
         assert_eq!(third.steps, whole.steps);
         assert_eq!(third.test.users, whole.test.users);
+    });
+}
+
+#[test]
+fn increments_of_a_gpu_have_all_rows_that_it_wrote() {
+    let data = wide_dataset();
+    // What the writer digested is the whole piece as it was: a row that was not noted would show.
+    on_the_double(&plain(), || {
+        for text in ["", "[tables.device_cache]\nitem = \"8KiB\"\n"] {
+            let job = wide_job(&format!("[checkpoint]\nevery_steps = 2\n{text}"));
+            let run = tempfile::tempdir().unwrap();
+            Cluster { on_gpu: true, ..Cluster::new(2) }.train(data.path(), &job, Some(run.path()));
+            let verdict = verify(run.path(), None).unwrap();
+            assert_eq!((verdict.increments, verdict.problems), (2, Vec::new()), "{text}");
+        }
     });
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use muster_data::generate::{SeriesArgs, generate_series};
 use muster_proto::config;
 use muster_proto::job::JobSpec;
-use muster_worker::checkpoint::Location;
+use muster_worker::checkpoint::{Extent, Location};
 use muster_worker::train::Trainer;
 use support::Cluster;
 
@@ -87,7 +87,7 @@ struct Dump {
 impl Dump {
     fn start(dir: &Path, name: &str, trainer: &Trainer) -> Self {
         let folder = dir.join(name);
-        trainer.snapshot(0).write(Location::Folder(folder.clone())).wait().unwrap();
+        trainer.snapshot(0, Extent::Full).write(Location::Folder(folder.clone())).wait().unwrap();
         let create = |name: &str| std::fs::File::create(folder.join(name)).unwrap();
         Self { batches: create("batches.jsonl"), numeric: create("numeric.f32") }
     }

@@ -46,8 +46,12 @@ struct Found<'a>(&'a checkpoint::Verdict);
 impl Report for Found<'_> {
     fn text(&self) -> String {
         let found = self.0;
+        let increments = match found.increments {
+            0 => String::new(),
+            increments => format!(" ({increments} of them increments)"),
+        };
         let looked_at = format!(
-            "{} checkpoints, {} pieces, {} samples",
+            "{} checkpoints{increments}, {} pieces, {} samples",
             found.checkpoints,
             grouped(found.pieces as u64),
             grouped(found.samples)
@@ -65,6 +69,7 @@ impl Report for Found<'_> {
             "ok": found.problems.is_empty(),
             "problems": found.problems,
             "checkpoints": found.checkpoints,
+            "increments": found.increments,
             "pieces": found.pieces,
             "samples": found.samples,
         })

@@ -117,11 +117,15 @@ impl From<checkpoint::Error> for Error {
             | Checkpoint::Manifest { .. }
             | Checkpoint::Mismatch { .. }
             | Checkpoint::Taken { .. } => Kind::BadInput,
-            Checkpoint::Io { .. } | Checkpoint::Piece { .. } | Checkpoint::Panicked { .. } => Kind::Failed,
+            Checkpoint::Io { .. }
+            | Checkpoint::Piece { .. }
+            | Checkpoint::Base { .. }
+            | Checkpoint::Panicked { .. } => Kind::Failed,
         };
         let mapped = Self::from_chain(kind, &error);
         match error {
             Checkpoint::Piece { path, piece, .. } => mapped.with_file(path).with_field(piece),
+            Checkpoint::Base { base, .. } => mapped.with_file(base),
             Checkpoint::Io { path, .. }
             | Checkpoint::NotFound { path }
             | Checkpoint::Taken { path, .. }

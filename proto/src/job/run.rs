@@ -151,12 +151,18 @@ crate::documented! {
         pub every_steps: Option<u64>,
         /// Epochs between checkpoints.
         pub every_epochs: u32,
-        /// Checkpoints that are kept besides the best and the last.
+        /// Checkpoints that are kept besides the best and the last, and the full ones that kept increments lie over.
         pub keep: u32,
         /// Whether workers keep copies of each other's pieces in memory, from which the job goes on when one is lost;
         /// otherwise it goes on from the last checkpoint. They take twice the memory of a worker's share of the model with
-        /// its optimizer state, four times while one is made, and at most a twentieth of the time.
+        /// its optimizer state, and while one is made that of the rows written since the one before (with an optimizer that
+        /// writes every row: of all, four times in sum), and at most a twentieth of the time.
         pub memory_copies: bool,
+        /// A checkpoint holds only the rows written since the last full one while these are less than this part of the
+        /// tables, in bytes; otherwise it is full, as is the first after workers changed, and the last of a run. 0: all are
+        /// full. Tables that are scored whole, or whose optimizer is not for touched rows only (`lazy_adam`,
+        /// `row_wise_adagrad`), are written whole at each step.
+        pub incremental_below: f64,
         /// Object store that checkpoints go to, `s3://BUCKET/PREFIX`, below it the run directory's name; absent: the
         /// run directory. Endpoint and credentials come from the environment (`AWS_ENDPOINT_URL`, `AWS_REGION`,
         /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`).
@@ -167,7 +173,14 @@ crate::documented! {
 
 impl Default for CheckpointSpec {
     fn default() -> Self {
-        Self { every_steps: None, every_epochs: 1, keep: 2, memory_copies: true, location: None }
+        Self {
+            every_steps: None,
+            every_epochs: 1,
+            keep: 2,
+            memory_copies: true,
+            incremental_below: 0.5,
+            location: None,
+        }
     }
 }
 

@@ -60,6 +60,11 @@ impl Spec for JobSpec {
             "checkpoint.location",
             || "must be the URL of an object store, s3://BUCKET/PREFIX; leave it out for the run directory",
         );
+        problems.check(
+            (0.0..=1.0).contains(&self.checkpoint.incremental_below),
+            "checkpoint.incremental_below",
+            || "must be between 0 and 1",
+        );
         problems.check(self.checkpoint.keep > 0, "checkpoint.keep", || "must be at least 1");
     }
 }

@@ -86,3 +86,35 @@ fn a_location_that_is_no_store_is_refused_before_anything_starts() {
     assert_refused(&folder.muster(&args), expected);
     assert!(!folder.at("run").exists());
 }
+
+#[test]
+fn increments_in_a_store_that_fails_every_third_request_are_read_over_their_base() {
+    let Some(server) = Server::start("models", 3) else { return };
+    let folder = Folder::new(MUSTER);
+    folder.result(&["generate", "--users", "200", "--items", "2000", "--events", "4000", "--out", "log.csv"]);
+    let columns = "[columns]\nuser = \"user\"\nitem = \"item\"\ntime = \"timestamp\"\n";
+    let dataset =
+        format!("name = \"wide\"\ninput = \"log.csv\"\nformat = \"csv\"\npartitions = 4\n{columns}");
+    folder.write("dataset.toml", dataset);
+    folder.write("job.toml", WIDE_JOB);
+    folder.result(&["prepare", "dataset.toml", "--out", "prepared"]);
+
+    let here = result(&server, &folder, &train("here", &["--workers", "2"]));
+    let there = result(&server, &folder, &train("there", &["--workers", "2", "--set", TO_THE_STORE]));
+    assert_eq!(there["model_digest"], here["model_digest"]);
+    assert!(
+        there["checkpoints"]["bytes"].as_u64().unwrap() > 0 && there["checkpoints"]["count"] == 4,
+        "{there}"
+    );
+    let verified = result(&server, &folder, &["verify", "there"]);
+    assert_eq!((&verified["ok"], &verified["increments"]), (&true.into(), &1.into()), "{verified}");
+    let increment = "s3://models/nightly/there/checkpoints/step-000000006-g1";
+    let of_store = result(&server, &folder, &["evaluate", increment, "--dataset", "prepared"]);
+    let of_disk = result(&server, &folder, &["evaluate", "here/checkpoints/step-000000006-g1"]);
+    assert_eq!(of_store["metrics"], of_disk["metrics"]);
+}
+
+/// A job that touches few rows between two checkpoints, and keeps the last increment with its base.
+const WIDE_JOB: &str = "name = \"wide\"\n[batch]\nsequences = 8\nmicro_batches = 4\nmax_len = 4\n[model]\n\
+    embedding_dim = 8\nhidden_size = 8\n[model.head.sampled_softmax]\nnegatives = 4\n[table_optimizer]\n\
+    kind = \"lazy_adam\"\nlr = 0.01\n[training]\nmax_steps = 8\n[checkpoint]\nevery_steps = 2\nkeep = 1\n";

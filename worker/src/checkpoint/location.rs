@@ -50,6 +50,15 @@ impl Location {
         }
     }
 
+    /// Returns the location `name` beside this one.
+    #[must_use]
+    pub(super) fn beside(&self, name: &str) -> Self {
+        match self {
+            Self::Folder(folder) => Self::Folder(folder.with_file_name(name)),
+            Self::Objects(prefix) => Self::Objects(prefix.beside(name)),
+        }
+    }
+
     /// The path or URL, as people and messages have it.
     #[must_use]
     pub fn address(&self) -> PathBuf {

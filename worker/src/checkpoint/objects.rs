@@ -69,6 +69,12 @@ impl Prefix {
         Self { path, ..self.clone() }
     }
 
+    pub(super) fn beside(&self, name: &str) -> Self {
+        let mut parts: Vec<_> = self.path.parts().collect();
+        parts.pop();
+        Self { path: Path::from_iter(parts), ..self.clone() }.join(name)
+    }
+
     pub(super) fn read(&self, file: &str) -> io::Result<Vec<u8>> {
         let (store, path) = (self.store.clone(), self.path.clone().join(file));
         let bytes = wait(async move { store.get(&path).await?.bytes().await })??;

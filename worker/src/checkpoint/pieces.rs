@@ -30,9 +30,36 @@ pub(super) fn file_of(piece: &str) -> String {
     format!("{}.safetensors", piece.replace('/', "-"))
 }
 
+/// A piece in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encoded {
+    /// All of it, as a full checkpoint has it.
+    Whole(Vec<u8>),
+    /// The rows that changed, as [`encode_rows`](super::encode_rows) writes them.
+    Rows(Vec<u8>),
+}
+
+impl Encoded {
+    /// The bytes, whatever they hold.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) | Self::Rows(bytes) => bytes,
+        }
+    }
+}
+
+/// A tensor of a shard: its name, its shape (rows first) and its values.
+pub(super) type ShardTensor<'a> = (String, Vec<usize>, &'a [f32]);
+
 /// A shard as a file: `weight` `[rows, dim]`, `bias` `[rows]`, and `weight.exp_avg` and so on.
 #[must_use]
 pub fn encode_shard(shard: &Shard, kind: OptimizerKind) -> Vec<u8> {
+    encode(&shard_tensors(shard, kind))
+}
+
+/// The tensors of a shard's file.
+pub(super) fn shard_tensors(shard: &Shard, kind: OptimizerKind) -> Vec<ShardTensor<'_>> {
     let mut tensors = vec![("weight".to_owned(), vec![shard.rows, shard.dim], &shard.weight[..])];
     if !shard.bias.is_empty() {
         tensors.push(("bias".into(), vec![shard.rows], &shard.bias[..]));
@@ -49,7 +76,7 @@ pub fn encode_shard(shard: &Shard, kind: OptimizerKind) -> Vec<u8> {
             tensors.push((format!("bias.{}", slot.name), vec![shard.rows], &values[..]));
         }
     }
-    encode(tensors)
+    tensors
 }
 
 /// The dense parameters as a file, under PyTorch's names, with `NAME.exp_avg` and so on beside them.
@@ -64,18 +91,21 @@ pub fn encode_dense(dense: &Dense, kind: OptimizerKind) -> Vec<u8> {
             tensors.push((format!("{}.{}", tensor.name, slot.name), tensor.shape.clone(), values));
         }
     }
-    encode(tensors)
+    encode(&tensors)
 }
 
-fn encode(tensors: Vec<(String, Vec<usize>, &[f32])>) -> Vec<u8> {
-    let views: BTreeMap<String, TensorView<'_>> = tensors
-        .into_iter()
-        .map(|(name, shape, values)| {
-            let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values));
-            (name, view.expect("a tensor's shape covers its values"))
-        })
-        .collect();
-    safetensors::serialize(&views, None).expect("tensors that were just viewed serialize")
+fn encode(tensors: &[ShardTensor<'_>]) -> Vec<u8> {
+    let views = tensors.iter().map(|(name, shape, values)| (name.clone(), view(shape.clone(), values)));
+    serialize(&views.collect())
+}
+
+pub(super) fn view(shape: Vec<usize>, values: &[f32]) -> TensorView<'_> {
+    TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values))
+        .expect("a tensor's shape covers its values")
+}
+
+pub(super) fn serialize(views: &BTreeMap<String, TensorView<'_>>) -> Vec<u8> {
+    safetensors::serialize(views, None).expect("tensors that were just viewed serialize")
 }
 
 /// Fills a shard from a file's bytes.
@@ -127,6 +157,7 @@ pub(crate) fn fill_pieces<'b, E>(
     for table in &mut set.tables {
         for (block, shard) in &mut table.shards {
             let piece = shard_piece(&table.decl.name, *block);
+            shard.dirty.touch_all();
             decode_shard(&bytes_of(&piece)?, shard, kinds.0).map_err(|problem| unfit(&piece, problem))?;
         }
     }

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use muster_proto::checkpoint::{MANIFEST_FILE, Manifest, SCHEMA_VERSION, model_digest};
+use muster_proto::checkpoint::{Base, MANIFEST_FILE, Manifest, OLDEST_SCHEMA_VERSION, Piece, SCHEMA_VERSION};
 use muster_proto::job::OptimizerKind;
 
 use super::Error;
 use super::location::Location;
 use super::pieces::fill_pieces;
+use super::rows::apply_rows;
 use crate::embedding::TableSet;
 use crate::model::Dense;
 
@@ -23,6 +25,8 @@ pub struct Reader {
     pub location: Location,
     /// Its manifest.
     pub manifest: Manifest,
+    /// The full checkpoint under an increment, once it was opened.
+    base: OnceLock<Box<Self>>,
 }
 
 impl Reader {
@@ -41,14 +45,15 @@ impl Reader {
         })?;
         let wrong = |problem: String| Error::Manifest { path: path.clone(), problem };
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
-        if manifest.schema_version != SCHEMA_VERSION {
-            let found = manifest.schema_version;
-            return Err(wrong(format!("schema version {found} cannot be read, only {SCHEMA_VERSION}")));
+        let versions = OLDEST_SCHEMA_VERSION..=SCHEMA_VERSION;
+        if !versions.contains(&manifest.schema_version) {
+            let (found, first, last) = (manifest.schema_version, versions.start(), versions.end());
+            return Err(wrong(format!("schema version {found} cannot be read, only {first} to {last}")));
         }
-        if model_digest(&manifest.pieces) != manifest.model_digest {
-            return Err(wrong("model_digest is not the digest of the pieces it lists".into()));
+        if let Some(problem) = manifest.contradiction() {
+            return Err(wrong(problem));
         }
-        Ok(Self { location: location.clone(), manifest })
+        Ok(Self { location: location.clone(), manifest, base: OnceLock::new() })
     }
 
     /// The path or URL of one of its files.
@@ -57,22 +62,50 @@ impl Reader {
         self.location.address().join(name)
     }
 
-    /// Reads a piece's file and checks it against the manifest.
+    /// Returns a whole piece, checked against the manifest: its file, or the base's with the file's rows laid over.
     ///
     /// # Errors
-    /// A piece that is missing or whose bytes are not those that were written.
+    /// A piece that is missing or whose bytes are not those that were written; [`Error::Base`] where it is so of the full
+    /// checkpoint that this one lies over.
     pub fn piece(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let damaged = |path: PathBuf, problem: String| Error::Piece { path, piece: name.to_owned(), problem };
         let Some(piece) = self.manifest.pieces.get(name) else {
-            return Err(damaged(self.file(MANIFEST_FILE), "the manifest does not list it".into()));
+            let problem = "the manifest does not list it".to_owned();
+            return Err(Error::Piece { path: self.file(MANIFEST_FILE), piece: name.to_owned(), problem });
         };
-        let path = self.file(&piece.file);
-        let bytes = self.location.read(&piece.file).map_err(|e| damaged(path.clone(), e.to_string()))?;
-        let digest = blake3::hash(&bytes).to_hex();
-        if digest.as_str() != piece.digest {
-            return Err(damaged(path, format!("its digest is {digest}, the manifest says {}", piece.digest)));
+        let damaged =
+            |problem: String| Error::Piece { path: self.file(&piece.file), piece: name.to_owned(), problem };
+        let bytes = self.location.read(&piece.file).map_err(|e| damaged(e.to_string()))?;
+        check(&bytes, piece.file_digest()).map_err(damaged)?;
+        let (Some(base), Some(_)) = (&self.manifest.base, &piece.rows) else { return Ok(bytes) };
+        let mut whole = self.whole_of_base(base, name)?;
+        apply_rows(&mut whole, &bytes).map_err(damaged)?;
+        check(&whole, &piece.digest).map_err(|problem| damaged(format!("laid over its base, {problem}")))?;
+        Ok(whole)
+    }
+
+    /// A piece of the full checkpoint that this one lies over.
+    fn whole_of_base(&self, base: &Base, name: &str) -> Result<Vec<u8>, Error> {
+        let location = self.location.beside(&base.folder);
+        let unusable = |problem: String| Error::Base {
+            path: self.location.address(),
+            base: location.address(),
+            problem,
+        };
+        let there = match self.base.get() {
+            Some(there) => there,
+            None => {
+                let there = Self::open(&location).map_err(|error| unusable(error.to_string()))?;
+                self.base.get_or_init(|| Box::new(there))
+            }
+        };
+        let manifest = &there.manifest;
+        if manifest.model_digest != base.model_digest {
+            return Err(unusable(format!("it is another model ({}) by now", manifest.model_digest)));
         }
-        Ok(bytes)
+        if manifest.pieces.get(name).is_some_and(|piece: &Piece| piece.rows.is_some()) {
+            return Err(unusable(format!("it has only some rows of piece {name} itself")));
+        }
+        there.piece(name).map_err(|error| unusable(error.to_string()))
     }
 
     /// Fills the shards of `set` and the dense parameters.
@@ -107,6 +140,15 @@ impl Reader {
         let file = self.manifest.pieces.get(piece).map_or("", |p| p.file.as_str());
         Error::Piece { path: self.file(file), piece: piece.to_owned(), problem }
     }
+}
+
+/// Compares the digest of what was read with what a manifest says.
+fn check(bytes: &[u8], expected: &str) -> Result<(), String> {
+    let digest = blake3::hash(bytes).to_hex();
+    if digest.as_str() == expected {
+        return Ok(());
+    }
+    Err(format!("its digest is {digest}, the manifest says {expected}"))
 }
 
 /// Finds a checkpoint: `path` itself if it is one, or of a run the best one, else the newest. `path` may be the URL of

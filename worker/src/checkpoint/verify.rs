@@ -19,6 +19,8 @@ use crate::batch::{Corpus, EpochPlan, Sampler};
 pub struct Verdict {
     /// Checkpoints looked at.
     pub checkpoints: usize,
+    /// Those among them that are increments over a full one.
+    pub increments: usize,
     /// Pieces whose digests were checked.
     pub pieces: usize,
     /// Samples whose count was checked, over all epochs.
@@ -39,6 +41,7 @@ pub fn verify(path: &Path, dataset: Option<&Dataset>) -> Result<Verdict, Error> 
     }
     let mut verdict = Verdict { checkpoints: readers.len(), ..Verdict::default() };
     for reader in &readers {
+        verdict.increments += usize::from(reader.manifest.base.is_some());
         verify_pieces(reader, &mut verdict);
     }
     if let Some(dataset) = dataset {

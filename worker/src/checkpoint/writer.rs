@@ -4,21 +4,32 @@ use std::collections::BTreeMap;
 use std::io;
 use std::thread::JoinHandle;
 
-use muster_proto::checkpoint::{MANIFEST_FILE, Manifest, Piece};
+use muster_proto::checkpoint::{MANIFEST_FILE, Manifest, Piece, Rows};
 use muster_proto::job::OptimizerKind;
 
 use super::Error;
 use super::location::Location;
 use super::pieces::{dense_piece, encode_dense, encode_shard, file_of, shard_piece};
 use super::reader::{FOLDER, Reader};
-use crate::embedding::{Shard, TableSet};
+use super::rows::encode_rows;
+use crate::embedding::{Mark, Shard, TableSet};
 use crate::model::Dense;
+
+/// How much of the model a checkpoint has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Full,
+    /// Of shards of which few rows were written since the last full checkpoint, only these.
+    Increment,
+}
 
 /// A copy of the pieces that a rank writes.
 #[derive(Debug)]
 pub struct Snapshot {
     step: u64,
-    shards: Vec<(String, Shard)>,
+    /// By name, each with the rows to write, where not all are.
+    shards: Vec<(String, Shard, Option<Vec<u32>>)>,
     dense: Option<Dense>,
     table_kind: OptimizerKind,
     dense_kind: OptimizerKind,
@@ -33,11 +44,14 @@ impl Snapshot {
         set: &TableSet,
         dense: &Dense,
         kinds: (OptimizerKind, OptimizerKind),
+        extent: Extent,
     ) -> Self {
         let shards = set.tables.iter().flat_map(|table| {
             table.scored_by(rank).into_iter().map(|block| {
-                let shard = table.shards[&block].without_gradient();
-                (shard_piece(&table.decl.name, block), shard)
+                let shard = &table.shards[&block];
+                let few = || shard.dirty.few(Mark::Checkpoint, shard.rows);
+                let rows = if extent == Extent::Increment { few() } else { None };
+                (shard_piece(&table.decl.name, block), shard.without_gradient(), rows)
             })
         });
         let dense = (rank == 0).then(|| dense.clone());
@@ -47,14 +61,26 @@ impl Snapshot {
     /// The pieces as they would be written, without writing them.
     #[must_use]
     pub fn digests(&self) -> BTreeMap<String, Piece> {
-        self.encoded().map(|(name, bytes)| (name.clone(), describe(&name, &bytes))).collect()
+        self.encoded().map(|(name, piece, _)| (name, piece)).collect()
     }
 
     /// Each piece with its file's bytes, one at a time.
-    fn encoded(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
-        let shards =
-            self.shards.iter().map(|(name, shard)| (name.clone(), encode_shard(shard, self.table_kind)));
-        let dense = self.dense.iter().map(|dense| (dense_piece(), encode_dense(dense, self.dense_kind)));
+    fn encoded(&self) -> impl Iterator<Item = (String, Piece, Vec<u8>)> {
+        let kind = self.table_kind;
+        let shards = self.shards.iter().map(move |(name, shard, rows)| {
+            let whole = encode_shard(shard, kind);
+            match rows {
+                None => (name.clone(), describe(name, &whole), whole),
+                Some(rows) => {
+                    let file = encode_rows(shard, rows, kind);
+                    (name.clone(), describe_rows(name, &whole, &file, rows.len()), file)
+                }
+            }
+        });
+        let dense = self.dense.iter().map(|dense| {
+            let bytes = encode_dense(dense, self.dense_kind);
+            (dense_piece(), describe(&dense_piece(), &bytes), bytes)
+        });
         shards.chain(dense)
     }
 
@@ -79,8 +105,7 @@ impl Snapshot {
 
     fn write_now(self, location: &Location) -> Result<BTreeMap<String, Piece>, Error> {
         let mut pieces = BTreeMap::new();
-        for (name, bytes) in self.encoded() {
-            let piece = describe(&name, &bytes);
+        for (name, piece, bytes) in self.encoded() {
             location.write(&piece.file, bytes).map_err(|source| unwritten(location, &piece.file, source))?;
             pieces.insert(name, piece);
         }
@@ -153,6 +178,17 @@ fn unwritten(location: &Location, file: &str, source: io::Error) -> Error {
 }
 
 fn describe(name: &str, bytes: &[u8]) -> Piece {
-    let digest = blake3::hash(bytes).to_hex().to_string();
-    Piece { file: file_of(name), bytes: bytes.len() as u64, digest }
+    Piece { file: file_of(name), bytes: bytes.len() as u64, digest: digest_of(bytes), rows: None }
+}
+
+/// A piece of which only some rows are in the file. It has a name of its own: a checkpoint that is written again as a
+/// full one must not change a file that the manifest of before lists.
+fn describe_rows(name: &str, whole: &[u8], file: &[u8], count: usize) -> Piece {
+    let rows = Rows { count: count as u64, digest: digest_of(file) };
+    let path = file_of(&format!("{name}.rows"));
+    Piece { file: path, bytes: file.len() as u64, digest: digest_of(whole), rows: Some(rows) }
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
 }

@@ -18,7 +18,7 @@ pub(super) struct Inventory {
 impl Inventory {
     pub(super) fn of(copies: &Copies) -> Self {
         let names =
-            copies.held.iter().map(|copy| (copy.cursor.clone(), copy.pieces.keys().cloned().collect()));
+            copies.listed().map(|(cursor, pieces)| (cursor.clone(), pieces.into_iter().cloned().collect()));
         Self { reached: copies.reached, copies: names.collect() }
     }
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use muster_collective::{Collective, CollectiveExt};
 
 use super::inventory::{Inventory, Whole, newest_whole};
-use super::{Copies, Totals, transfer};
-use crate::checkpoint::{dense_piece, shard_piece};
+use super::transfer::{self, Form};
+use super::{Copies, Totals};
+use crate::checkpoint::{Encoded, dense_piece, shard_piece};
 use crate::train::{Error, Trainer};
 
 /// What the ranks' memories held together.
@@ -34,12 +35,10 @@ pub fn restore(
     let reached = ranks.iter().map(|rank| rank.reached).max().unwrap_or(0);
     let copy = newest_whole(&ranks, &all_pieces(trainer));
     let Some(copy) = copy.filter(|copy| checkpoint.is_none_or(|step| copy.cursor.step >= step)) else {
-        *copies = Copies { reached, ..Copies::default() };
+        *copies = Copies { reached, each_step: copies.each_step, ..Copies::default() };
         return Ok(Memory { reached, totals: None });
     };
-    copies.held.retain(|held| {
-        held.cursor.generation == copy.cursor.generation && held.cursor.step == copy.cursor.step
-    });
+    copies.keep_only(copy.cursor.cut());
     (copies.reached, copies.due) = (reached, None);
     take(copies, trainer, &copy, collective)?;
     let Whole { cursor, .. } = copy;
@@ -86,7 +85,7 @@ fn take(
     collective: &mut dyn Collective,
 ) -> Result<(), Error> {
     let (me, world) = (collective.rank(), collective.world_size());
-    let held = copies.held.first().map(|held| &held.pieces);
+    let held = copies.whole.as_ref().map(|held| &held.pieces);
     let mut outgoing = vec![Vec::new(); world];
     for (rank, outgoing) in outgoing.iter_mut().enumerate() {
         for piece in pieces_of(trainer, rank as u32) {
@@ -96,7 +95,7 @@ fn take(
             }
             let mine = held.and_then(|held| held.get_key_value(&piece));
             let (name, bytes) = mine.expect("a rank holds what its inventory lists");
-            outgoing.push((name.as_str(), &bytes[..]));
+            outgoing.push((name.as_str(), Form::Whole, &bytes[..]));
         }
     }
     let mut received = match world {
@@ -109,6 +108,10 @@ fn take(
         }
         let from = copy.holders[piece][0];
         let there = received.get_mut(from).and_then(|pieces| pieces.remove(piece));
-        there.map(Cow::Owned).ok_or_else(|| muster_collective::Error::Garbled { from }.into())
+        let whole = there.and_then(|piece| match piece {
+            Encoded::Whole(bytes) => Some(Cow::Owned(bytes)),
+            Encoded::Rows(_) => None,
+        });
+        whole.ok_or_else(|| muster_collective::Error::Garbled { from }.into())
     })
 }

@@ -135,6 +135,15 @@ impl DeviceTable {
         start..next
     }
 
+    /// Notes that rows at some places within the `span` of one block are written, in the block's shard on the host.
+    pub(super) fn note_touched(&self, span: &Range<usize>, places: &[u32], host: &mut Table) {
+        let local: Vec<u32> = places.iter().map(|place| place - span.start as u32).collect();
+        let of_span = |(block, shard): (&u32, _)| (self.span(*block) == *span).then_some(shard);
+        if let Some(shard) = host.shards.iter_mut().find_map(of_span).filter(|_| !local.is_empty()) {
+            shard.dirty.touch(&local);
+        }
+    }
+
     /// The blocks that are here, in order.
     pub(super) fn blocks(&self) -> impl Iterator<Item = u32> {
         self.starts.keys().copied()

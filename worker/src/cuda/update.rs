@@ -169,10 +169,12 @@ impl Accelerator {
         let (device, factor) = (&self.device, factor.map(Buffer::view));
         for (index, table) in self.tables.iter_mut().enumerate() {
             if table.dense.is_some() {
+                set.tables[index].shards.values_mut().for_each(|shard| shard.dirty.touch_all());
                 table.update_all(device, table_rule, factor)?;
             }
-            for (_, contributions) in sparse.get(&index).into_iter().flatten() {
+            for (span, contributions) in sparse.get(&index).into_iter().flatten() {
                 let host = &mut set.tables[index];
+                table.note_touched(span, &contributions.places, host);
                 if !table.update_fetched(device, table_rule, contributions, factor, host)? {
                     table.update_touched(device, table_rule, contributions, factor)?;
                 }

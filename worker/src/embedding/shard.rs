@@ -4,6 +4,7 @@ use muster_kernels::optimizer::Kind;
 use muster_proto::job::OptimizerKind;
 use muster_proto::sharding::TableDecl;
 
+use super::dirty::Dirty;
 use super::init::init_row;
 use super::table::Init;
 
@@ -31,6 +32,8 @@ pub struct Shard {
     pub state: OptimizerState,
     /// Gradient of the current step.
     pub gradient: ShardGradient,
+    /// Rows written since the last copy in memory and the last full checkpoint.
+    pub dirty: Dirty,
 }
 
 /// The gradient of a shard in one step.
@@ -64,10 +67,11 @@ impl Shard {
             weight: slots(kind, rows, dim),
             bias: if decl.bias { slots(kind, rows, 1) } else { Vec::new() },
         };
-        Self { rows, dim, weight, bias, state, gradient: ShardGradient::default() }
+        let (gradient, dirty) = Default::default();
+        Self { rows, dim, weight, bias, state, gradient, dirty }
     }
 
-    /// A copy without the gradient.
+    /// A copy without the gradient and without marks.
     #[must_use]
     pub fn without_gradient(&self) -> Self {
         Self {
@@ -77,6 +81,7 @@ impl Shard {
             bias: self.bias.clone(),
             state: self.state.clone(),
             gradient: ShardGradient::default(),
+            dirty: Dirty::default(),
         }
     }
 

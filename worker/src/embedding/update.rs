@@ -23,14 +23,16 @@ pub fn update_shard(shard: &mut Shard, spec: &OptimizerSpec, lr: f64, step: u64)
     if !is_sparse(spec.kind) || shard.gradient.dense {
         shard.densify_gradient();
     }
-    let Shard { dim, weight, bias, state, gradient, .. } = shard;
+    let Shard { dim, weight, bias, state, gradient, dirty, .. } = shard;
     let rule = Rule { spec, lr, step };
     if gradient.dense {
+        dirty.touch_all();
         rule.all_rows(weight, &gradient.weight, &mut state.weight, *dim)?;
         if !bias.is_empty() {
             rule.all_rows(bias, &gradient.bias, &mut state.bias, 1)?;
         }
     } else {
+        dirty.touch(&gradient.ids);
         let rows = Rows { ids: &gradient.ids, grads: &gradient.rows, dim: *dim };
         rule.touched_rows(rows, weight, &mut state.weight)?;
         if !gradient.row_bias.is_empty() {

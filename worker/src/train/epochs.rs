@@ -3,13 +3,13 @@
 //! Everything that ranks must decide together (a checkpoint is on every disk, a drain was asked for) travels in a
 //! status word that they exchange once a step, so all ranks act at the same step without asking the coordinator.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod saving;
+
 use std::time::{Duration, Instant};
 
 use muster_collective::{Collective, CollectiveExt};
 use muster_data::Split;
-use muster_proto::checkpoint::{Counted, Ledger, Manifest, Piece, SCHEMA_VERSION, Validation, model_digest};
+use muster_proto::checkpoint::{Base, Counted, Ledger, Manifest, Validation, model_digest};
 
 use super::Error;
 use super::hooks::{Hooks, Progress};
@@ -17,7 +17,7 @@ use super::outcome::{End, Finished, Place};
 use super::parameters::Parameters;
 use super::step::{StepReport, Trainer};
 use super::stopping::judge;
-use crate::checkpoint::{self, Pending};
+use crate::checkpoint::{self, Extent, Pending};
 use crate::copies::{Copies, Cursor, Memory, Totals};
 use crate::evaluate::{Detail, Evaluation, evaluate};
 
@@ -74,7 +74,8 @@ pub fn train(
     };
     let (reached, from) = (memory.reached.max(first_step), first_step);
     let catching_up = Some(CatchingUp { reached, from, since: Instant::now() });
-    let mut run = Run { place, hooks, collective, copies, catching_up, pending: None, best: None, record };
+    let (pending, base, best) = (None, None, None);
+    let mut run = Run { place, hooks, collective, copies, catching_up, pending, base, best, record };
     match run.epochs(trainer)? {
         Stop::Yielded => Ok(End::Yielded { step: trainer.step }),
         stop => Ok(End::Finished(Box::new(run.finish(trainer, stop == Stop::Drained)?))),
@@ -105,6 +106,8 @@ struct Run<'a> {
     copies: &'a mut Copies,
     catching_up: Option<CatchingUp>,
     pending: Option<(Pending, Manifest)>,
+    /// The newest full checkpoint of this generation, which increments lie over; none before there is one.
+    base: Option<Base>,
     best: Option<Parameters>,
     record: Record,
 }
@@ -135,7 +138,7 @@ impl Run<'_> {
             let every = trainer.job.checkpoint.every_epochs;
             let epoch_due = epoch_ends && ((epoch + 1).is_multiple_of(every) || self.is_best(trainer));
             if trainer.step < planned && !stop && (due || epoch_due || report.any_has(CHECKPOINT)) {
-                self.save(trainer)?;
+                self.save(trainer, None)?;
             }
             if stop {
                 return Ok(Stop::Complete);
@@ -194,7 +197,7 @@ impl Run<'_> {
 
     /// Notes that all ranks have made a step.
     fn stepped(&mut self, step: u64) {
-        self.copies.stepped(step);
+        self.record.totals.copies.time += self.copies.stepped(step);
         if let Some(behind) = self.catching_up.take_if(|behind| step > behind.reached) {
             self.hooks.caught_up(behind.reached - behind.from, behind.since.elapsed());
         }
@@ -202,9 +205,12 @@ impl Run<'_> {
 
     /// Copies the model into the memory of this and another rank.
     fn copy(&mut self, trainer: &mut Trainer) -> Result<(), Error> {
+        let begun = Instant::now();
         trainer.sync_host()?;
         let cursor = self.cursor(trainer)?;
-        Ok(self.copies.refresh(trainer, cursor, self.collective)?)
+        let bytes = self.copies.refresh(trainer, cursor, begun, self.collective)?;
+        self.record.totals.copies.add(bytes, begun.elapsed());
+        Ok(())
     }
 
     /// Keeps this rank's pieces for the next generation.
@@ -290,73 +296,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Starts to write a checkpoint; waits for the one before, if that is still being written.
-    fn save(&mut self, trainer: &mut Trainer) -> Result<(), Error> {
-        if self.pending.is_some() {
-            self.publish()?;
-        }
-        trainer.sync_host()?;
-        let Some(run) = &self.place.run else { return Ok(()) };
-        let location = checkpoint::location_of(run, trainer.step, self.place.writer.generation);
-        let manifest = self.manifest(trainer)?;
-        self.pending = Some((trainer.snapshot(self.collective.rank() as u32).write(location), manifest));
-        Ok(())
-    }
-
-    /// The manifest of the step at hand, still without pieces.
-    fn manifest(&mut self, trainer: &Trainer) -> Result<Manifest, Error> {
-        let ledger = gather_ledger(trainer, self.collective)?;
-        Ok(Manifest {
-            schema_version: SCHEMA_VERSION,
-            writer: self.place.writer,
-            job: trainer.job_text(),
-            dataset: trainer.dataset.manifest().digest.clone(),
-            numerics: trainer.numerics().to_owned(),
-            tables: trainer.set.tables.iter().map(|t| t.decl.clone()).collect(),
-            step: trainer.step,
-            ledger,
-            validation: self.record.validation.clone(),
-            pieces: BTreeMap::new(),
-            model_digest: String::new(),
-        })
-    }
-
-    /// Waits for this rank's pieces, gathers everyone's, and lets rank 0 write the manifest.
-    fn publish(&mut self) -> Result<Option<(Manifest, PathBuf)>, Error> {
-        let Some((pending, mut manifest)) = self.pending.take() else { return Ok(None) };
-        let (step, location) = (pending.step, pending.location.clone());
-        // A rank whose disk failed still takes part, so that the others learn of it now.
-        let mine = pending.wait();
-        let pieces = gather_pieces(mine, self.collective)?;
-        manifest.model_digest = model_digest(&pieces);
-        manifest.pieces = pieces;
-        if self.collective.rank() == 0 {
-            // Older ones go before the new one is there: the coordinator may not have heard of it yet, and the next
-            // generation must find the one that it knows.
-            if let Some(run) = &self.place.run {
-                checkpoint::retain(run, self.place.keep)?;
-            }
-            checkpoint::commit(&location, &manifest)?;
-        }
-        let bytes = manifest.pieces.values().map(|p| p.bytes).sum();
-        let folder = location.address();
-        let at = (self.collective.rank() == 0).then_some(&folder);
-        self.hooks.saved(step, manifest.pieces.len(), bytes, at);
-        Ok(Some((manifest, folder)))
-    }
-
     fn finish(&mut self, trainer: &mut Trainer, drained: bool) -> Result<Finished, Error> {
         if self.pending.is_some() {
             self.publish()?;
         }
         let (digest, folder) = if self.place.run.is_some() {
-            self.save(trainer)?;
+            // What is handed on and served stands alone.
+            self.save(trainer, Some(Extent::Full))?;
             let published = self.publish()?;
             published.map_or_else(Default::default, |(m, f)| (m.model_digest, Some(f)))
         } else {
             trainer.sync_host()?;
-            let mine = trainer.snapshot(self.collective.rank() as u32).digests();
-            (model_digest(&gather_pieces(Ok(mine), self.collective)?), None)
+            let mine = trainer.snapshot(self.collective.rank() as u32, Extent::Full).digests();
+            (model_digest(&saving::gather_pieces(Ok(mine), self.collective)?), None)
         };
         // Other ranks must not end before rank 0 has the manifest on the disk.
         self.collective.barrier()?;
@@ -375,6 +327,8 @@ impl Run<'_> {
             samples: record.totals.samples,
             targets: record.totals.targets,
             training: record.totals.training,
+            copies: record.totals.copies,
+            checkpoints: record.totals.checkpoints,
             test,
             validation: record.validation.clone(),
             model_digest: digest,
@@ -382,35 +336,6 @@ impl Run<'_> {
             drained,
         })
     }
-}
-
-/// The pieces of all ranks; an error on any rank is an error on all.
-fn gather_pieces(
-    mine: Result<BTreeMap<String, Piece>, checkpoint::Error>,
-    collective: &mut dyn Collective,
-) -> Result<BTreeMap<String, Piece>, Error> {
-    let failed = mine.is_err();
-    let text =
-        serde_json::to_vec(mine.as_ref().unwrap_or(&BTreeMap::new())).expect("pieces have string keys");
-    let mut all = vec![text.clone()];
-    if collective.world_size() > 1 {
-        let mut message = vec![u8::from(failed)];
-        message.extend_from_slice(&text);
-        collective.all_gather::<u8>(&message, &mut all)?;
-        if let Some(rank) = all.iter().position(|m| m.first() == Some(&1)) {
-            mine?;
-            return Err(Error::PeerDisk { rank });
-        }
-        all.iter_mut().for_each(|message| *message = message.split_off(1));
-    } else {
-        mine?;
-    }
-    let parse = |bytes: &Vec<u8>| serde_json::from_slice::<BTreeMap<String, Piece>>(bytes);
-    let mut pieces = BTreeMap::new();
-    for (rank, bytes) in all.iter().enumerate() {
-        pieces.extend(parse(bytes).map_err(|_| Error::PeerDisk { rank })?);
-    }
-    Ok(pieces)
 }
 
 /// What all ranks trained, together with what the resumed checkpoint says.

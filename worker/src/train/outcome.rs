@@ -6,6 +6,7 @@ use std::time::Duration;
 use muster_proto::checkpoint::{Validation, Writer};
 
 use crate::checkpoint::Location;
+use crate::copies::Spent;
 use crate::evaluate::Evaluation;
 
 /// Where and as whom checkpoints are written.
@@ -32,6 +33,10 @@ pub struct Finished {
     pub targets: u64,
     /// Wall time of training steps alone.
     pub training: Duration,
+    /// What copies in memory took on this rank; the bytes are those that it handed on or would have.
+    pub copies: Spent,
+    /// What checkpoints took on this rank; the bytes are those of all ranks.
+    pub checkpoints: Spent,
     /// The test split with the best parameters at hand.
     pub test: Evaluation,
     /// State of validation.

@@ -16,7 +16,7 @@ use super::clip::clip;
 use super::heads::{Totals, count};
 use super::{Error, learning_rate};
 use crate::batch::{Corpus, Group, MicroBatch, Sampler, pack_samples};
-use crate::checkpoint::{self, Reader, Snapshot};
+use crate::checkpoint::{self, Extent, Reader, Snapshot};
 use crate::cuda::Accelerator;
 use crate::embedding::{
     LookupRequest, RowGradient, Rows, TableSet, look_up, push_gradients, update_dense, update_shard,
@@ -217,8 +217,8 @@ impl Trainer {
 
     /// A copy of the pieces that this rank writes.
     #[must_use]
-    pub fn snapshot(&self, rank: u32) -> Snapshot {
-        Snapshot::of(self.step, rank, &self.set, &self.dense, self.kinds())
+    pub fn snapshot(&self, rank: u32, extent: Extent) -> Snapshot {
+        Snapshot::of(self.step, rank, &self.set, &self.dense, self.kinds(), extent)
     }
 
     /// The job as TOML.

@@ -49,6 +49,29 @@ pub(crate) fn dataset() -> TempDir {
     folder
 }
 
+/// A dataset of 40 users and 900 items, of which a small batch touches few.
+pub(crate) fn wide_dataset() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = String::from("user,item,time,category,rating,clicked\n");
+    for event in 0..900_u64 {
+        let (user, item, time) = (event % 40, event * 7 % 900, 1_400_000_000 + event * 60);
+        let (category, rating, clicked) = (item % 5, 1 + item % 4, event % 2);
+        writeln!(log, "u{user},i{item},{time},c{category},{rating},{clicked}").unwrap();
+    }
+    prepare_text(folder.path(), DATASET, &[("log.csv", &log)]);
+    folder
+}
+
+/// A job over the wide dataset that touches few rows a step, with `text` laid over it.
+pub(crate) fn wide_job(text: &str) -> JobSpec {
+    let mut base: toml::Table = WIDE_JOB.parse().unwrap();
+    merge(&mut base, text.parse().unwrap());
+    job(&toml::to_string(&base).unwrap())
+}
+
+const WIDE_JOB: &str = "[batch]\nsequences = 4\nmicro_batches = 4\nmax_len = 3\n[training]\nmax_steps = 8\n\
+    [model.head.sampled_softmax]\nnegatives = 3\n[table_optimizer]\nkind = \"lazy_adam\"\nlr = 0.01\n";
+
 /// Prepares files and a dataset spec in `folder`; the dataset is in `folder` itself under `data`.
 pub(crate) fn prepare_text(folder: &Path, spec: &str, files: &[(&str, &str)]) {
     for (name, text) in files {
@@ -108,9 +131,24 @@ impl Cluster {
             writer: Writer { generation: self.generation, incarnation: 1 },
             keep: 2,
         };
+        self.run_at(folder, job, (&place, run_dir), drain)
+    }
+
+    /// Trains the job on all ranks from its beginning, with checkpoints at `place`.
+    pub(crate) fn train_at(&self, folder: &Path, job: &JobSpec, place: &Place) -> Finished {
+        self.run_at(folder, job, (place, None), &Drain(None))
+    }
+
+    fn run_at(
+        &self,
+        folder: &Path,
+        job: &JobSpec,
+        (place, resumed): (&Place, Option<&Path>),
+        drain: &Drain,
+    ) -> Finished {
         let mut results = self.on_ranks(|mut collective| {
             let mut trainer = self.trainer(folder, job, &mut *collective);
-            if let Some(run_dir) = run_dir
+            if let Some(run_dir) = resumed
                 && let Ok(reader) = muster_worker::checkpoint::find(run_dir, false)
             {
                 trainer.resume(&reader).unwrap();
@@ -122,7 +160,7 @@ impl Cluster {
             let (mut copies, memory) = Default::default();
             let kept = Kept { copies: &mut copies, memory };
             let mut hooks = Quiet { steps: 0, drain: drain.0 };
-            match train(&mut trainer, &place, kept, &mut hooks, &mut *collective).unwrap() {
+            match train(&mut trainer, place, kept, &mut hooks, &mut *collective).unwrap() {
                 End::Finished(finished) => *finished,
                 End::Yielded { step } => panic!("nobody asked to yield, at step {step}"),
             }
