@@ -125,6 +125,7 @@ fn rank_of(
         listener,
         peers: peers.to_vec(),
         timeout: Duration::from_secs(120),
+        silence: Duration::from_secs(60),
         max_message: Config::DEFAULT_MAX_MESSAGE,
         transport: Transport::Auto,
         abort: AbortHandle::new()?,
@@ -176,6 +177,7 @@ impl Hooks for Clock {
     fn yields(&mut self) -> Option<Vec<Rank>> {
         None
     }
+    fn stepped(&mut self, _: u64, _: Duration) {}
     fn caught_up(&mut self, _: u64, _: Duration) {}
     fn aborted(&mut self) -> Option<String> {
         None

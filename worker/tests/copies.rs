@@ -38,6 +38,7 @@ impl Hooks for Stops {
     fn yields(&mut self) -> Option<Vec<Rank>> {
         self.yields.clone().filter(|(after, _)| self.steps >= *after).map(|(_, leaving)| leaving)
     }
+    fn stepped(&mut self, _: u64, _: Duration) {}
     fn caught_up(&mut self, steps_redone: u64, _: Duration) {
         self.caught_up = Some(steps_redone);
     }

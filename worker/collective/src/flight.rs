@@ -31,11 +31,13 @@ pub(crate) struct Recorder {
     epoch: Instant,
     ring: Vec<Flight>,
     next: usize,
+    /// Time inside of collectives that have ended.
+    inside: Duration,
 }
 
 impl Recorder {
     pub(crate) fn new() -> Self {
-        Self { epoch: Instant::now(), ring: Vec::with_capacity(REMEMBERED), next: 0 }
+        Self { epoch: Instant::now(), ring: Vec::with_capacity(REMEMBERED), next: 0, inside: Duration::ZERO }
     }
 
     /// A collective begins; it takes the place of the oldest.
@@ -53,8 +55,14 @@ impl Recorder {
         let now = self.epoch.elapsed();
         if let Some(flight) = self.ring.get_mut(self.next) {
             flight.ended = Some(now);
+            self.inside += now - flight.begun;
             self.next = (self.next + 1) % REMEMBERED;
         }
+    }
+
+    /// Time inside of collectives so far.
+    pub(crate) fn inside(&self) -> Duration {
+        self.inside
     }
 
     /// Oldest first.

@@ -1,5 +1,7 @@
 //! The collectives, over any transport that exchanges messages.
 
+use std::time::Duration;
+
 use crate::abort::AbortHandle;
 use crate::error::Error;
 use crate::exchange::{Exchange, Outgoing, deliver_own};
@@ -158,6 +160,10 @@ impl<E: Exchange> Collective for Group<E> {
 
     fn flights(&self) -> Vec<Flight> {
         self.recorder.flights()
+    }
+
+    fn inside(&self) -> Duration {
+        self.recorder.inside()
     }
 
     fn abort_handle(&self) -> AbortHandle {

@@ -34,6 +34,8 @@ mod tree;
 mod typed;
 mod wait;
 
+use std::time::Duration;
+
 pub use abort::AbortHandle;
 pub use config::{Config, Transport, connect};
 pub use error::Error;
@@ -115,6 +117,10 @@ pub trait Collective: Send {
 
     /// This rank's last collectives, oldest first: at most 100.
     fn flights(&self) -> Vec<Flight>;
+
+    /// Time that this rank has spent inside of collectives, where it may have waited for others; what is left of a step
+    /// is the rank's own.
+    fn inside(&self) -> Duration;
 
     /// A handle that ends this rank's pending and later calls from any thread.
     fn abort_handle(&self) -> AbortHandle;

@@ -9,8 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_proto::control::{PiecesSaved, Progress, RankStage, Restored, StepTiming};
-use muster_proto::ids::Rank;
+use muster_proto::ids::{Rank, Step};
 use tokio::sync::Notify;
+
+use super::timing::Timing;
 
 /// Reports that close an evaluation, and saved checkpoints, kept for a coordinator that is away; older ones go.
 const KEPT: usize = 256;
@@ -34,7 +36,7 @@ struct State {
     started: bool,
     aborted: Option<String>,
     handles: Vec<AbortHandle>,
-    timing: Option<StepTiming>,
+    timing: Timing,
     latest: Option<Progress>,
     evaluations: VecDeque<Progress>,
     saved: VecDeque<PiecesSaved>,
@@ -124,9 +126,10 @@ impl Control {
         self.shared.reported.notify_one();
     }
 
-    /// Reports how the last step was spent; goes out with the next heartbeat.
-    pub fn step_timing(&self, timing: StepTiming) {
-        self.shared.lock().timing = Some(timing);
+    /// Reports a step and this rank's own time in it; goes out with the next heartbeat, as a mean over the steps since the
+    /// last one.
+    pub fn stepped(&self, step: Step, own: Duration) {
+        self.shared.lock().timing.add(step, own);
     }
 
     /// Reports that this rank's share of a checkpoint is durable.
@@ -253,7 +256,7 @@ impl Remote {
     }
 
     pub(super) fn timing(&self) -> Option<StepTiming> {
-        self.shared.lock().timing
+        self.shared.lock().timing.tell()
     }
 
     /// Takes what the job has said, oldest first.
@@ -282,8 +285,6 @@ fn push_bounded<T>(queue: &mut VecDeque<T>, item: T) {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::mpsc;
-
-    use muster_proto::ids::Step;
 
     use super::*;
 

@@ -10,6 +10,7 @@ mod control;
 mod life;
 mod link;
 mod runner;
+mod timing;
 mod work;
 
 use std::sync::Arc;

@@ -140,6 +140,10 @@ impl Hooks for AgentHooks {
         self.control.yield_requested()
     }
 
+    fn stepped(&mut self, step: u64, own: Duration) {
+        self.control.stepped(Step(step), own);
+    }
+
     fn caught_up(&mut self, steps_redone: u64, time: Duration) {
         tracing::info!(steps_redone, seconds = time.as_secs_f64(), "reached again what was reached before");
         self.control.caught_up(steps_redone, time);

@@ -177,9 +177,11 @@ impl Run<'_> {
         if may_copy && self.collective.rank() == 0 && self.pending.is_none() && self.copies.is_due() {
             status |= COPY;
         }
-        let started = Instant::now();
+        let (started, inside) = (Instant::now(), self.collective.inside());
         let report = trainer.step(status, self.collective)?;
         let time = started.elapsed();
+        let waited = self.collective.inside().saturating_sub(inside);
+        self.hooks.stepped(trainer.step, time.saturating_sub(waited));
         self.stepped(trainer.step);
         let record = &mut self.record;
         record.totals.samples += report.samples;

@@ -22,6 +22,8 @@ pub trait Hooks {
     fn yields(&mut self) -> Option<Vec<Rank>>;
     /// The step that an earlier generation had reached is passed: how many were made again, and how long that took.
     fn caught_up(&mut self, steps_redone: u64, time: Duration);
+    /// A step was made; `own` is this rank's time in it outside of collectives.
+    fn stepped(&mut self, step: u64, own: Duration);
     /// Whether this rank was told to give up.
     fn aborted(&mut self) -> Option<String>;
 }

@@ -226,6 +226,7 @@ impl Hooks for Quiet {
     fn yields(&mut self) -> Option<Vec<Rank>> {
         None
     }
+    fn stepped(&mut self, _: u64, _: Duration) {}
     fn caught_up(&mut self, _: u64, _: Duration) {}
     fn aborted(&mut self) -> Option<String> {
         None
