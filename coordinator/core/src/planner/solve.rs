@@ -21,26 +21,11 @@ pub struct Effort {
     pub gap: f64,
     /// Multiplies the placements, steps and nodes that are tried.
     pub factor: u32,
-    /// Divides the same, for callers that ask many times; at least 1.
-    pub divisor: u32,
-}
-
-impl Effort {
-    /// A fiftieth of the work, and no further than a thousandth above the bound.
-    #[must_use]
-    pub fn quick() -> Self {
-        Self { gap: 1e-3, factor: 1, divisor: 50 }
-    }
-
-    /// So many of `whole` as this effort makes.
-    fn of(self, whole: u64) -> u64 {
-        (whole * u64::from(self.factor) / u64::from(self.divisor.max(1))).max(1)
-    }
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { gap: 1e-6, factor: 1, divisor: 1 }
+        Self { gap: 1e-6, factor: 1 }
     }
 }
 
@@ -103,7 +88,7 @@ pub fn plan(problem: &Problem, effort: Effort) -> Result<Plan, Error> {
     // Very small problems are exhausted at once; larger ones where the bounds leave a gap.
     let small = problem.tables().len() * problem.world_size() <= 96;
     if !best.closed(effort) && small {
-        finish(problem, &useful, &mut best, effort.of(100_000));
+        finish(problem, &useful, &mut best, 100_000 * u64::from(effort.factor));
     }
     if !best.closed(effort)
         && let Some(kinds) = kinds(problem, &useful, area.byte_price, best.cost)
@@ -141,7 +126,7 @@ fn first(problem: &Problem, useful: &[Vec<usize>], low: f64, effort: Effort) -> 
         let taste = |share| Taste { largest: share * scale, byte_price: even.byte_price, by_memory: true };
         tastes.extend([2.0, 1.0, 0.5].map(taste));
     }
-    let tries = effort.of((40_000_000 / size as u64).min(20_000) / 10);
+    let tries = (40_000_000 / size as u64).min(20_000) / 10 * u64::from(effort.factor);
     let mut missing = None;
     let mut run = |tastes: &[Taste], best: &mut Best| {
         let found: Vec<Result<Vec<Placement>, usize>> = tastes
@@ -189,7 +174,7 @@ fn last_resort(
     table: usize,
     effort: Effort,
 ) -> Result<Best, Error> {
-    let outcome = exhaust(problem, useful, f64::INFINITY, effort.of(20_000));
+    let outcome = exhaust(problem, useful, f64::INFINITY, 20_000 * u64::from(effort.factor));
     if let Some(placements) = outcome.best {
         let mut best = Best { placements: Vec::new(), cost: f64::INFINITY, bound: 0.0, proof: Proof::Item };
         best.offer(problem, placements);

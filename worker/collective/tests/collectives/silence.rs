@@ -72,7 +72,7 @@ fn assert_silent(outcome: Result<(), Error>, cut: Instant, what: &str, (rank, si
         // Nobody hears anybody, so that each of several takes itself for the one that is cut off.
         Err(Error::CutOff { rank: of }) => assert!(size > 2 && of == rank, "rank {rank}: {of} of {size}"),
         Err(Error::PeerSilent { rank: peer }) => {
-            assert!(size == 2 && peer != rank, "rank {rank}: {peer} of {size}")
+            assert!(size == 2 && peer != rank, "rank {rank}: {peer} of {size}");
         }
         other => panic!("{what}, rank {rank} of {size}: {other:?}"),
     }
