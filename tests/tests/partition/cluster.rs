@@ -110,8 +110,8 @@ impl Cluster {
         wait_for("steps", || {
             let text = std::fs::read_to_string(self.folder.at("run/history.jsonl")).ok()?;
             let records = || text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let began = records().filter(|record| record["generation"].is_u64()).next_back()?;
-            let reached = records().filter(|record| record["loss"].is_number()).next_back()?;
+            let began = records().rfind(|record| record["generation"].is_u64())?;
+            let reached = records().rfind(|record| record["loss"].is_number())?;
             let current = began["generation"].as_u64()?;
             let made = reached["step"].as_u64()?.saturating_sub(began["step"].as_u64()?);
             (current >= generation && made >= steps).then_some(current)
