@@ -105,6 +105,18 @@ def start(args, folder):
     return subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
 
 
+def end(args, folder, process):
+    """Workers are in sessions of their own, and outlive an agent that is killed."""
+    process.kill()
+    process.wait()
+    for rank in range(args.workers):
+        for pid in {note["pid"] for note in notes(folder, rank)}:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--work")
@@ -138,12 +150,10 @@ def main():
             redone.append(max(0, reached - min(again) + 1))
         else:
             lost += 1
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            end(args, folder, process)
             process = start(args, folder)
             wait(lambda: notes(folder, 0)[-1]["time"] > killed + PATIENCE, PATIENCE)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    end(args, folder, process)
     found = {"recovered": len(times), "of": args.kills, "workers": args.workers}
     if times:
         found |= {"median_seconds": round(statistics.median(times), 2), "min": round(min(times), 2)}

@@ -75,7 +75,7 @@ impl JobRunner for Blocked {
 }
 
 /// Waits until a thread sleeps in the kernel.
-fn wait_until_asleep(thread: &str) {
+fn wait_until_blocked(thread: &str) {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let status = std::fs::read_to_string(format!("/proc/{thread}/stat")).unwrap();
@@ -96,7 +96,7 @@ async fn a_push_ends_a_blocked_collective_within_a_tenth_of_a_second() {
         let runner = Blocked { transport, waits: waits.into(), over: over.into() };
         let mut work = work_of(runner, Duration::from_secs(5));
         work.follow(prepare(fence(1)));
-        wait_until_asleep(&waiting.recv().unwrap());
+        wait_until_blocked(&waiting.recv().unwrap());
         let pushed = std::time::Instant::now();
         work.follow(Directive::Abort { fence: fence(1), reason: "worker-2 was lost".into() });
         let [Report::Failed { failure, .. }] = &reports(&mut work).await[..] else { panic!("no failure") };
