@@ -1,7 +1,7 @@
 //! What a cluster of N workers costs its coordinator: N sessions of one heartbeat a second, each on its own connection;
 //! then a job on all but one of them, which loses a worker and goes on with the spare.
 //!
-//! `cargo bench -p muster-coordinator --bench sessions -- 500 5000` prints a row for each N; with `--store embedded` the
+//! `cargo bench -p muster-coordinator --bench sessions -- 500 5000` prints, in Markdown, a row for each N and curves; with `--store embedded` the
 //! coordinator keeps its state on the disk. The coordinator is a process of its own (this program again), the workers
 //! are this one.
 
@@ -9,6 +9,7 @@
 
 mod coordinator;
 mod generation;
+mod report;
 mod session;
 
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use self::coordinator::{Coordinator, SERVE, coordinate};
-use self::generation::{Took, change};
+use self::generation::change;
+use self::report::Row;
 use self::session::{Crowd, Session, open, run};
 
 /// How long all sessions run before anything is counted, and while it is.
@@ -46,56 +48,13 @@ fn main() {
     let counts = if counts.is_empty() { vec![100, 1000] } else { counts };
     let folder = tempfile::tempdir().unwrap();
     let embedded = args.iter().any(|arg| arg == "embedded");
-    let rows: Vec<Row> = counts
-        .iter()
-        .map(|workers| {
-            let file = folder.path().join(format!("{workers}"));
-            let store = if embedded { format!("embedded:{}", file.display()) } else { "memory".to_owned() };
-            let row = runtime.block_on(measure(*workers, &store));
-            row.print();
-            row
-        })
-        .collect();
-    drop(rows);
-}
-
-/// What was measured with so many workers.
-struct Row {
-    workers: usize,
-    opened: Duration,
-    /// From a heartbeat to its acknowledgement: median, 99 of 100, all.
-    latency: [Duration; 3],
-    /// Of the coordinator, in parts of a core.
-    cpu: f64,
-    memory_mib: f64,
-    events: f64,
-    generations: [Took; 2],
-}
-
-impl Row {
-    fn print(&self) {
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        let [p50, p99, max] = self.latency.map(ms);
-        println!("{} workers, all in session after {:.1} s", self.workers, self.opened.as_secs_f64());
-        println!("  heartbeat to acknowledgement  p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms");
-        println!(
-            "  coordinator  {:.0} % of a core, {:.0} MiB, {:.0} events/s",
-            self.cpu * 100.0,
-            self.memory_mib,
-            self.events
-        );
-        for (name, took) in
-            ["first generation", "a worker lost, the spare takes its rank"].iter().zip(&self.generations)
-        {
-            println!(
-                "  {name}: told to all after {:.0} ms, acknowledged by all after {:.0} ms, {:.0} ms of CPU, {:.2} MiB told",
-                ms(took.announced),
-                ms(took.begun),
-                ms(took.cpu),
-                took.bytes as f64 / f64::from(1 << 20),
-            );
-        }
+    let mut rows = Vec::new();
+    for workers in counts {
+        let file = folder.path().join(workers.to_string());
+        let store = if embedded { format!("embedded:{}", file.display()) } else { "memory".to_owned() };
+        rows.push(runtime.block_on(measure(workers, &store)));
     }
+    report::print(&rows);
 }
 
 async fn measure(workers: usize, store: &str) -> Row {
