@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod access;
+mod accounting;
 mod cluster;
 mod failures;
 mod training;
