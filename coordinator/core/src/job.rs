@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::incident::{MAX_INCIDENTS, OpenIncident};
 use crate::phase::{Ended, Gathering, Phase, Recovering};
+use crate::suspicion::Suspicion;
 use crate::time::Time;
 
 /// Events of a job that are kept; the oldest go.
@@ -32,6 +33,9 @@ pub(crate) struct State {
     /// Generations in a row that ended without a new step.
     #[serde(default)]
     pub(crate) fruitless: u32,
+    /// Which of its workers do not reach each other, since the last new step.
+    #[serde(default)]
+    pub(crate) suspicion: Suspicion,
     /// Changes of its workers that are over, oldest first.
     #[serde(default)]
     pub(crate) incidents: Vec<Incident>,
@@ -66,6 +70,7 @@ impl Job {
             saved: None,
             scaled: None,
             fruitless: 0,
+            suspicion: Suspicion::default(),
             incidents: Vec::new(),
             spent: Spent::default(),
             sequence: 0,

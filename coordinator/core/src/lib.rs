@@ -45,6 +45,7 @@ pub mod planner;
 mod record;
 mod refusal;
 mod submission;
+mod suspicion;
 mod time;
 
 pub use self::action::{Action, Answer, SessionEnd, Write};

@@ -140,18 +140,13 @@ impl Core {
             );
             return self.enter(now, id, Phase::Ended(Ended::Failed { error: error.clone() }), error, out);
         }
-        let outcast = stopped.outcast(job.state.fruitless > 1);
-        let shut_out = outcast.and_then(|rank| stopped.assignment.members.get(rank.0 as usize));
-        if let Some(worker) = shut_out.map(|member| member.worker) {
-            // Or the job would take it in again as soon as it trains.
-            self.set_cordon(worker, Cordon::Cordoned, out);
-        }
+        let shut_out = self.shut_out(id, &stopped, out);
         let Some(job) = self.jobs.get(&id) else { return };
         let wanted = job.wanted() as usize;
         let survivors: Vec<(Rank, WorkerId)> = stopped
             .survivors()
-            .filter(|rank| Some(*rank) != outcast)
             .filter_map(|rank| Some((rank, stopped.assignment.members.get(rank.0 as usize)?)))
+            .filter(|(_, member)| !shut_out.contains(&member.worker))
             .filter(|(_, member)| self.members.get(member.worker).is_some_and(is_free))
             .map(|(rank, member)| (rank, member.worker))
             .collect();
@@ -175,6 +170,42 @@ impl Core {
         // Who has not stopped in time is waited for before it gets another rank.
         self.let_go(Some(&stopped.assignment), out);
         self.begin(now, id, &seats.workers, Some((stopped.assignment, seats.kept)), out);
+    }
+
+    /// Shuts out workers that the others cannot reach, where more than one generation in a row made no new step, and lets in
+    /// who was shut out wrongly; those that are shut out now.
+    fn shut_out(&mut self, id: JobId, stopped: &Recovering, out: &mut Outbox) -> BTreeSet<WorkerId> {
+        let Some(job) = self.jobs.get_mut(&id) else { return BTreeSet::new() };
+        let worker = |rank: Rank| stopped.assignment.members.get(rank.0 as usize).map(|held| held.worker);
+        for (by, of) in stopped.accusations() {
+            if let (Some(by), Some(of)) = (worker(by), worker(of)) {
+                job.state.suspicion.accuse(by, of);
+            }
+        }
+        if job.state.fruitless <= 1 {
+            return BTreeSet::new();
+        }
+        let (wanted, needed) = (job.wanted() as usize, job.needed() as usize);
+        let mut cover = job.state.suspicion.cover(|worker| self.members.get(worker).is_some());
+        let before = std::mem::take(&mut job.state.suspicion.shut_out);
+        let is_left = |(id, worker): &(WorkerId, &Worker)| {
+            let is_open = worker.cordon == Cordon::Open || before.contains(id);
+            is_open && worker.session.is_some() && !cover.contains(id)
+        };
+        let left = self.members.iter().filter(is_left).count();
+        if left < needed.min(wanted) {
+            // All are needed: the network may have healed, and if not, the tries are counted.
+            cover.clear();
+        }
+        job.state.suspicion.shut_out.clone_from(&cover);
+        for worker in before.difference(&cover) {
+            self.set_cordon(*worker, Cordon::Open, out);
+        }
+        for worker in cover.difference(&before) {
+            // Or the job would take it in again as soon as it trains.
+            self.set_cordon(*worker, Cordon::Cordoned, out);
+        }
+        cover
     }
 
     /// Opens a new generation of a job; `before` is the one that it follows, with the ranks whose workers stay.

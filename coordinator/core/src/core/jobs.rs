@@ -123,6 +123,7 @@ impl Core {
             }
             Verdict::CaughtUp { steps_redone, recompute } => {
                 job.state.fruitless = 0;
+                job.state.suspicion.forget();
                 out.changed(id);
                 self.may_gather = true;
                 let closed = job.close_incident(now, steps_redone, recompute);

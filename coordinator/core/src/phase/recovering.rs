@@ -4,8 +4,6 @@
 //! on from the last step of which every piece is in somebody's memory, or from a checkpoint. Or the job changes its
 //! workers on purpose: then ranks stop after a step, all after the same one, and nothing is done twice.
 
-use std::collections::BTreeMap;
-
 use muster_proto::control::{Failure, FailureCause};
 use muster_proto::ids::Rank;
 use serde::{Deserialize, Serialize};
@@ -118,19 +116,11 @@ impl Recovering {
         self.assignment.ended.iter().filter(move |(_, end)| alive(end)).map(|(rank, _)| *rank)
     }
 
-    /// The rank that the others cannot reach, where more than one says so, or one after a try that failed already.
-    pub(crate) fn outcast(&self, tried_before: bool) -> Option<Rank> {
-        let mut votes: BTreeMap<Rank, usize> = BTreeMap::new();
-        for end in self.assignment.ended.values() {
-            if let RankEnd::Failed(failure) = end
-                && failure.cause == FailureCause::Peer
-                && let Some(peer) = failure.peer
-            {
-                *votes.entry(peer).or_default() += 1;
-            }
-        }
-        let alive = |rank: &Rank| self.survivors().any(|survivor| survivor == *rank);
-        let most = votes.into_iter().filter(|(rank, _)| alive(rank)).max_by_key(|(_, votes)| *votes)?;
-        (tried_before && most.1 > 0).then_some(most.0)
+    /// Who said of whom that it cannot be reached; a rank that reaches nobody says it of itself.
+    pub(crate) fn accusations(&self) -> impl Iterator<Item = (Rank, Rank)> {
+        self.assignment.ended.iter().filter_map(|(rank, end)| match end {
+            RankEnd::Failed(failure) if failure.cause == FailureCause::Peer => Some((*rank, failure.peer?)),
+            _ => None,
+        })
     }
 }
