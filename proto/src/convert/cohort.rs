@@ -107,9 +107,7 @@ impl Cohort {
         let collective_token = token(CHANGE, &change.collective_token)?;
         Ok(Self { peers, plan, collective_token, checkpoint: change.checkpoint, ..self.clone() })
     }
-}
 
-impl Cohort {
     fn changed_peers(&self, world_size: u32, changes: Vec<wire::Peer>) -> Result<Peers, Error> {
         let mut changes = changes.into_iter().peekable();
         let mut peers = Peers::default();

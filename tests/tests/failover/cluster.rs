@@ -140,11 +140,6 @@ impl Cluster {
         });
     }
 
-    /// Waits until both workers have a session with who leads, and the job trains as it did before.
-    pub(crate) fn wait_for_workers(&self) {
-        self.wait_for_connected(2);
-    }
-
     /// Waits for the end of the job: no step was lost or made twice, and the model is what it would have been.
     pub(crate) fn assert_undisturbed(&self, train: Running) {
         let result = self.assert_same_model(train);

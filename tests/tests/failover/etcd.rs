@@ -32,7 +32,7 @@ fn when_the_leader_is_killed_another_leads_in_seconds_and_no_step_is_lost() {
     let failover = begun.elapsed();
     assert_ne!(successor, leader);
     assert!(failover < FAILOVER, "{failover:?}");
-    cluster.wait_for_workers();
+    cluster.wait_for_connected(2);
     cluster.assert_undisturbed(train);
 }
 
@@ -84,7 +84,7 @@ fn training_goes_on_while_etcd_hangs_and_the_cluster_recovers_by_itself() {
 
     signal("CONT", etcd.id());
     wait_for("a leader", || cluster.leader());
-    cluster.wait_for_workers();
+    cluster.wait_for_connected(2);
     cluster.assert_undisturbed(train);
 }
 
@@ -101,7 +101,7 @@ fn a_leader_that_slept_through_its_succession_follows_when_it_wakes() {
     signal("STOP", coordinators[leader].id());
     let awake = wait_for("another leader", || cluster.leader());
     assert_ne!(awake, leader);
-    cluster.wait_for_workers();
+    cluster.wait_for_connected(2);
     signal("CONT", coordinators[leader].id());
     wait_for("the sleeper to know who leads", || {
         cluster.page(leader, "/healthz")?.contains(&cluster.url(awake)).then_some(())

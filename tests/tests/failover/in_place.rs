@@ -20,7 +20,7 @@ fn steps_go_on_while_the_coordinator_is_dead_and_it_takes_the_job_over_where_it_
 
     let _second = cluster.coordinator(0);
     wait_for("the coordinator", || cluster.leader());
-    cluster.wait_for_workers();
+    cluster.wait_for_connected(2);
     cluster.assert_undisturbed(train);
 }
 
@@ -41,7 +41,7 @@ fn ranks_that_load_when_the_coordinator_dies_are_started_by_its_successor() {
     let cluster = Cluster::new(1, "embedded:store", 5.0);
     let first = cluster.coordinator(0);
     let (one, other) = (cluster.worker(), cluster.worker());
-    cluster.wait_for_workers();
+    cluster.wait_for_connected(2);
     // One of them cannot answer, so the other waits for it.
     signal("STOP", other.id());
     let train = cluster.train();
@@ -57,7 +57,7 @@ fn a_job_that_recovers_when_the_coordinator_dies_goes_on_under_its_successor() {
     let cluster = Cluster::new(1, "embedded:store", 5.0);
     let first = cluster.coordinator(0);
     let (lost, held) = (cluster.worker(), cluster.worker());
-    cluster.wait_for_workers();
+    cluster.wait_for_connected(2);
     let train = cluster.train();
     cluster.wait_for_steps(40);
     let _spare = cluster.worker();
@@ -78,7 +78,7 @@ fn a_job_that_is_being_cancelled_when_the_coordinator_dies_is_cancelled_by_its_s
     let cluster = Cluster::new(1, "embedded:store", 5.0);
     let first = cluster.coordinator(0);
     let (_one, held) = (cluster.worker(), cluster.worker());
-    cluster.wait_for_workers();
+    cluster.wait_for_connected(2);
     let train = cluster.train();
     cluster.wait_for_steps(40);
     signal("STOP", held.id());

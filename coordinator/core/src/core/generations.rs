@@ -185,7 +185,7 @@ impl Core {
         if job.state.fruitless <= 1 {
             return BTreeSet::new();
         }
-        let (wanted, needed) = (job.wanted() as usize, job.needed() as usize);
+        let needed = job.needed() as usize;
         let mut cover = job.state.suspicion.cover(|worker| self.members.get(worker).is_some());
         let before = std::mem::take(&mut job.state.suspicion.shut_out);
         let is_left = |(id, worker): &(WorkerId, &Worker)| {
@@ -193,7 +193,7 @@ impl Core {
             is_open && worker.session.is_some() && !cover.contains(id)
         };
         let left = self.members.iter().filter(is_left).count();
-        if left < needed.min(wanted) {
+        if left < needed {
             // All are needed: the network may have healed, and if not, the tries are counted.
             cover.clear();
         }
