@@ -1,7 +1,7 @@
 //! Faults on purpose: worker processes of a local cluster are killed and stopped while a job trains.
 //!
 //! Which worker is struck follows from a seed, when from the run itself: a fault comes some time after the job has got
-//! over the one before. Workers that were killed are started again, as a supervisor would.
+//! over the one before. Or workers die as machines do, at any time, so that goodput can be measured. Workers that were killed are started again, as a supervisor would.
 
 mod verdict;
 
@@ -18,6 +18,9 @@ use crate::error::Error;
 use crate::progress::Progress;
 
 pub use verdict::Verdict;
+
+/// How long to wait for workers to strike.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// What is done to workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,11 +55,21 @@ pub struct Overcome {
     pub incident: Incident,
 }
 
+/// When faults come.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// So long after the job has got over the one before.
+    After(Duration),
+    /// At any time, also while the job gets over one, so long apart on average: a Poisson process of kills, as long as the
+    /// job trains.
+    Mean(Duration),
+}
+
 /// How often, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Rhythm {
-    /// From one fault's end to the next fault.
-    pub every: Duration,
+    /// When faults come.
+    pub pace: Pace,
     /// How long a stopped worker is stopped.
     pub pause: Duration,
     /// From which victims and order follow.
@@ -90,7 +103,10 @@ impl Faults {
 
     /// Faults that were not made, or not got over.
     pub fn left(&self) -> usize {
-        self.to_come.len() + usize::from(self.struck.is_some())
+        match self.rhythm.pace {
+            Pace::After(_) => self.to_come.len() + usize::from(self.struck.is_some()),
+            Pace::Mean(_) => 0,
+        }
     }
 
     /// When there is something to do next.
@@ -102,18 +118,37 @@ impl Faults {
     pub fn see(&mut self, event: &EventKind) {
         match event {
             EventKind::PhaseChanged { phase: JobPhase::Training, .. } if self.struck.is_none() => {
-                self.due = (!self.to_come.is_empty()).then(|| Instant::now() + self.rhythm.every);
+                self.plan_next();
             }
             // While the job changes its workers on its own, it is left alone.
-            EventKind::PhaseChanged { phase: JobPhase::Recovering, .. } => self.due = None,
+            EventKind::PhaseChanged { phase: JobPhase::Recovering, .. } => {
+                if let Pace::After(_) = self.rhythm.pace {
+                    self.due = None;
+                }
+            }
             EventKind::Incident { incident } if !incident.planned => {
                 if let Some((fault, at)) = self.struck.take() {
                     let (recovery, incident) = (at.elapsed(), incident.clone());
                     self.overcome.push(Overcome { fault, recovery, incident });
-                    self.due = (!self.to_come.is_empty()).then(|| Instant::now() + self.rhythm.every);
+                    self.plan_next();
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Says when the next fault is due, where that is not known yet.
+    fn plan_next(&mut self) {
+        match self.rhythm.pace {
+            Pace::After(every) => self.due = (!self.to_come.is_empty()).then(|| Instant::now() + every),
+            Pace::Mean(mean) if self.due.is_none() => {
+                self.draws += 1;
+                let drawn = mix(self.rhythm.seed ^ mix(self.draws)) >> 11;
+                // A number of 53 bits above 0 and not above 1, as the exponential distribution's inverse asks for.
+                let uniform = (drawn + 1) as f64 / (1_u64 << 53) as f64;
+                self.due = Some(Instant::now() + mean.mul_f64(-uniform.ln()));
+            }
+            Pace::Mean(_) => {}
         }
     }
 
@@ -133,10 +168,18 @@ impl Faults {
             return Ok(());
         }
         self.due = None;
-        let Some(fault) = self.to_come.pop_front() else { return Ok(()) };
+        let endless = matches!(self.rhythm.pace, Pace::Mean(_));
+        let fault = if endless { Some(Fault::Kill) } else { self.to_come.front().copied() };
+        let Some(fault) = fault else { return Ok(()) };
         let workers = client.workers().await?;
         let mut victims: Vec<&WorkerStatus> =
             workers.iter().filter(|worker| worker.connected && worker.assignment.is_some()).collect();
+        if victims.is_empty() {
+            // All are gone and none has come back yet.
+            self.due = Some(now + AGAIN);
+            return Ok(());
+        }
+        self.to_come.pop_front();
         let count = if fault == Fault::KillTwo { 2 } else { 1 };
         for _ in 0..count.min(victims.len()) {
             self.draws += 1;
@@ -145,7 +188,11 @@ impl Faults {
             progress.say(&format!("{}: {}", fault.name(), victim.capabilities.name));
             self.strike(fault, process_of(victim)?)?;
         }
-        self.struck = Some((fault, now));
+        // One that comes while the job gets over another is part of that one.
+        self.struck.get_or_insert((fault, now));
+        if endless {
+            self.plan_next();
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use muster_proto::control::Spent;
 use serde_json::{Map, Value};
 
 use crate::metrics;
@@ -27,6 +28,11 @@ impl Summary {
     /// The digest over all pieces of the model.
     pub fn digest(&self) -> String {
         self.shown("model_digest")
+    }
+
+    /// What the job's time was spent on, where the coordinator said.
+    pub fn spent(&self) -> Option<Spent> {
+        serde_json::from_value(self.0.get("spent")?.clone()).ok()
     }
 
     /// A metric of the run on held-out events.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use muster_proto::control::{CancelMode, EventKind, JobPhase, Progress as JobProgress};
 use muster_proto::ids::JobId;
 use muster_proto::rpc::JobClient;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::chaos::Faults;
@@ -81,13 +81,24 @@ pub async fn follow(
         match event.kind {
             EventKind::Finished { summary } => {
                 view.close(progress);
-                return Ok(summary);
+                return Ok(with_spent(summary, client, job).await);
             }
             EventKind::Failed { error } => return Err(failed(&error, died.as_ref())),
             EventKind::Cancelled => return Err(Error::failed("the job was cancelled")),
             other => view.show(&other, progress),
         }
     }
+}
+
+/// Adds what the job's time was spent on; a coordinator that went away at the end makes the run no worse.
+async fn with_spent(mut summary: Value, client: &JobClient, job: JobId) -> Value {
+    let jobs = client.jobs().await.unwrap_or_default();
+    let status = jobs.into_iter().find(|status| status.job == job);
+    if let (Value::Object(fields), Some(status)) = (&mut summary, status) {
+        fields.insert("goodput".to_owned(), json!(status.spent.goodput()));
+        fields.insert("spent".to_owned(), json!(status.spent));
+    }
+    summary
 }
 
 /// How long a coordinator may be away while somebody follows a job; the job goes on without it.

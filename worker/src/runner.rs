@@ -157,6 +157,8 @@ impl Runner {
         let abort = AbortHandle::new()?;
         let handle = abort.clone();
         control.on_abort(Box::new(move |reason| handle.abort(reason)));
+        let watched = abort.clone();
+        control.on_watch(Box::new(move || watched.beats()));
         let mut secret = [0_u8; 16];
         secret.copy_from_slice(&assignment.collective_token[..16]);
         Ok(connect(Config {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use muster_proto::control::Spent;
 use serde_json::{Value, json};
 
 use super::{Fault, Overcome};
@@ -19,6 +20,8 @@ pub struct Verdict {
     pub overcome: Vec<Overcome>,
     /// Samples whose count was checked.
     pub samples: u64,
+    /// What the time of the run without faults and of that with them was spent on, as far as the coordinator said.
+    pub spent: [Option<Spent>; 2],
 }
 
 impl Verdict {
@@ -45,6 +48,7 @@ impl Report for Verdict {
                 most.as_secs_f64()
             ));
         }
+        lines.extend(self.spent[1].as_ref().and_then(incidents::spent));
         if self.problems.is_empty() {
             lines.push(format!(
                 "all holds: digest {} with and without faults, {} samples once each",
@@ -71,6 +75,9 @@ impl Report for Verdict {
             "kill_two": kind(Fault::KillTwo),
             "pause": kind(Fault::Pause),
             "incidents": incidents,
+            "undisturbed_spent": self.spent[0],
+            "spent": self.spent[1],
+            "goodput": self.spent[1].as_ref().and_then(Spent::goodput),
         })
     }
 }

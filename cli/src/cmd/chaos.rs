@@ -7,17 +7,19 @@ use muster_worker::checkpoint;
 
 use super::train::{self, Device};
 use crate::Verdict;
-use crate::chaos::{Fault, Faults, Rhythm, Verdict as Found};
+use crate::chaos::{Fault, Faults, Pace, Rhythm, Verdict as Found};
 use crate::context::Context;
 use crate::error::Error;
 use crate::run_dir;
 use crate::run_record::{address, open_dataset};
+use crate::summary::Summary;
 use crate::{history, lineage};
 
 const EXAMPLES: &str = "\
 Examples:
   muster chaos job.toml --dataset prepared --workers 4 --kills 5
-  muster chaos job.toml --dataset prepared --workers 4 --spares 1 --kills 5 --pairs 2 --pauses 1 --pause-seconds 20";
+  muster chaos job.toml --dataset prepared --workers 4 --spares 1 --kills 5 --pairs 2 --pauses 1 --pause-seconds 20
+  muster chaos job.toml --dataset prepared --workers 4 --mtbf 10 --output json";
 
 /// Trains a job on a local cluster, first undisturbed, then while workers are killed and stopped, and checks that both
 /// give the same model, bit for bit, and that each sample counted once. Exit code 1 where something does not hold.
@@ -54,6 +56,9 @@ pub struct Args {
     /// From the end of one fault to the next one
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = 2.0, value_parser = seconds)]
     pub every_seconds: f64,
+    /// Kill one worker at any time, this long apart on average, for as long as the job trains: for measuring goodput
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = mean_seconds, conflicts_with_all = ["kills", "pairs", "pauses", "every_seconds"])]
+    pub mtbf: Option<f64>,
     /// Seed of order and victims of the faults
     #[arg(long, value_name = "S", allow_negative_numbers = true, default_value_t = 1)]
     pub fault_seed: u64,
@@ -68,6 +73,11 @@ pub struct Args {
 fn seconds(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "must be a number of seconds".to_owned())?;
     if (0.0..=86_400.0).contains(&value) { Ok(value) } else { Err("must be between 0 and 86400".to_owned()) }
+}
+
+fn mean_seconds(text: &str) -> Result<f64, String> {
+    let value = seconds(text)?;
+    if value >= 0.1 { Ok(value) } else { Err("must be at least 0.1".to_owned()) }
 }
 
 /// Trains twice and compares.
@@ -92,21 +102,26 @@ pub fn run(context: &Context, args: &Args) -> Result<Verdict, Error> {
         sets: args.sets.clone(),
     };
     let quiet = train::train(context, &run("undisturbed", 0), None)?;
+    let pace = match args.mtbf {
+        Some(mean) => Pace::Mean(Duration::from_secs_f64(mean)),
+        None => Pace::After(Duration::from_secs_f64(args.every_seconds)),
+    };
     let kinds = [(Fault::Kill, args.kills), (Fault::KillTwo, args.pairs), (Fault::Pause, args.pauses)];
     let faults = kinds.iter().flat_map(|(fault, times)| vec![*fault; *times as usize]).collect();
     let rhythm = Rhythm {
-        every: Duration::from_secs_f64(args.every_seconds),
+        pace,
         pause: Duration::from_secs_f64(args.pause_seconds),
         seed: args.fault_seed,
     };
     let mut faults = Faults::new(faults, rhythm);
     let disturbed = train::train(context, &run("disturbed", args.spares), Some(&mut faults))?;
-    let found = judge(&folder, [quiet.digest(), disturbed.digest()], faults)?;
+    let found = judge(&folder, [&quiet, &disturbed], faults)?;
     context.output.report(&found)?;
     Ok(if found.problems.is_empty() { Verdict::Good } else { Verdict::Bad })
 }
 
-fn judge(folder: &std::path::Path, digests: [String; 2], mut faults: Faults) -> Result<Found, Error> {
+fn judge(folder: &std::path::Path, runs: [&Summary; 2], mut faults: Faults) -> Result<Found, Error> {
+    let digests = runs.map(Summary::digest);
     let disturbed = folder.join("disturbed");
     let dataset = open_dataset(None, &disturbed)?;
     let verified = checkpoint::verify(&address(&disturbed)?, Some(&dataset))?;
@@ -122,5 +137,11 @@ fn judge(folder: &std::path::Path, digests: [String; 2], mut faults: Faults) -> 
             "the run ended before {left} of {all} faults were over: train for longer, or lower --every-seconds"
         ));
     }
-    Ok(Found { problems, digests, overcome: std::mem::take(&mut faults.overcome), samples: verified.samples })
+    Ok(Found {
+        problems,
+        digests,
+        overcome: std::mem::take(&mut faults.overcome),
+        samples: verified.samples,
+        spent: runs.map(Summary::spent),
+    })
 }

@@ -64,6 +64,15 @@ impl Peers {
         (0..).map(Rank).zip(self.iter()).map(peer).collect()
     }
 
+    /// None yet, with room for as many as there are: thousands of workers may read such a list at the same moment.
+    pub(crate) fn emptied(&self) -> Self {
+        Self {
+            workers: Vec::with_capacity(self.workers.len()),
+            addresses: String::with_capacity(self.addresses.len()),
+            ends: Vec::with_capacity(self.ends.len()),
+        }
+    }
+
     /// Adds the next rank.
     pub fn push(&mut self, worker: WorkerId, address: &str) {
         self.workers.push(worker);

@@ -105,12 +105,14 @@ impl Cohort {
             *owner.ok_or(refuse(CHANGE, "owners", "shards of the base's plan"))? = shard.owner;
         }
         let collective_token = token(CHANGE, &change.collective_token)?;
-        Ok(Self { peers, plan, collective_token, checkpoint: change.checkpoint, ..self.clone() })
+        let [spec_toml, dataset_dir, run_dir] = self.of_job().map(str::to_owned);
+        let checkpoint = change.checkpoint;
+        Ok(Self { peers, spec_toml, dataset_dir, run_dir, plan, collective_token, checkpoint })
     }
 
     fn changed_peers(&self, world_size: u32, changes: Vec<wire::Peer>) -> Result<Peers, Error> {
         let mut changes = changes.into_iter().peekable();
-        let mut peers = Peers::default();
+        let mut peers = self.peers.emptied();
         for rank in (0..world_size).map(Rank) {
             match (changes.next_if(|peer| peer.rank == rank.0), self.peers.get(rank)) {
                 (Some(peer), _) => peers.push(WorkerId(peer.worker), &peer.address),

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::Error;
@@ -26,6 +27,7 @@ struct Shared {
     alarm: UnixStream,
     bell: UnixStream,
     targets: Mutex<Vec<Target>>,
+    beats: AtomicU64,
 }
 
 /// What an abort closes.
@@ -56,7 +58,8 @@ impl AbortHandle {
     /// The operating system is out of file descriptors.
     pub fn new() -> Result<Self, Error> {
         let (alarm, bell) = UnixStream::pair().map_err(Error::io("make a socket pair"))?;
-        let shared = Shared { reason: OnceLock::new(), alarm, bell, targets: Mutex::default() };
+        let (reason, targets, beats) = Default::default();
+        let shared = Shared { reason, alarm, bell, targets, beats };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -77,6 +80,17 @@ impl AbortHandle {
     /// The reason, once aborted.
     pub fn reason(&self) -> Option<&str> {
         self.shared.reason.get().map(String::as_str)
+    }
+
+    /// Notes that the rank lives. Each collective does; what takes long without one does it on its own.
+    pub fn beat(&self) {
+        self.shared.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the rank has said that it lives: whoever sees the same number for long may take it for hung.
+    #[must_use]
+    pub fn beats(&self) -> u64 {
+        self.shared.beats.load(Ordering::Relaxed)
     }
 
     /// # Errors

@@ -41,6 +41,7 @@ impl<E: Exchange> Group<E> {
             return Err(failure.clone());
         }
         self.seq += 1;
+        self.abort.beat();
         let signature = Signature { op, dtype, shape, seq: self.seq };
         self.recorder.begin(&signature, bytes as u64);
         let outcome = self

@@ -103,4 +103,10 @@ pub enum Error {
         /// How long it was waited for.
         patience: Duration,
     },
+    /// A job does nothing any more; only the end of the process stops it.
+    #[error("the job has hung: no step, collective or evaluation went on for {silent:?}; this process ends, to be started again")]
+    Hung {
+        /// For how long.
+        silent: Duration,
+    },
 }

@@ -30,12 +30,17 @@ pub struct Aborted {
 
 type AbortHandle = Box<dyn FnOnce(&str) + Send>;
 
+/// Counts what a job does.
+type Beats = Box<dyn Fn() -> u64 + Send>;
+
 #[derive(Default)]
 struct State {
     restored: Option<Restored>,
     started: bool,
     aborted: Option<String>,
     handles: Vec<AbortHandle>,
+    beats: Option<Beats>,
+    steps: u64,
     timing: Timing,
     latest: Option<Progress>,
     evaluations: VecDeque<Progress>,
@@ -129,7 +134,9 @@ impl Control {
     /// Reports a step and this rank's own time in it; goes out with the next heartbeat, as a mean over the steps since the
     /// last one.
     pub fn stepped(&self, step: Step, own: Duration) {
-        self.shared.lock().timing.add(step, own);
+        let mut state = self.shared.lock();
+        state.timing.add(step, own);
+        state.steps += 1;
     }
 
     /// Reports that this rank's share of a checkpoint is durable.
@@ -163,6 +170,12 @@ impl Control {
         }
         assert!(state.handles.len() < MAX_HANDLES, "a job registers at most {MAX_HANDLES} abort handles");
         state.handles.push(handle);
+    }
+
+    /// Has the agent read from `beats` that the job lives, beside its steps: the agent ends the process of a job that was
+    /// begun and then does nothing for long, see [`super::watch`].
+    pub fn on_watch(&self, beats: Beats) {
+        self.shared.lock().beats = Some(beats);
     }
 
     /// Whether a checkpoint was asked for since the last call. Ranks see it at different steps: agree first.
@@ -253,6 +266,13 @@ impl Remote {
             () if state.restored.is_some() => RankStage::Ready,
             () => RankStage::Loading,
         }
+    }
+
+    /// How much the job has done, where it should be doing something.
+    pub(super) fn beats(&self) -> Option<u64> {
+        let state = self.shared.lock();
+        let works = state.started && state.aborted.is_none();
+        works.then(|| state.steps + state.beats.as_ref().map_or(0, |beats| beats()))
     }
 
     pub(super) fn timing(&self) -> Option<StepTiming> {

@@ -11,6 +11,7 @@ mod life;
 mod link;
 mod runner;
 mod timing;
+mod watch;
 mod work;
 
 use std::sync::Arc;

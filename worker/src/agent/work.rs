@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use super::config::{AgentConfig, Error};
 use super::control::{self, Remote};
 use super::runner::{Assignment, Ending, JobRunner, Outcome, RunError};
+use super::watch::Watch;
 
 /// How many times the failure detection a job may take to stop once it was told to.
 const PATIENCE: u32 = 2;
@@ -38,6 +39,7 @@ struct Running {
     told_ready: bool,
     /// When it was first told to stop.
     aborted: Option<Instant>,
+    watch: Watch,
 }
 
 /// What a worker does.
@@ -171,24 +173,34 @@ impl Work {
     /// Waits until the job has something to say that cannot wait, or ends. Cancel safe; never ready without a job.
     ///
     /// # Errors
-    /// [`Error::Stuck`] where the job has not ended within twice the failure detection of being told to.
+    /// [`Error::Stuck`] where the job has not ended within twice the failure detection of being told to; [`Error::Hung`]
+    /// where it does nothing any more.
     pub(super) async fn changed(&mut self) -> Result<(), Error> {
-        let State::Running(running) = &mut self.state else { return std::future::pending().await };
-        let patience = self.failure_detection * PATIENCE;
-        let stuck = async {
-            match running.aborted {
-                Some(aborted) => sleep_until(aborted + patience).await,
-                None => std::future::pending().await,
+        loop {
+            let State::Running(running) = &mut self.state else { return std::future::pending().await };
+            let patience = self.failure_detection * PATIENCE;
+            let stuck = async {
+                match running.aborted {
+                    Some(aborted) => sleep_until(aborted + patience).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // A job that ended in time and one that said something last are heard first.
+                biased;
+                ended = &mut running.ended => {
+                    self.end(ended);
+                    return Ok(());
+                }
+                () = running.remote.reported() => return Ok(()),
+                () = stuck => return Err(Error::Stuck { patience }),
+                () = sleep_until(running.watch.next()) => {
+                    if let Some(silent) = running.watch.look(running.remote.beats()) {
+                        return Err(Error::Hung { silent });
+                    }
+                }
             }
-        };
-        tokio::select! {
-            // A job that ended in time and one that said something last are heard first.
-            biased;
-            ended = &mut running.ended => self.end(ended),
-            () = running.remote.reported() => {}
-            () = stuck => return Err(Error::Stuck { patience }),
         }
-        Ok(())
     }
 
     fn prepare(&mut self, prepare: Prepare) {
@@ -217,7 +229,8 @@ impl Work {
         self.state = match started {
             Ok(ended) => {
                 info!(%job, generation, rank, "rank taken");
-                State::Running(Running { fence, remote, ended, told_ready: false, aborted: None })
+                let watch = Watch::new(self.failure_detection);
+                State::Running(Running { fence, remote, ended, told_ready: false, aborted: None, watch })
             }
             Err(error) => {
                 warn!(%job, generation, rank, %error, "rank could not be taken");

@@ -234,4 +234,20 @@ async fn a_job_that_ends_within_its_patience_ends_nothing_else() {
     assert!(outcome.is_ok() && work.fence() == Some(fence(1)), "its end is told: {outcome:?}");
 }
 
+#[tokio::test]
+async fn a_job_that_was_begun_and_does_nothing_ends_the_process_in_time() {
+    let failure_detection = Duration::from_millis(20);
+    let (_end, told) = mpsc::channel();
+    let mut work = work_of(Deaf(told.into()), failure_detection);
+    work.follow(prepare(fence(1)));
+    reports(&mut work).await;
+    let waits = tokio::time::timeout(failure_detection * 40, work.changed()).await;
+    assert!(waits.is_err(), "a rank that waits for the others is not hung: {waits:?}");
+    let since = Instant::now();
+    work.follow(Directive::Start { fence: fence(1) });
+    let (outcome, after) = ended(&mut work, since).await;
+    assert!(matches!(outcome, Err(Error::Hung { silent }) if silent >= failure_detection * 30), "{outcome:?}");
+    assert!(after >= failure_detection * 30 && after < failure_detection * 60, "ended after {after:?}");
+}
+
 mod blocked;

@@ -1,0 +1,105 @@
+//! Goodput under failures, forecast and measured: `cargo bench --workspace --bench goodput -- JOB.toml DATASET_DIR
+//! [--workers N] [--repetitions N] [--mtbf SECONDS,SECONDS,...] [--set KEY=VALUE]...`.
+//!
+//! First a job is killed in a steady rhythm: what these losses took is all that the forecast knows (a restart's seconds, and
+//! the work done again, half of the time between two copies). Then the same job suffers a Poisson process of kills at
+//! each of the mean times, and its share of time in steps that count is held against the closed form's. Prints one JSON line a
+//! run, and a last one with the largest difference in points. Without arguments (as CI calls it) it does nothing.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+use muster_core::capacity::goodput::Failures;
+use serde_json::{Value, json};
+
+struct Options {
+    job: PathBuf,
+    dataset: PathBuf,
+    workers: String,
+    repetitions: u64,
+    means: Vec<f64>,
+    sets: Vec<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let [job, dataset, rest @ ..] = args.as_slice() else { return Ok(()) };
+    let (job, dataset) = (PathBuf::from(job), PathBuf::from(dataset));
+    let (means, sets) = (vec![4.0, 8.0, 16.0], Vec::new());
+    let mut options = Options { job, dataset, workers: "4".into(), repetitions: 2, means, sets };
+    for pair in rest.chunks_exact(2) {
+        match pair[0].as_str() {
+            "--workers" => options.workers.clone_from(&pair[1]),
+            "--repetitions" => options.repetitions = pair[1].parse()?,
+            "--mtbf" => options.means = pair[1].split(',').map(str::parse).collect::<Result<_, _>>()?,
+            "--set" => options.sets.push(pair[1].clone()),
+            other => anyhow::bail!("unknown option {other}"),
+        }
+    }
+    let folder = tempfile::tempdir()?;
+    let learned = Learned::of(&chaos(&options, folder.path(), "learned", &["--kills", "8", "--every-seconds", "2"])?)?;
+    println!("{}", json!({ "restart": learned.restart, "copies_every": learned.interval }));
+    let mut worst: f64 = 0.0;
+    for mean in &options.means {
+        for seed in 1..=options.repetitions {
+            let (mtbf, seed) = (mean.to_string(), seed.to_string());
+            let found = chaos(&options, folder.path(), &format!("{mtbf}-{seed}"), &["--mtbf", &mtbf, "--fault-seed", &seed])?;
+            let measured = found["goodput"].as_f64().context("a run says its goodput")?;
+            let forecast = learned.goodput(*mean, &found["undisturbed_spent"]);
+            let incidents = found["incidents"].as_array().map_or(0, Vec::len);
+            let points = (forecast - measured) * 100.0;
+            worst = worst.max(points.abs());
+            println!("{}", json!({
+                "mtbf": mean, "seed": seed, "incidents": incidents,
+                "measured": measured, "forecast": forecast, "points": points,
+            }));
+        }
+    }
+    println!("{}", json!({ "largest_difference_in_points": worst }));
+    Ok(())
+}
+
+/// What a steady rhythm of losses showed.
+struct Learned {
+    /// Seconds from a loss to the first step after it.
+    restart: f64,
+    /// Seconds between two copies of the model's state: twice of what was done again on average.
+    interval: f64,
+}
+
+impl Learned {
+    fn of(found: &Value) -> anyhow::Result<Self> {
+        let incidents = found["incidents"].as_array().context("incidents")?;
+        ensure!(!incidents.is_empty(), "nothing was lost, so nothing is learned");
+        let mean = |stages: &[&str]| {
+            let of_one = |incident: &Value| stages.iter().filter_map(|stage| incident[*stage].as_f64()).sum::<f64>();
+            incidents.iter().map(of_one).sum::<f64>() / incidents.len() as f64
+        };
+        let restart = mean(&["detect", "abort", "decide", "rendezvous", "reload"]);
+        Ok(Self { restart, interval: 2.0 * mean(&["recompute"]) })
+    }
+
+    /// The share of a run's time in steps that count, which has its start and end once.
+    fn goodput(&self, mtbf: f64, undisturbed: &Value) -> f64 {
+        let spent = |cause: &str| undisturbed[cause].as_f64().unwrap_or_default();
+        let failures = Failures { mtbf, checkpoint: 0.0, restart: self.restart };
+        let training = spent("training");
+        let once = spent("start") + spent("drain");
+        training / (once + failures.expected(training, self.interval))
+    }
+}
+
+fn chaos(options: &Options, folder: &Path, name: &str, faults: &[&str]) -> anyhow::Result<Value> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_muster-under-test"));
+    command.arg("chaos").arg(&options.job).arg("--dataset").arg(&options.dataset);
+    command.args(["--workers", &options.workers, "--threads", "1", "--quiet", "--output", "json"]);
+    command.arg("--out").arg(folder.join(name)).args(faults);
+    options.sets.iter().for_each(|set| drop(command.args(["--set", set])));
+    let output = command.stderr(Stdio::inherit()).output()?;
+    let found: Value = serde_json::from_slice(&output.stdout).context("chaos prints JSON")?;
+    ensure!(found["ok"] == json!(true), "the run does not hold: {}", found["problems"]);
+    Ok(found)
+}
