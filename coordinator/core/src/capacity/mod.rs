@@ -3,6 +3,7 @@
 //! Pure: a spec in, an answer out, the same on every machine. Simulations take their seed from the spec.
 
 pub mod answer;
+mod bound;
 pub mod fleet;
 pub mod goodput;
 pub mod import;
@@ -11,6 +12,7 @@ pub mod measured;
 pub mod place;
 mod random;
 pub mod scores;
+mod solve;
 
 pub use answer::{Answer, answer};
-pub use place::{NoRoom, Placement, place};
+pub use place::{Placement, Unplaced, place};

@@ -4,7 +4,7 @@
 //! partial sums of the whole batch. TableRowWise: row-wise in one node, sums leave it once. Grid(k): k column blocks, each
 //! table-row-wise. DataParallel: a replica on each rank, gradients summed.
 
-use muster_proto::capacity::Software;
+use muster_proto::capacity::{LayoutKind, Software};
 
 use super::table::{ID, Table};
 use super::{Cluster, Phase, Phases, Setting};
@@ -58,6 +58,19 @@ pub struct LayoutOption {
 }
 
 impl Layout {
+    /// What kind of layout it is, whatever the number of pieces.
+    #[must_use]
+    pub fn kind(self) -> LayoutKind {
+        match self {
+            Self::TableWise => LayoutKind::TableWise,
+            Self::ColumnWise(_) => LayoutKind::ColumnWise,
+            Self::RowWise => LayoutKind::RowWise,
+            Self::TableRowWise => LayoutKind::TableRowWise,
+            Self::Grid(_) => LayoutKind::Grid,
+            Self::DataParallel => LayoutKind::DataParallel,
+        }
+    }
+
     /// As people write it.
     #[must_use]
     pub fn name(self) -> String {
@@ -72,7 +85,7 @@ impl Layout {
     }
 }
 
-/// The layouts of `table` on `cluster` that `setting.software` has; none is weighed against the memory here.
+/// The layouts of `table` on `cluster` that `setting.software` has and the user allows; none is weighed against the memory here.
 #[must_use]
 pub fn options(table: &Table, cluster: &Cluster, setting: &Setting) -> Vec<LayoutOption> {
     let n = cluster.world_size;
@@ -89,6 +102,7 @@ pub fn options(table: &Table, cluster: &Cluster, setting: &Setting) -> Vec<Layou
             }
         }
     }
+    layouts.retain(|layout| table.demand.allows(layout.kind()));
     layouts.into_iter().map(|layout| option(table, layout, cluster, setting)).collect()
 }
 

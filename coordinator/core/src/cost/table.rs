@@ -1,6 +1,6 @@
 //! A table as the model sees it: lookups, distinct rows, bytes.
 
-use muster_proto::capacity::TableSpec;
+use muster_proto::capacity::{Demand, TableSpec};
 
 use super::Setting;
 use super::skew::Skew;
@@ -35,6 +35,8 @@ pub struct Table {
     pub updates_all_rows: bool,
     /// How often rows are asked for.
     pub skew: Skew,
+    /// What the user demands of its placement.
+    pub demand: Demand,
 }
 
 impl From<&TableSpec> for Table {
@@ -54,6 +56,7 @@ impl From<&TableSpec> for Table {
             vectors: if spec.pooled { pooled } else { lookups },
             updates_all_rows: spec.updates_all_rows,
             skew: Skew::zipf(spec.rows, spec.zipf),
+            demand: spec.demand(),
         }
     }
 }
