@@ -1,6 +1,6 @@
 //! One pool, one answer: step, time, cost, energy, memory, what binds.
 
-use muster_proto::capacity::{CapacitySpec, PoolSpec};
+use muster_proto::capacity::{CapacitySpec, Device, PoolSpec};
 
 use super::goodput::{Failures, Simulated};
 use super::place::{Unplaced, place};
@@ -73,8 +73,7 @@ impl Answer {
 /// A device that is not in the catalogue; such specs are refused when they are read.
 pub fn answer(spec: &CapacitySpec, pool: &PoolSpec, nodes: u32) -> Result<Answer, Unplaced> {
     let device = pool.device().expect("a validated pool names a device of the catalogue");
-    let mut cluster = Cluster::new(device, nodes, device.per_node);
-    cluster.table_memory = pool.table_memory.map(|size| size.bytes() as f64);
+    let cluster = cluster(pool, device, nodes);
     let workload = Workload::from_spec(spec);
     let placed = place(&workload, &cluster)?;
     let run = &spec.run;
@@ -121,4 +120,12 @@ pub fn answer(spec: &CapacitySpec, pool: &PoolSpec, nodes: u32) -> Result<Answer
         bound: placed.bound.map(|(seconds, _)| seconds),
         layouts,
     })
+}
+
+/// `nodes` nodes of a pool, with `device` in them.
+#[must_use]
+pub fn cluster(pool: &PoolSpec, device: Device, nodes: u32) -> Cluster {
+    let mut cluster = Cluster::new(device, nodes, device.per_node);
+    cluster.table_memory = pool.table_memory.map(|size| size.bytes() as f64);
+    cluster
 }

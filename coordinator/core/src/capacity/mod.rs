@@ -10,9 +10,10 @@ pub mod import;
 pub mod inverse;
 pub mod measured;
 pub mod place;
+pub mod purchase;
 mod random;
 pub mod scores;
 mod solve;
 
 pub use answer::{Answer, answer};
-pub use place::{Placement, Unplaced, place};
+pub use place::{Placement, Unplaced, Wish, place, place_as};

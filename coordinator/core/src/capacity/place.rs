@@ -3,10 +3,12 @@
 //! Baselines that place by a rule of their own (TensorFlow's) are dealt by that rule, since a forecast of them has to have
 //! their imbalance.
 
+use std::collections::BTreeMap;
+
 use super::solve;
 use crate::cost::layout::{self, LayoutOption};
 use crate::cost::{Cluster, Layout, Phases, Piece, StepTime, Workload, memory, step};
-use crate::planner::Proof;
+use crate::planner::{Effort, Moves, Proof};
 use muster_proto::capacity::Software;
 
 /// Why a workload cannot be placed.
@@ -56,6 +58,12 @@ pub enum Unplaced {
         /// Bytes that it lacked.
         missing: f64,
     },
+    /// A plan that the check refuses: a fault of the planner.
+    #[error("the plan does not hold, which is a fault of the planner: {what}")]
+    Faulty {
+        /// What the check found.
+        what: String,
+    },
     /// What the user demands of a table cannot be on this cluster.
     #[error("table {table}: {what}")]
     Demand {
@@ -72,6 +80,7 @@ impl Unplaced {
     pub fn table(&self) -> &str {
         match self {
             Self::Dense { .. } => "dense part",
+            Self::Faulty { .. } => "",
             Self::Table { table, .. }
             | Self::Together { table, .. }
             | Self::Found { table, .. }
@@ -87,14 +96,8 @@ impl Unplaced {
             | Self::Table { missing, .. }
             | Self::Together { missing, .. }
             | Self::Found { missing, .. } => *missing,
-            Self::Demand { .. } => 0.0,
+            Self::Demand { .. } | Self::Faulty { .. } => 0.0,
         }
-    }
-
-    /// The field of the spec whose change would mend it, where it is not memory.
-    #[must_use]
-    pub fn is_demand(&self) -> bool {
-        matches!(self, Self::Demand { .. })
     }
 }
 
@@ -121,11 +124,40 @@ impl Placement {
     }
 }
 
+/// How much work a placement may be, and what lies where already.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// Work of each search.
+    pub effort: Effort,
+    /// What lies where: the layout's name and the rank of each piece, by table; empty for a first plan.
+    pub present: BTreeMap<String, (String, Vec<u32>)>,
+    /// How much more than a fresh plan's a plan may cost that moves less, as a share.
+    pub tolerance: f64,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { effort: Effort::quick(), present: BTreeMap::new(), tolerance: 0.0 }
+    }
+}
+
 /// Places all tables of a workload.
 ///
 /// # Errors
 /// A table, or the dense part, that fits on no device; a demand that cannot be.
 pub fn place(workload: &Workload, cluster: &Cluster) -> Result<Placement, Unplaced> {
+    place_as(workload, cluster, &Wish::default()).map(|(placement, _)| placement)
+}
+
+/// Places all tables of a workload, and says what moves where something lies somewhere already.
+///
+/// # Errors
+/// As [`place`].
+pub fn place_as(
+    workload: &Workload,
+    cluster: &Cluster,
+    wish: &Wish,
+) -> Result<(Placement, Option<Moves>), Unplaced> {
     let beside = workload.beside_tables(cluster);
     let room = memory::usable(cluster);
     if beside > room {
@@ -134,9 +166,9 @@ pub fn place(workload: &Workload, cluster: &Cluster) -> Result<Placement, Unplac
     let options: Vec<Vec<LayoutOption>> =
         workload.tables.iter().map(|table| layout::options(table, cluster, &workload.setting)).collect();
     if workload.setting.software == Software::TensorFlow {
-        return dealt(workload, &options, cluster);
+        return dealt(workload, &options, cluster).map(|placement| (placement, None));
     }
-    solve::solve(workload, &options, cluster)
+    solve::solve(workload, &options, cluster, wish)
 }
 
 /// As NVIDIA's distributed-embeddings deals tables (`memory_balanced`): whole tables by size, to and fro over the ranks.

@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 
 use super::bound::{self, Lines, PHASES};
-use super::place::{Placement, Ranks, Unplaced};
+use super::place::{Placement, Ranks, Unplaced, Wish};
 use crate::cost::{Cluster, Layout, LayoutOption, Phase, Piece, Span, Workload, memory};
-use crate::planner::{self, Choice, Demand, Device, Effort, Plan, Problem, Proof, Run};
+use crate::planner::{self, Choice, Demand, Device, Effort, Moves, Plan, Problem, Proof, Run};
 
 /// The shortest step that the planner finds.
 ///
@@ -18,8 +18,9 @@ pub(super) fn solve(
     workload: &Workload,
     options: &[Vec<LayoutOption>],
     cluster: &Cluster,
-) -> Result<Placement, Unplaced> {
-    let asked = Asked { workload, options, cluster };
+    wish: &Wish,
+) -> Result<(Placement, Option<Moves>), Unplaced> {
+    let asked = Asked { workload, options, cluster, effort: wish.effort };
     asked.check()?;
     let (mut best, _) = asked.solved(&bound::rates())?;
     let alike = asked.everywhere();
@@ -41,12 +42,18 @@ pub(super) fn solve(
             break;
         }
     }
+    let mut moves = None;
+    if !wish.present.is_empty() {
+        let lines = bound::below(workload, options, cluster, best.step.seconds, 0.0);
+        let (found, moved) = asked.moved(&lines, wish)?;
+        (best, moves) = (found, Some(moved));
+    }
     best.bound = proved.map(|(seconds, proof)| {
         // The lines hold where something is exchanged; the one plan in which nothing is was timed.
         let seconds = alike.map_or(seconds, |alike| seconds.min(alike.step.seconds));
         (seconds.min(best.step.seconds), proof)
     });
-    Ok(best)
+    Ok((best, moves))
 }
 
 fn shorter(a: Placement, b: Placement) -> Placement {
@@ -57,6 +64,7 @@ struct Asked<'a> {
     workload: &'a Workload,
     options: &'a [Vec<LayoutOption>],
     cluster: &'a Cluster,
+    effort: Effort,
 }
 
 impl Asked<'_> {
@@ -82,16 +90,39 @@ impl Asked<'_> {
 
     fn solved(&self, lines: &Lines) -> Result<(Placement, Plan), Unplaced> {
         let problem = self.problem(lines).map_err(|error| self.unplaced(&error))?;
-        let plan = planner::plan(&problem, Effort::quick()).map_err(|error| self.unplaced(&error))?;
+        let plan = planner::plan(&problem, self.effort).map_err(|error| self.unplaced(&error))?;
+        Ok((self.read(&problem, &plan)?, plan))
+    }
+
+    /// A plan that moves little from what lies where.
+    fn moved(&self, lines: &Lines, wish: &Wish) -> Result<(Placement, Moves), Unplaced> {
+        let problem = self.problem(lines).map_err(|error| self.unplaced(&error))?;
+        let current = |table: &planner::Table| {
+            let (layout, ranks) = wish.present.get(&table.name)?;
+            let option = table.options.iter().position(|choice| choice.name == *layout)?;
+            let everywhere = table.options[option].layout == planner::Layout::EveryRank;
+            let fits = ranks.len() == table.options[option].n_pieces();
+            let ranks = if everywhere { Vec::new() } else { ranks.clone() };
+            fits.then_some(planner::Placement { option, ranks })
+        };
+        let current: Vec<_> = problem.tables().iter().map(current).collect();
+        let (plan, moves) = planner::replan(&problem, &current, wish.tolerance, self.effort)
+            .map_err(|error| self.unplaced(&error))?;
+        Ok((self.read(&problem, &plan)?, moves))
+    }
+
+    /// The plan as a placement, after a check that does not know the search.
+    fn read(&self, problem: &Problem, plan: &Plan) -> Result<Placement, Unplaced> {
+        planner::verify(problem, plan).map_err(|fault| Unplaced::Faulty { what: fault.to_string() })?;
         let mut tables = vec![(Layout::TableWise, Vec::new()); self.options.len()];
         // The planner sorts tables by name.
         let mut order: Vec<usize> = (0..self.options.len()).collect();
         order.sort_by(|a, b| self.workload.tables[*a].name.cmp(&self.workload.tables[*b].name));
         for (idx, table) in order.into_iter().enumerate() {
-            let ranks = plan.ranks(&problem, idx).into_iter().map(|rank| rank as usize).collect();
+            let ranks = plan.ranks(problem, idx).into_iter().map(|rank| rank as usize).collect();
             tables[table] = (self.options[table][plan.placements[idx].option].layout, ranks);
         }
-        Ok((self.placement(tables), plan))
+        Ok(self.placement(tables))
     }
 
     fn problem(&self, lines: &Lines) -> Result<Problem, planner::Error> {
