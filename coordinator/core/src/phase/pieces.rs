@@ -182,7 +182,10 @@ struct Model<'a> {
 
 impl Model<'_> {
     fn table(&self, declared: &TableDecl) -> planner::Table {
-        let open = |placement: &Placement| declared.placement.is_none_or(|forced| forced == *placement);
+        // On one rank all are the same; row-wise is what moves least when others join.
+        let free = |placement: &Placement| self.world_size > 1 || *placement == Placement::RowWise;
+        let open =
+            |placement: &Placement| declared.placement.map_or(free(placement), |forced| forced == *placement);
         let options = EXECUTED.into_iter().filter(open).map(|placement| self.choice(declared, placement));
         planner::Table { name: declared.name.clone(), options: options.collect(), demand: Demand::default() }
     }
