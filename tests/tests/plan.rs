@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use muster_tests::folder::Folder;
+use muster_tests::source::root;
 use serde_json::{Value, json};
 
 /// The program under test.
@@ -118,4 +119,166 @@ fn files_that_cannot_be_planned_end_with_exit_code_2_and_say_what_is_wrong_where
         let error = outcome.json()["error"].to_string();
         assert!(error.contains(named), "{error}");
     }
+}
+
+const SHOP: &str = "deploy/examples/capacity/shop.toml";
+
+fn from_root(args: &[&str]) -> std::process::Output {
+    std::process::Command::new(MUSTER).args(args).current_dir(root()).output().unwrap()
+}
+
+fn planned(args: &[&str]) -> Value {
+    let output = from_root(&[&["plan", SHOP, "--output", "json"], args].concat());
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_plan_of_a_spec_says_what_each_rank_does_and_holds_and_what_the_next_purchase_gives() {
+    let plan = planned(&[]);
+    assert_eq!((plan["schema"].as_u64(), plan["unit"].as_str()), (Some(1), Some("seconds")));
+    let (cost, bound) = (plan["cost"].as_f64().unwrap(), plan["bound"].as_f64().unwrap());
+    assert!(bound > 0.0 && bound <= cost, "{bound} {cost}");
+    assert!((plan["gap"].as_f64().unwrap() - (cost / bound - 1.0)).abs() < 1e-9);
+    let ranks = plan["ranks"].as_array().unwrap();
+    assert_eq!(ranks.len(), 32);
+    let usable = plan["usable_bytes"].as_f64().unwrap();
+    assert!(ranks.iter().all(|rank| rank["memory_bytes"].as_f64().unwrap() <= usable));
+    let summed: f64 = plan["phases"].as_object().unwrap().values().filter_map(Value::as_f64).sum();
+    assert!((summed / cost - 1.0).abs() < 1e-9, "{summed} {cost}");
+    let purchases = plan["purchases"].as_array().unwrap();
+    assert!(purchases.len() >= 4, "{purchases:?}");
+    let faster = purchases.iter().find(|p| p["what"].as_str().unwrap().contains("instead of")).unwrap();
+    assert!(faster["step_seconds"].as_f64().unwrap() < cost, "{faster}");
+    assert_eq!(faster["price_per_hour"].as_f64(), Some(96.0), "h100 has a price in the spec: 32 x 3.0");
+    let threads = planned(&["--threads", "16"]);
+    assert_eq!(threads["assignment"], plan["assignment"], "the number of threads shows");
+}
+
+#[test]
+fn pins_and_layouts_of_a_spec_are_kept_and_contradictions_are_named_at_the_edge() {
+    let plan = planned(&["--set", "tables.1.layouts=[\"table_wise\"]", "--set", "tables.1.ranks=[5]"]);
+    assert_eq!(plan["assignment"]["category"], json!({"option": "table_wise", "ranks": [5]}));
+    let plan = planned(&["--set", "tables.0.forbid=[\"data_parallel\", \"row_wise\"]"]);
+    let option = plan["assignment"]["item"]["option"].as_str().unwrap();
+    assert!(!["data_parallel", "row_wise"].contains(&option), "{option}");
+    let cases: [(&[&str], &str, &str); 8] = [
+        (&["tables.0.layouts=[\"grid\"]", "tables.0.forbid=[\"grid\"]"], "tables.0.forbid", "take one out"),
+        (&["tables.0.layouts=[\"row_wise\"]", "tables.0.ranks=[1]"], "tables.0.ranks", "drop `ranks`"),
+        (&["tables.0.ranks=[99]"], "tables.0.ranks", "ranks 0 to 31"),
+        (&["tables.0.ranks=[1, 1]"], "tables.0.ranks", "twice"),
+        (&["tables.0.layouts=[\"row_wize\"]"], "tables.0.layouts.0", "did you mean `row_wise`?"),
+        (&["pools.0.table_memory=1MB"], "tables.0", "does not fit"),
+        (&["pools.0.table_memory=0"], "pools.0.table_memory", "is 0"),
+        (&["pools.0.nodes=1", "tables.1.layouts=[\"table_row_wise\"]"], "tables.1", "add nodes"),
+    ];
+    for (sets, field, remedy) in cases {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+        let output = from_root(&[&["plan", SHOP, "--output", "json"], &sets[..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{sets:?}");
+        let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(error["error"]["field"], field, "{error}");
+        assert!(error["error"]["message"].as_str().unwrap().contains(remedy), "{error}");
+    }
+}
+
+#[test]
+fn a_plan_after_another_moves_nothing_where_nothing_changed_and_a_foreign_file_is_refused() {
+    let folder = Folder::new(MUSTER);
+    let sharded = ["--set", "tables.0.forbid=[\"data_parallel\"]"];
+    let path = folder.path().join("plan.json");
+    let first = planned(&sharded);
+    std::fs::write(&path, first.to_string()).unwrap();
+    let again = planned(&[&sharded[..], &["--from", path.to_str().unwrap()]].concat());
+    assert_eq!(again["moves"], json!({"pieces": 0, "bytes": 0.0}), "{again}");
+    assert_eq!(again["assignment"], first["assignment"]);
+    for (text, what) in [("nothing", "is no JSON"), ("{}", "schema 1"), ("{\"schema\": 1}", "`assignment`")] {
+        std::fs::write(&path, text).unwrap();
+        let output = from_root(&["plan", SHOP, "--from", path.to_str().unwrap(), "--output", "json"]);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        let error: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(error["error"]["field"], "--from", "{error}");
+        assert!(error["error"]["message"].as_str().unwrap().contains(what), "{error}");
+    }
+}
+
+#[test]
+fn the_chart_has_a_bar_for_each_kind_of_rank_and_is_the_same_each_time() {
+    let folder = Folder::new(MUSTER);
+    let path = folder.path().join("ranks.svg");
+    let chart = || {
+        planned(&["--pool", "h100", "--chart", path.to_str().unwrap()]);
+        std::fs::read_to_string(&path).unwrap()
+    };
+    let first = chart();
+    assert!(first.starts_with("<svg") && first.contains("ranks") && first.contains("<title>loss"), "{first}");
+    assert_eq!(first, chart());
+    let unknown = from_root(&["plan", SHOP, "--pool", "h300", "--output", "json"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&unknown.stdout).contains("the pools are: a100, h100"));
+}
+
+/// No number of an answer is negative, none is missing by being no number.
+fn sane(value: &Value, at: &str) {
+    match value {
+        Value::Number(number) => {
+            let number = number.as_f64().unwrap();
+            assert!(number.is_finite() && (number >= 0.0 || at.ends_with("bias")), "{at} is {number}");
+        }
+        Value::Array(values) => values.iter().for_each(|value| sane(value, at)),
+        Value::Object(values) => values.iter().for_each(|(key, value)| sane(value, &format!("{at}.{key}"))),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_field_with_a_nearby_bad_value_gives_an_answer_or_an_error_that_names_it() {
+    let fields = [
+        "pools.0.nodes",
+        "pools.0.price_per_device_hour",
+        "pools.0.device",
+        "tables.0.rows",
+        "tables.0.dim",
+        "tables.0.pooling",
+        "tables.0.optimizer",
+        "dense.lstm.0.hidden",
+        "dense.lstm.0.events",
+        "dense.flops_per_sample",
+        "dense.parameters",
+        "dense.softmax.positions",
+        "run.batch",
+        "run.samples",
+        "run.epochs",
+        "run.deadline",
+        "run.budget",
+        "run.checkpoint",
+        "fleet.0.count",
+        "fleet.0.period",
+    ];
+    let (mut answers, mut refusals) = (0, 0);
+    for field in fields {
+        for value in ["-1", "0", "1e30", "9000000000000000000", "nan", "\"\"", "[]", "true"] {
+            let set = format!("{field}={value}");
+            let output = from_root(&["plan", SHOP, "--set", &set, "--output", "json"]);
+            let text = String::from_utf8_lossy(&output.stdout);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(!stderr.contains("panicked"), "{set}: {stderr}");
+            let answer: Value =
+                serde_json::from_str(&text).unwrap_or_else(|_| panic!("{set}: {text} {stderr}"));
+            if output.status.success() {
+                answers += 1;
+                sane(&answer, &set);
+            } else {
+                refusals += 1;
+                assert_eq!(output.status.code(), Some(2), "{set}: {text}");
+                let named = answer["error"].to_string();
+                let part = field.split('.').next().unwrap();
+                assert!(named.contains(part), "{set}: {named}");
+            }
+        }
+        let misspelt = format!("{field}x=1");
+        let output = from_root(&["plan", SHOP, "--set", &misspelt, "--output", "json"]);
+        assert_eq!(output.status.code(), Some(2), "{misspelt}");
+    }
+    assert!(answers > 10 && refusals > 60, "{answers} {refusals}");
 }

@@ -2,6 +2,8 @@
 
 pub mod load;
 pub mod page;
+pub mod planned;
 pub mod question;
+pub mod rank_chart;
 pub mod sweep;
 pub mod validation;

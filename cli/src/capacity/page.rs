@@ -11,10 +11,10 @@ use super::sweep::Swept;
 use crate::chart::{Chart, Series, render};
 use crate::output::Report;
 
-const COLORS: [&str; 8] =
+pub(super) const COLORS: [&str; 8] =
     ["#94a3b8", "#2563eb", "#0891b2", "#d97706", "#be185d", "#7c3aed", "#059669", "#dc2626"];
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

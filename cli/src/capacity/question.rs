@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use muster_core::capacity::fleet::{self, Load, Retraining};
-use muster_core::capacity::{Answer, NoRoom, inverse};
+use muster_core::capacity::{Answer, Unplaced, inverse};
 use muster_core::cost::Phase;
 use muster_proto::capacity::{CapacitySpec, PoolSpec, RetrainingSpec};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub struct PoolAnswer {
     /// The fewest nodes that keep deadline and budget.
     pub fewest: Option<Answer>,
     /// Numbers of nodes, all of the pool's last.
-    pub scaling: Vec<(u32, Result<Answer, NoRoom>)>,
+    pub scaling: Vec<(u32, Result<Answer, Unplaced>)>,
 }
 
 /// The fleet on the first pool.
@@ -50,7 +50,7 @@ pub struct Answered {
 /// # Errors
 /// The model fits into no pool, or a retraining not into its nodes.
 pub fn ask(spec: &CapacitySpec, file: &Path) -> Result<Answered, Error> {
-    let no_room = |error: &NoRoom, field: &str| {
+    let no_room = |error: &Unplaced, field: &str| {
         Error::from_chain(Kind::BadInput, error).with_file(file).with_field(field)
     };
     let pools: Vec<PoolAnswer> = spec.pools.iter().map(|pool| of_pool(spec, pool)).collect();
@@ -68,7 +68,7 @@ pub fn ask(spec: &CapacitySpec, file: &Path) -> Result<Answered, Error> {
             Ok(FleetAnswer { retrainings, now, smallest })
         })
         .transpose()
-        .map_err(|error: NoRoom| no_room(&error, "fleet"))?;
+        .map_err(|error: Unplaced| no_room(&error, "fleet"))?;
     Ok(Answered { spec: spec.clone(), pools, fleet })
 }
 
@@ -124,7 +124,7 @@ fn cells(answer: &Answer) -> [String; 9] {
 
 impl PoolAnswer {
     /// The answer for all of it.
-    pub fn whole(&self) -> &Result<Answer, NoRoom> {
+    pub fn whole(&self) -> &Result<Answer, Unplaced> {
         let (_, whole) = self.scaling.last().expect("scaling ends with all nodes of the pool");
         whole
     }
@@ -153,7 +153,7 @@ impl PoolAnswer {
                     let devices = self.pool.device().map_or(0, |device| device.per_node) * nodes;
                     let mut row = vec![devices.to_string()];
                     row.resize(9, String::new());
-                    row.push(format!("no room: {} lacks {:.1} GB", error.table, error.missing / 1e9));
+                    row.push(format!("no room: {} lacks {:.1} GB", error.table(), error.missing() / 1e9));
                     table.row(row);
                 }
             }
@@ -268,14 +268,14 @@ pub fn answer_json(answer: &Answer) -> Value {
         "goodput": answer.goodput, "checkpoint_interval_seconds": answer.interval,
         "cost": answer.cost, "energy_kwh": answer.energy, "energy_cost": answer.energy_cost,
         "memory_bytes": answer.memory, "usable_bytes": answer.usable,
-        "in_time": answer.in_time, "in_budget": answer.in_budget, "layouts": layouts,
+        "in_time": answer.in_time, "in_budget": answer.in_budget, "layouts": layouts, "bound_seconds": answer.bound,
     })
 }
 
-fn result_json(answer: &Result<Answer, NoRoom>) -> Value {
+fn result_json(answer: &Result<Answer, Unplaced>) -> Value {
     match answer {
         Ok(answer) => answer_json(answer),
-        Err(error) => json!({"no_room": {"table": error.table, "missing_bytes": error.missing}}),
+        Err(error) => json!({"no_room": {"table": error.table(), "missing_bytes": error.missing()}}),
     }
 }
 

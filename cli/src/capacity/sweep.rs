@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use muster_core::capacity::{Answer, NoRoom, answer};
+use muster_core::capacity::{Answer, Unplaced, answer};
 use serde_json::{Value, json};
 
 use super::load::Source;
@@ -22,7 +22,7 @@ pub struct Row {
     /// The pool's name.
     pub pool: String,
     /// The answer.
-    pub answer: Result<Answer, NoRoom>,
+    pub answer: Result<Answer, Unplaced>,
 }
 
 /// A grid with its answers.
@@ -164,7 +164,7 @@ impl Report for Swept {
                 ]),
                 Err(error) => {
                     cells.resize(cells.len() + 4, String::new());
-                    cells.push(format!("no room: {} lacks {:.1} GB", error.table, error.missing / 1e9));
+                    cells.push(format!("no room: {} lacks {:.1} GB", error.table(), error.missing() / 1e9));
                 }
             }
             table.row(cells);

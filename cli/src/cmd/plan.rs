@@ -1,13 +1,16 @@
 //! `muster plan`: which tables lie on which ranks, what a step costs then, and how far that is from the least.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use muster_core::capacity::Wish;
 use muster_core::planner::{
     Effort, Error as PlanError, Layout, Plan, Problem, loads, options_file, plan, verify,
 };
 use serde_json::{Map, Value, json};
 
+use crate::capacity::{load, planned, rank_chart};
 use crate::context::Context;
 use crate::error::{Error, Kind, chain};
 use crate::output::Report;
@@ -15,6 +18,11 @@ use crate::table::Table;
 
 const EXAMPLES: &str = "\
 Examples:
+  muster plan deploy/examples/capacity/shop.toml
+  muster plan shop.toml --pool h100 --chart ranks.svg
+  muster plan shop.toml --output json > plan.json
+  muster plan shop.toml --set pools.0.nodes=3 --from plan.json --tolerance 0.05
+  muster plan shop.toml --job job.toml --dataset prepared
   muster plan --options options.json
   muster plan --options options.json --output json --threads 4
   muster plan --options options.json --effort 10";
@@ -24,9 +32,15 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
+    /// A capacity question: the planner's costs follow from its pools, tables, dense part and run
+    #[arg(value_name = "SPEC.toml", required_unless_present = "options", conflicts_with = "options")]
+    pub spec: Option<PathBuf>,
     /// Ready-made sharding options per table, as JSON
     #[arg(long, value_name = "FILE.json")]
-    pub options: PathBuf,
+    pub options: Option<PathBuf>,
+    /// What goes with a spec
+    #[command(flatten)]
+    pub question: Question,
     /// Threads to search with; all cores where absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
@@ -35,24 +49,87 @@ pub struct Args {
     pub effort: u32,
 }
 
-/// Reads the options, plans, checks the plan and reports it.
+/// What goes with a spec.
+#[derive(Debug, clap::Args)]
+pub struct Question {
+    /// Replace a value of the spec
+    #[arg(long, value_name = "KEY.PATH=VALUE", requires = "spec")]
+    pub set: Vec<String>,
+    /// The pool of the spec to plan for; its first where absent
+    #[arg(long, value_name = "NAME", requires = "spec")]
+    pub pool: Option<String>,
+    /// Take tables, dense part and run from a job over --dataset
+    #[arg(long, value_name = "JOB.toml", requires_all = ["dataset", "spec"])]
+    pub job: Option<PathBuf>,
+    /// The prepared dataset of --job
+    #[arg(long, value_name = "DIR", requires = "job")]
+    pub dataset: Option<PathBuf>,
+    /// Move little from this plan, which `--output json` wrote
+    #[arg(long, value_name = "PLAN.json", requires = "spec")]
+    pub from: Option<PathBuf>,
+    /// How much more than a fresh plan's a plan may cost that moves less, as a share
+    #[arg(long, value_name = "SHARE", requires = "from", default_value_t = 0.05, value_parser = share)]
+    pub tolerance: f64,
+    /// Write what each rank does as a chart
+    #[arg(long, value_name = "FILE.svg", requires = "spec")]
+    pub chart: Option<PathBuf>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    let fits = (0.0..=10.0).contains(&number);
+    fits.then_some(number).ok_or_else(|| format!("{number} is no share between 0 and 10"))
+}
+
+/// Plans a spec, or ready-made options, checks the plan and reports it.
 ///
 /// # Errors
 /// Where the file is refused, or no plan fits.
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
-    let text = std::fs::read_to_string(&args.options).map_err(|error| {
-        Error::bad_input(format!("cannot read {}: {error}; give a file of options", args.options.display()))
-            .with_file(&args.options)
-            .with_field("--options")
-    })?;
-    let start = Instant::now();
-    let problem = options_file::parse(&text).map_err(|error| refused(&error, args))?;
-    let effort = Effort { factor: args.effort, ..Effort::default() };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.unwrap_or(0) as usize)
         .build()
         .map_err(|error| Error::failed(format!("cannot start threads: {error}")).with_field("--threads"))?;
-    let found = pool.install(|| plan(&problem, effort)).map_err(|error| unsolved(error, args))?;
+    pool.install(|| match (&args.spec, &args.options) {
+        (Some(spec), _) => of_spec(context, args, spec),
+        (None, Some(options)) => of_options(context, args, options),
+        (None, None) => Err(Error::bad_input("give a SPEC.toml, or --options FILE.json")),
+    })
+}
+
+fn of_spec(context: &Context, args: &Args, spec: &Path) -> Result<(), Error> {
+    let question = &args.question;
+    let job = question.job.as_deref().zip(question.dataset.as_deref());
+    let source = load::Source { spec, sets: &question.set, job };
+    let loaded = source.load(&[])?;
+    let present = match &question.from {
+        None => BTreeMap::new(),
+        Some(path) => planned::present(&load::read(path)?).map_err(|what| {
+            let message = format!("{}: {what}", path.display());
+            Error::bad_input(message).with_file(path).with_field("--from")
+        })?,
+    };
+    let effort = Effort { factor: args.effort, divisor: 5, ..Effort::default() };
+    let wish = Wish { effort, present, tolerance: question.tolerance };
+    let start = Instant::now();
+    let mut found = planned::plan(&loaded, spec, question.pool.as_deref(), &wish)?;
+    found.time = start.elapsed();
+    if let Some(path) = &question.chart {
+        load::write(path, &rank_chart::render(&found))?;
+    }
+    context.output.report(&found)
+}
+
+fn of_options(context: &Context, args: &Args, path: &Path) -> Result<(), Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::bad_input(format!("cannot read {}: {error}; give a file of options", path.display()))
+            .with_file(path)
+            .with_field("--options")
+    })?;
+    let start = Instant::now();
+    let problem = options_file::parse(&text).map_err(|error| refused(&error, path))?;
+    let effort = Effort { factor: args.effort, ..Effort::default() };
+    let found = plan(&problem, effort).map_err(|error| unsolved(error, path))?;
     let seconds = start.elapsed();
     verify(&problem, &found).map_err(|fault| {
         Error::failed(format!("the plan does not hold, which is a fault of the planner: {fault}"))
@@ -60,19 +137,19 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     context.output.report(&Planned { problem: &problem, plan: &found, seconds })
 }
 
-fn refused(error: &options_file::FileError, args: &Args) -> Error {
-    let message = format!("{}: {}", args.options.display(), chain(error));
-    let mapped = Error::bad_input(message).with_file(&args.options);
+fn refused(error: &options_file::FileError, path: &Path) -> Error {
+    let message = format!("{}: {}", path.display(), chain(error));
+    let mapped = Error::bad_input(message).with_file(path);
     match error.field() {
         Some(field) => mapped.with_field(field),
         None => mapped,
     }
 }
 
-fn unsolved(error: PlanError, args: &Args) -> Error {
+fn unsolved(error: PlanError, path: &Path) -> Error {
     let kind = if matches!(error, PlanError::NotFound { .. }) { Kind::Failed } else { Kind::BadInput };
     let error = options_file::FileError::from(error);
-    Error { kind, ..refused(&error, args) }
+    Error { kind, ..refused(&error, path) }
 }
 
 struct Planned<'a> {

@@ -1,6 +1,7 @@
 //! Who holds which rank, and with it which pieces, in one generation of a job.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use muster_proto::control::{Cohort, Failure, Submission};
 use muster_proto::fence::Fence;
@@ -14,6 +15,28 @@ pub(crate) struct Member {
     pub(crate) worker: WorkerId,
     pub(crate) incarnation: Incarnation,
     pub(crate) address: String,
+}
+
+/// What the tables' part of a step takes by the cost model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Forecast {
+    /// Seconds with the plan.
+    pub(crate) cost: f64,
+    /// Seconds that no plan's cost is below.
+    pub(crate) bound: f64,
+}
+
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gap = if self.bound > 0.0 { self.cost / self.bound - 1.0 } else { 0.0 };
+        write!(
+            f,
+            "tables take {:.3} ms of a step by the cost model, at least {:.3} ms with any plan, gap {:.1} %",
+            self.cost * 1e3,
+            self.bound * 1e3,
+            gap * 100.0
+        )
+    }
 }
 
 /// How a rank ended.
@@ -34,6 +57,9 @@ pub(crate) struct Assignment {
     /// In rank order.
     pub(crate) members: Vec<Member>,
     pub(crate) plan: ShardingPlan,
+    /// What the plan costs; none in what an earlier version stored.
+    #[serde(default)]
+    pub(crate) forecast: Option<Forecast>,
     pub(crate) collective_token: [u8; 32],
     pub(crate) ended: BTreeMap<Rank, RankEnd>,
 }

@@ -219,7 +219,8 @@ impl Job {
                 let (ready, all) = (loading.ready.len(), loading.assignment.members.len());
                 Some(format!("{ready} of {all} ranks are ready"))
             }
-            Phase::Training(_) | Phase::Ended(_) => None,
+            Phase::Training(training) => training.assignment.forecast.map(|forecast| forecast.to_string()),
+            Phase::Ended(_) => None,
         };
         let assignment = self.state.phase.assignment();
         let workers = assignment.map(|held| held.members.iter().map(|member| member.worker).collect());

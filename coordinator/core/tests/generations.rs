@@ -59,7 +59,7 @@ fn join(core: &mut Core, store: &mut Store, name: &str, numerics: &str) -> Optio
         name: name.to_owned(),
         host: String::new(),
         cpu_threads: 1,
-        memory_bytes: 1,
+        memory_bytes: 1 << 30,
         device: DeviceKind::Cpu,
         data_plane_address: "host:1".into(),
         numerics: numerics.to_owned(),

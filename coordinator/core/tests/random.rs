@@ -300,7 +300,7 @@ fn capabilities(name: usize) -> Capabilities {
         name: format!("worker {name}"),
         host: String::new(),
         cpu_threads: 1,
-        memory_bytes: 1,
+        memory_bytes: 1 << 30,
         device: DeviceKind::Cpu,
         data_plane_address: format!("host:{name}"),
         numerics: if name == 0 { "other".into() } else { "same".into() },

@@ -28,6 +28,9 @@ crate::documented! {
         /// Memory of a device, where it is not the catalogue's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub memory: Option<ByteSize>,
+        /// The most that tables may take of a device's memory; what is left beside the dense part where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub table_memory: Option<ByteSize>,
         /// Bytes per second to devices of the same node, where not the catalogue's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub link_rate: Option<ByteSize>,
@@ -79,6 +82,12 @@ impl PoolSpec {
         Some(device)
     }
 
+    /// Devices of the whole pool; 0 where the catalogue has no such device.
+    #[must_use]
+    pub fn devices(&self) -> u32 {
+        self.device().map_or(0, |device| device.per_node.saturating_mul(self.nodes))
+    }
+
     pub(super) fn validate(&self, p: &mut Problems) {
         p.check(!self.name.is_empty(), "name", || "is empty, give the pool a name");
         device::check_name(&self.device, p);
@@ -98,9 +107,12 @@ impl PoolSpec {
                 || "is negative or no number, give a price of 0 or more or leave it out",
             );
         }
-        for (field, size) in
-            [("memory", self.memory), ("link_rate", self.link_rate), ("network_rate", self.network_rate)]
-        {
+        for (field, size) in [
+            ("memory", self.memory),
+            ("table_memory", self.table_memory),
+            ("link_rate", self.link_rate),
+            ("network_rate", self.network_rate),
+        ] {
             p.check(
                 size.is_none_or(|size| size.bytes() > 0),
                 field,

@@ -7,6 +7,7 @@ pub mod calibration;
 pub mod cluster;
 pub mod device;
 pub mod fleet;
+pub mod layout;
 pub mod tables;
 pub mod workload;
 
@@ -16,6 +17,7 @@ pub use calibration::{CalibrationSpec, Phase};
 pub use cluster::PoolSpec;
 pub use device::{Curve, DEVICES, Device, Links};
 pub use fleet::RetrainingSpec;
+pub use layout::{Demand, LayoutKind};
 pub use workload::{
     DenseSpec, DurationText, LstmSpec, Precision, RunSpec, SoftmaxSpec, Software, TableOptimizer, TableSpec,
 };
@@ -86,9 +88,19 @@ impl Spec for CapacitySpec {
         for (idx, pool) in self.pools.iter().enumerate() {
             problems.within(&format!("pools.{idx}"), |p| pool.validate(p));
         }
+        let ranks = self.pools.iter().map(PoolSpec::devices).max().unwrap_or(0);
         for (idx, table) in self.tables.iter().enumerate() {
             problems.within(&format!("tables.{idx}"), |p| {
                 table.validate(p);
+                table.demand().validate(ranks, p);
+                let first = self.tables[..idx].iter().position(|other| other.name == table.name);
+                p.check(first.is_none(), "name", || {
+                    format!(
+                        "`{}` is the name of table {} too, give each a name of its own",
+                        table.name,
+                        first.unwrap_or(0)
+                    )
+                });
                 self.check_room(table, p);
             });
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::{Demand, LayoutKind};
 use crate::config::Problems;
 use crate::units::{self, ByteSize};
 
@@ -88,6 +89,15 @@ crate::documented! {
         /// Optimizer of the table.
         #[serde(default)]
         pub optimizer: TableOptimizer,
+        /// The only layouts that it may have, such as `["row_wise", "column_wise"]`; any where empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub layouts: Vec<LayoutKind>,
+        /// Layouts that it may not have.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub forbid: Vec<LayoutKind>,
+        /// The ranks that it is pinned to, all of it; any where empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub ranks: Vec<u32>,
     }
 }
 
@@ -118,7 +128,16 @@ impl TableSpec {
             zipf: default_zipf(),
             precision: Precision::F32,
             optimizer: TableOptimizer::Adagrad,
+            layouts: Vec::new(),
+            forbid: Vec::new(),
+            ranks: Vec::new(),
         }
+    }
+
+    /// What the user demands of its placement.
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        Demand { layouts: self.layouts.clone(), forbid: self.forbid.clone(), ranks: self.ranks.clone() }
     }
 
     /// Bytes of weights and optimizer state.

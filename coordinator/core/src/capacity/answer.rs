@@ -1,9 +1,9 @@
 //! One pool, one answer: step, time, cost, energy, memory, what binds.
 
-use muster_proto::capacity::{CapacitySpec, PoolSpec};
+use muster_proto::capacity::{CapacitySpec, Device, PoolSpec};
 
 use super::goodput::{Failures, Simulated};
-use super::place::{NoRoom, place};
+use super::place::{Unplaced, place};
 use crate::cost::{Cluster, Phase, StepTime, Workload, memory};
 
 /// Runs of a simulation: P99 then rests on 20 runs.
@@ -48,6 +48,8 @@ pub struct Answer {
     pub in_time: Option<bool>,
     /// Whether the cost keeps the budget; none without a budget or a price.
     pub in_budget: Option<bool>,
+    /// Seconds that no placement's step is shorter than, where the planner placed the tables.
+    pub bound: Option<f64>,
     /// Tables of each layout, by the layout's name.
     pub layouts: Vec<(String, usize)>,
 }
@@ -69,9 +71,9 @@ impl Answer {
 ///
 /// # Panics
 /// A device that is not in the catalogue; such specs are refused when they are read.
-pub fn answer(spec: &CapacitySpec, pool: &PoolSpec, nodes: u32) -> Result<Answer, NoRoom> {
+pub fn answer(spec: &CapacitySpec, pool: &PoolSpec, nodes: u32) -> Result<Answer, Unplaced> {
     let device = pool.device().expect("a validated pool names a device of the catalogue");
-    let cluster = Cluster::new(device, nodes, device.per_node);
+    let cluster = cluster(pool, device, nodes);
     let workload = Workload::from_spec(spec);
     let placed = place(&workload, &cluster)?;
     let run = &spec.run;
@@ -115,6 +117,15 @@ pub fn answer(spec: &CapacitySpec, pool: &PoolSpec, nodes: u32) -> Result<Answer
         usable: memory::usable(&cluster),
         in_time: run.deadline.map(|deadline| simulated.p90 <= deadline.0.as_secs_f64()),
         in_budget: cost.zip(run.budget).map(|(cost, budget)| cost <= budget),
+        bound: placed.bound.map(|(seconds, _)| seconds),
         layouts,
     })
+}
+
+/// `nodes` nodes of a pool, with `device` in them.
+#[must_use]
+pub fn cluster(pool: &PoolSpec, device: Device, nodes: u32) -> Cluster {
+    let mut cluster = Cluster::new(device, nodes, device.per_node);
+    cluster.table_memory = pool.table_memory.map(|size| size.bytes() as f64);
+    cluster
 }

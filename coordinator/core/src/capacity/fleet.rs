@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use muster_proto::capacity::{CapacitySpec, PoolSpec, RetrainingSpec};
 
 use super::answer::answer;
-use super::place::NoRoom;
+use super::place::Unplaced;
 use super::random::Stream;
 
 /// Periods of the slowest schedule that are simulated.
@@ -45,7 +45,7 @@ pub struct Load {
 ///
 /// # Errors
 /// A model that does not fit into a retraining's nodes.
-pub fn retrainings(spec: &CapacitySpec, pool: &PoolSpec) -> Result<Vec<Retraining>, NoRoom> {
+pub fn retrainings(spec: &CapacitySpec, pool: &PoolSpec) -> Result<Vec<Retraining>, Unplaced> {
     let timed = |retraining: &RetrainingSpec| {
         let mut spec = spec.clone();
         spec.run.samples = retraining.samples;

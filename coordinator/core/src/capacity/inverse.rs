@@ -3,11 +3,11 @@
 use muster_proto::capacity::{CapacitySpec, PoolSpec};
 
 use super::answer::{Answer, answer};
-use super::place::NoRoom;
+use super::place::Unplaced;
 
 /// The answers for 1, 2, 4, ... nodes and for all of the pool; sizes into which the model does not fit give an error.
 #[must_use]
-pub fn scaling(spec: &CapacitySpec, pool: &PoolSpec) -> Vec<(u32, Result<Answer, NoRoom>)> {
+pub fn scaling(spec: &CapacitySpec, pool: &PoolSpec) -> Vec<(u32, Result<Answer, Unplaced>)> {
     let mut sizes: Vec<u32> = (0..=16).map(|bit| 1 << bit).take_while(|nodes| *nodes < pool.nodes).collect();
     sizes.push(pool.nodes);
     sizes.into_iter().map(|nodes| (nodes, answer(spec, pool, nodes))).collect()

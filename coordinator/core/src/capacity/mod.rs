@@ -3,14 +3,17 @@
 //! Pure: a spec in, an answer out, the same on every machine. Simulations take their seed from the spec.
 
 pub mod answer;
+mod bound;
 pub mod fleet;
 pub mod goodput;
 pub mod import;
 pub mod inverse;
 pub mod measured;
 pub mod place;
+pub mod purchase;
 mod random;
 pub mod scores;
+mod solve;
 
 pub use answer::{Answer, answer};
-pub use place::{NoRoom, Placement, place};
+pub use place::{Placement, Unplaced, Wish, place, place_as};

@@ -1,24 +1,104 @@
-//! A placement of tables: the one point at which the planner's solver can take over.
+//! A placement of a workload's tables, by the planner, with the step that follows from it.
 //!
-//! For each of some bounds z, a table takes the layout with the least work whose largest piece stays below z, and the longest
-//! pieces go to the least loaded ranks first (Graham 1969); the best step of all z is kept. No bound is proved here.
+//! Baselines that place by a rule of their own (TensorFlow's) are dealt by that rule, since a forecast of them has to have
+//! their imbalance.
 
-use crate::cost::layout::{self, LayoutOption, Span};
+use std::collections::BTreeMap;
+
+use super::solve;
+use crate::cost::layout::{self, LayoutOption};
 use crate::cost::{Cluster, Layout, Phases, Piece, StepTime, Workload, memory, step};
+use crate::planner::{Effort, Moves, Proof};
 use muster_proto::capacity::Software;
 
-/// A table that finds no room.
+/// Why a workload cannot be placed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error(
-    "table {table} does not fit: its smallest layout lacks {:.1} GB on a device; add nodes, or take a smaller dim, precision or \
-     optimizer state",
-    missing / 1e9
-)]
-pub struct NoRoom {
-    /// The table, or `dense part`.
-    pub table: String,
-    /// Bytes that are missing on the device with the most room.
-    pub missing: f64,
+pub enum Unplaced {
+    /// What lies beside the tables is too large.
+    #[error(
+        "the dense part does not fit: a device lacks {:.1} GB; take a smaller batch or layers, or devices with more memory",
+        missing / 1e9
+    )]
+    Dense {
+        /// Bytes that a device lacks.
+        missing: f64,
+    },
+    /// No layout of a table has pieces that fit a device.
+    #[error(
+        "table {table} does not fit: its smallest layout lacks {:.1} GB on a device; add nodes, or take a smaller dim, precision or \
+         optimizer state",
+        missing / 1e9
+    )]
+    Table {
+        /// The table.
+        table: String,
+        /// Bytes that are missing on the device with the most room.
+        missing: f64,
+    },
+    /// All tables together are larger than all memory.
+    #[error(
+        "the tables do not fit: all devices together lack {:.1} GB, and {table} is the largest; add nodes, or take a smaller dim, \
+         precision or optimizer state",
+        missing / 1e9
+    )]
+    Together {
+        /// The largest table.
+        table: String,
+        /// Bytes that are missing in all.
+        missing: f64,
+    },
+    /// No placement was found, or there is none though the sum of bytes would do.
+    #[error(
+        "no placement fits: table {table} lacked {:.3} GB on the roomiest device; add nodes, or allow more layouts",
+        missing / 1e9
+    )]
+    Found {
+        /// The table that found no room.
+        table: String,
+        /// Bytes that it lacked.
+        missing: f64,
+    },
+    /// A plan that the check refuses: a fault of the planner.
+    #[error("the plan does not hold, which is a fault of the planner: {what}")]
+    Faulty {
+        /// What the check found.
+        what: String,
+    },
+    /// What the user demands of a table cannot be on this cluster.
+    #[error("table {table}: {what}")]
+    Demand {
+        /// The table.
+        table: String,
+        /// What is wrong and how to mend it, in words.
+        what: String,
+    },
+}
+
+impl Unplaced {
+    /// The table at fault, or `dense part`.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        match self {
+            Self::Dense { .. } => "dense part",
+            Self::Faulty { .. } => "",
+            Self::Table { table, .. }
+            | Self::Together { table, .. }
+            | Self::Found { table, .. }
+            | Self::Demand { table, .. } => table,
+        }
+    }
+
+    /// Bytes that are missing; 0 where memory is not at fault.
+    #[must_use]
+    pub fn missing(&self) -> f64 {
+        match self {
+            Self::Dense { missing }
+            | Self::Table { missing, .. }
+            | Self::Together { missing, .. }
+            | Self::Found { missing, .. } => *missing,
+            Self::Demand { .. } | Self::Faulty { .. } => 0.0,
+        }
+    }
 }
 
 /// Where each table is.
@@ -32,207 +112,122 @@ pub struct Placement {
     pub memory: Vec<f64>,
     /// The step that follows.
     pub step: StepTime,
+    /// Seconds that no placement's step is shorter than, and what shows it; none where a rule placed the tables.
+    pub bound: Option<(f64, Proof)>,
+}
+
+impl Placement {
+    /// How much longer the step is than the bound, as a share of the bound.
+    #[must_use]
+    pub fn gap(&self) -> Option<f64> {
+        self.bound.map(|(bound, _)| (self.step.seconds / bound - 1.0).max(0.0))
+    }
+}
+
+/// How much work a placement may be, and what lies where already.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// Work of each search.
+    pub effort: Effort,
+    /// What lies where: the layout's name and the rank of each piece, by table; empty for a first plan.
+    pub present: BTreeMap<String, (String, Vec<u32>)>,
+    /// How much more than a fresh plan's a plan may cost that moves less, as a share.
+    pub tolerance: f64,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { effort: Effort::quick(), present: BTreeMap::new(), tolerance: 0.0 }
+    }
 }
 
 /// Places all tables of a workload.
 ///
 /// # Errors
-/// A table, or the dense part, that fits on no device.
-pub fn place(workload: &Workload, cluster: &Cluster) -> Result<Placement, NoRoom> {
+/// A table, or the dense part, that fits on no device; a demand that cannot be.
+pub fn place(workload: &Workload, cluster: &Cluster) -> Result<Placement, Unplaced> {
+    place_as(workload, cluster, &Wish::default()).map(|(placement, _)| placement)
+}
+
+/// Places all tables of a workload, and says what moves where something lies somewhere already.
+///
+/// # Errors
+/// As [`place`].
+pub fn place_as(
+    workload: &Workload,
+    cluster: &Cluster,
+    wish: &Wish,
+) -> Result<(Placement, Option<Moves>), Unplaced> {
     let beside = workload.beside_tables(cluster);
     let room = memory::usable(cluster);
     if beside > room {
-        return Err(NoRoom { table: "dense part".into(), missing: beside - room });
+        return Err(Unplaced::Dense { missing: beside - room });
     }
     let options: Vec<Vec<LayoutOption>> =
         workload.tables.iter().map(|table| layout::options(table, cluster, &workload.setting)).collect();
     if workload.setting.software == Software::TensorFlow {
-        return dealt(workload, &options, cluster);
+        return dealt(workload, &options, cluster).map(|placement| (placement, None));
     }
-    let mut best: Option<Placement> = None;
-    let mut refused = None;
-    for bound in bounds(&options, cluster) {
-        match at_bound(workload, &options, cluster, bound) {
-            Ok(found) => {
-                if best.as_ref().is_none_or(|best| found.step.seconds < best.step.seconds) {
-                    best = Some(found);
-                }
-            }
-            Err(error) => refused = Some(error),
-        }
-    }
-    match (best, refused) {
-        (Some(best), _) => Ok(best),
-        (None, Some(error)) => Err(error),
-        (None, None) => unreachable!("there is at least one bound"),
-    }
-}
-
-fn largest(option: &LayoutOption) -> f64 {
-    option.pieces.iter().map(|piece| piece.cost.sum()).fold(0.0, f64::max)
-}
-
-fn work(option: &LayoutOption) -> f64 {
-    option.pieces.iter().map(|piece| piece.cost.sum()).sum()
-}
-
-/// From an even share of the least work to everything on one rank, a fifth of a doubling apart.
-fn bounds(options: &[Vec<LayoutOption>], cluster: &Cluster) -> Vec<f64> {
-    let least = |table: &Vec<LayoutOption>| table.iter().map(work).fold(f64::INFINITY, f64::min);
-    let total: f64 = options.iter().map(least).sum();
-    let even = total / cluster.n();
-    let mut bounds = vec![f64::INFINITY];
-    let mut bound = even / 16.0;
-    while bound < total.min(even * 8.0) {
-        bounds.push(bound);
-        bound *= 2f64.powf(0.25);
-    }
-    bounds
+    solve::solve(workload, &options, cluster, wish)
 }
 
 /// As NVIDIA's distributed-embeddings deals tables (`memory_balanced`): whole tables by size, to and fro over the ranks.
 ///
 /// Balances memory and the number of tables, not lookups; a forecast of that program has to have its imbalance.
-fn dealt(workload: &Workload, options: &[Vec<LayoutOption>], cluster: &Cluster) -> Result<Placement, NoRoom> {
+fn dealt(
+    workload: &Workload,
+    options: &[Vec<LayoutOption>],
+    cluster: &Cluster,
+) -> Result<Placement, Unplaced> {
     let n = cluster.world_size as usize;
     let mut order: Vec<usize> = (0..options.len()).collect();
     let values = |table: usize| workload.tables[table].rows * workload.tables[table].dim;
     order.sort_by(|a, b| values(*b).total_cmp(&values(*a)).then(b.cmp(a)));
     let mut ranks = Ranks::new(workload, cluster);
+    let room = memory::usable(cluster);
     let mut tables = vec![(Layout::TableWise, Vec::new()); options.len()];
     for (at, table) in order.into_iter().enumerate() {
         let turn = at % (2 * n);
         let rank = if turn < n { turn } else { 2 * n - 1 - turn };
-        let piece = &options[table][0].pieces[0];
-        ranks.add(rank, piece);
-        if ranks.memory[rank] > ranks.room {
-            let missing = ranks.memory[rank] - ranks.room;
-            return Err(NoRoom { table: workload.tables[table].name.clone(), missing });
+        let name = || workload.tables[table].name.clone();
+        let Some(option) = options[table].iter().find(|option| option.layout == Layout::TableWise) else {
+            let what =
+                "tensor_flow deals whole tables; allow table_wise, or take another software".to_owned();
+            return Err(Unplaced::Demand { table: name(), what });
+        };
+        ranks.add(rank, &option.pieces[0]);
+        if ranks.memory[rank] > room {
+            return Err(Unplaced::Table { table: name(), missing: ranks.memory[rank] - room });
         }
         tables[table].1.push(rank);
     }
     Ok(ranks.finish(tables, workload, cluster))
 }
 
-fn at_bound(
-    workload: &Workload,
-    options: &[Vec<LayoutOption>],
-    cluster: &Cluster,
-    bound: f64,
-) -> Result<Placement, NoRoom> {
-    let mut chosen: Vec<(usize, Vec<&LayoutOption>)> =
-        options.iter().enumerate().map(|(table, options)| (table, ranked(options, bound))).collect();
-    chosen.sort_by(|a, b| largest(b.1[0]).total_cmp(&largest(a.1[0])).then(a.0.cmp(&b.0)));
-    // What lies on all ranks goes first, so that the rest can even it out.
-    chosen.sort_by_key(|(_, options)| options[0].span != Span::All);
-    let mut ranks = Ranks::new(workload, cluster);
-    let mut tables = vec![(Layout::TableWise, Vec::new()); options.len()];
-    for (table, options) in chosen {
-        let found = options.iter().find_map(|option| Some((option.layout, ranks.put(option)?)));
-        tables[table] = found.ok_or_else(|| {
-            let missing = options.iter().map(|option| ranks.shortage(option)).fold(f64::INFINITY, f64::min);
-            NoRoom { table: workload.tables[table].name.clone(), missing }
-        })?;
-    }
-    Ok(ranks.finish(tables, workload, cluster))
-}
-
-/// Options in the order to try: least work with pieces within the bound, then by ever smaller memory.
-fn ranked(options: &[LayoutOption], bound: f64) -> Vec<&LayoutOption> {
-    let within = options.iter().filter(|option| largest(option) <= bound);
-    let first = within
-        .min_by(|a, b| work(a).total_cmp(&work(b)))
-        .or_else(|| options.iter().min_by(|a, b| largest(a).total_cmp(&largest(b))));
-    let mut rest: Vec<&LayoutOption> = options.iter().collect();
-    let memory = |option: &LayoutOption| option.pieces.iter().map(|piece| piece.memory).fold(0.0, f64::max);
-    rest.sort_by(|a, b| memory(a).total_cmp(&memory(b)));
-    first.into_iter().chain(rest).collect()
-}
-
 /// The ranks while they fill up.
-struct Ranks {
+pub(super) struct Ranks {
     loads: Vec<Phases>,
-    totals: Vec<f64>,
     memory: Vec<f64>,
-    room: f64,
-    per_node: usize,
 }
 
 impl Ranks {
-    fn new(workload: &Workload, cluster: &Cluster) -> Self {
+    pub(super) fn new(workload: &Workload, cluster: &Cluster) -> Self {
         let n = cluster.world_size as usize;
-        Self {
-            loads: vec![Phases::default(); n],
-            totals: vec![0.0; n],
-            memory: vec![workload.beside_tables(cluster); n],
-            room: memory::usable(cluster),
-            per_node: cluster.g() as usize,
-        }
+        Self { loads: vec![Phases::default(); n], memory: vec![workload.beside_tables(cluster); n] }
     }
 
-    fn add(&mut self, rank: usize, piece: &Piece) {
+    pub(super) fn add(&mut self, rank: usize, piece: &Piece) {
         self.loads[rank] += piece.cost;
-        self.totals[rank] += piece.cost.sum();
         self.memory[rank] += piece.memory;
     }
 
-    fn finish(self, tables: Vec<(Layout, Vec<usize>)>, workload: &Workload, cluster: &Cluster) -> Placement {
+    pub(super) fn finish(
+        self,
+        tables: Vec<(Layout, Vec<usize>)>,
+        workload: &Workload,
+        cluster: &Cluster,
+    ) -> Placement {
         let step = step::step_time(workload, &self.loads, cluster);
-        Placement { tables, loads: self.loads, memory: self.memory, step }
-    }
-
-    /// Puts all pieces of an option, or none of them.
-    fn put(&mut self, option: &LayoutOption) -> Option<Vec<usize>> {
-        let ranks = self.seats(option)?;
-        for (rank, piece) in ranks.iter().zip(&option.pieces) {
-            self.add(*rank, piece);
-        }
-        Some(ranks)
-    }
-
-    fn seats(&self, option: &LayoutOption) -> Option<Vec<usize>> {
-        let n = self.totals.len();
-        let needed = option.pieces.iter().map(|piece| piece.memory).fold(0.0, f64::max);
-        let fits = |rank: &usize| self.memory[*rank] + needed <= self.room;
-        match option.span {
-            Span::All => (0..n).all(|rank| fits(&rank)).then(|| (0..n).collect()),
-            Span::Rank => {
-                let mut free: Vec<usize> = (0..n).filter(fits).collect();
-                free.sort_by(|a, b| self.totals[*a].total_cmp(&self.totals[*b]).then(a.cmp(b)));
-                free.truncate(option.pieces.len());
-                (free.len() == option.pieces.len()).then_some(free)
-            }
-            Span::Node => {
-                let load = |node: usize| {
-                    let ranks = node * self.per_node..(node + 1) * self.per_node;
-                    self.totals[ranks].iter().sum::<f64>()
-                };
-                let whole =
-                    |node: &usize| (node * self.per_node..(node + 1) * self.per_node).all(|rank| fits(&rank));
-                let mut nodes: Vec<usize> = (0..n / self.per_node).filter(whole).collect();
-                nodes.sort_by(|a, b| load(*a).total_cmp(&load(*b)).then(a.cmp(b)));
-                nodes.truncate(option.pieces.len() / self.per_node);
-                let seats: Vec<usize> =
-                    nodes.iter().flat_map(|node| node * self.per_node..(node + 1) * self.per_node).collect();
-                (seats.len() == option.pieces.len()).then_some(seats)
-            }
-        }
-    }
-
-    /// Bytes that the fullest of the best ranks for an option lacks.
-    fn shortage(&self, option: &LayoutOption) -> f64 {
-        let needed = option.pieces.iter().map(|piece| piece.memory).fold(0.0, f64::max);
-        let free: Vec<f64> = self.memory.iter().map(|used| self.room - used).collect();
-        let least = |ranks: &[f64]| ranks.iter().copied().fold(f64::INFINITY, f64::min);
-        // Each seat has to have the room, so the one that is taken last decides.
-        let (mut seats, taken) = match option.span {
-            Span::All => (vec![least(&free)], 1),
-            Span::Rank => (free, option.pieces.len()),
-            Span::Node => {
-                (free.chunks(self.per_node).map(least).collect(), option.pieces.len() / self.per_node)
-            }
-        };
-        seats.sort_by(|a, b| b.total_cmp(a));
-        needed - seats.get(taken - 1).copied().unwrap_or(0.0)
+        Placement { tables, loads: self.loads, memory: self.memory, step, bound: None }
     }
 }

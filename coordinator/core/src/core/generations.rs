@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_proto::control::{EventKind, JobPhase};
+use muster_proto::control::{Capabilities, EventKind, JobPhase};
 use muster_proto::ids::{Generation, JobId, Rank, WorkerId};
 
 use super::{Core, Outbox};
@@ -226,6 +226,8 @@ impl Core {
             Some(Member { worker: *worker, incarnation, address })
         };
         let members: Vec<Member> = workers.iter().filter_map(member).collect();
+        let known = |member: &Member| Some(&self.members.get(member.worker)?.capabilities);
+        let capabilities: Vec<&Capabilities> = members.iter().filter_map(known).collect();
         if let Some(open) = &mut job.open {
             open.begun(now, members.len() as u32);
         }
@@ -235,8 +237,15 @@ impl Core {
         }
         let before = before.map(|(assignment, kept)| (assignment.plan, kept));
         let submission = &job.submission;
-        let planned =
-            phase::plan(Planning { job: id, submission, generation, members, before, seed: &self.seed });
+        let planned = phase::plan(Planning {
+            job: id,
+            submission,
+            generation,
+            members,
+            capabilities,
+            before,
+            seed: &self.seed,
+        });
         let assignment = match planned {
             Ok(assignment) => assignment,
             Err(error) => {

@@ -75,6 +75,18 @@ impl Calibration {
     }
 }
 
+impl Calibration {
+    /// The least ratio of seconds to size for all sizes up to `size`.
+    ///
+    /// Between two points the ratio rises or falls throughout, so its least is at a point or at an end.
+    #[must_use]
+    pub fn least_ratio(&self, size: f64) -> f64 {
+        let points = self.points.iter().take_while(|(x, _)| *x <= size.max(f64::MIN_POSITIVE).ln());
+        let at_points = points.map(|(x, y)| (y - x).exp()).fold(f64::INFINITY, f64::min);
+        at_points.min(self.predict(size).seconds / size)
+    }
+}
+
 /// Isotonic regression of (size, sum, count) by pooling adjacent violators.
 fn pooled(sizes: &[(f64, f64, f64)]) -> Vec<(f64, f64)> {
     let mut blocks: Vec<(f64, f64, usize)> = Vec::new();

@@ -1,10 +1,10 @@
 //! The layouts of a table, and what each piece of them costs.
 //!
 //! TableWise: one owner. ColumnWise(k): k owners of dim/k columns, each gets all ids. RowWise: rows spread over all ranks, each sends
-//! partial sums of the whole batch. TableRowWise: row-wise in one node, sums leave it once. Grid(k): k column blocks, each
+//! partial sums of the whole batch, or its own rows where they are not summed. TableRowWise: row-wise in one node, sums leave it once. Grid(k): k column blocks, each
 //! table-row-wise. DataParallel: a replica on each rank, gradients summed.
 
-use muster_proto::capacity::Software;
+use muster_proto::capacity::{LayoutKind, Software};
 
 use super::table::{ID, Table};
 use super::{Cluster, Phase, Phases, Setting};
@@ -58,6 +58,19 @@ pub struct LayoutOption {
 }
 
 impl Layout {
+    /// What kind of layout it is, whatever the number of pieces.
+    #[must_use]
+    pub fn kind(self) -> LayoutKind {
+        match self {
+            Self::TableWise => LayoutKind::TableWise,
+            Self::ColumnWise(_) => LayoutKind::ColumnWise,
+            Self::RowWise => LayoutKind::RowWise,
+            Self::TableRowWise => LayoutKind::TableRowWise,
+            Self::Grid(_) => LayoutKind::Grid,
+            Self::DataParallel => LayoutKind::DataParallel,
+        }
+    }
+
     /// As people write it.
     #[must_use]
     pub fn name(self) -> String {
@@ -72,7 +85,7 @@ impl Layout {
     }
 }
 
-/// The layouts of `table` on `cluster` that `setting.software` has; none is weighed against the memory here.
+/// The layouts of `table` on `cluster` that `setting.software` has and the user allows; none is weighed against the memory here.
 #[must_use]
 pub fn options(table: &Table, cluster: &Cluster, setting: &Setting) -> Vec<LayoutOption> {
     let n = cluster.world_size;
@@ -89,6 +102,7 @@ pub fn options(table: &Table, cluster: &Cluster, setting: &Setting) -> Vec<Layou
             }
         }
     }
+    layouts.retain(|layout| table.demand.allows(layout.kind()));
     layouts.into_iter().map(|layout| option(table, layout, cluster, setting)).collect()
 }
 
@@ -138,7 +152,11 @@ fn piece(
 ) -> Piece {
     let n = cluster.n();
     let samples = if layout == Layout::DataParallel { setting.batch / n } else { setting.batch };
-    let part = table.part(samples, share, table.dim / blocks, cluster.device.cache);
+    let mut part = table.part(samples, share, table.dim / blocks, cluster.device.cache);
+    if !table.pooled {
+        // Partial sums leave from each owner; rows that are not summed leave from the one that has them.
+        part.vectors *= share;
+    }
     let rate = cluster.device.memory_rate * setting.constants.row_share;
     // TensorFlow runs kernels of its own for each feature; half of their time is before the loss.
     let launches = match setting.software {
@@ -174,6 +192,7 @@ fn exchanges(
         |bytes: f64| (bytes * (g - 1.0) / n / links.all_to_all.rate).max(bytes * (n - g) / n / network);
     let (forward, all_reduce) = match layout {
         Layout::TableWise | Layout::ColumnWise(_) => (spread(vectors), 0.0),
+        Layout::RowWise | Layout::TableRowWise | Layout::Grid(_) if !table.pooled => (spread(vectors), 0.0),
         Layout::RowWise | Layout::TableRowWise | Layout::Grid(_) => {
             let inside = vectors * (g - 1.0) / g / links.reduce_scatter.rate;
             (inside + vectors / g * (n - g) / n / network, 0.0)

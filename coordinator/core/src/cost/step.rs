@@ -108,6 +108,22 @@ pub fn step_time(workload: &Workload, loads: &[Phases], cluster: &Cluster) -> St
     StepTime { phases, seconds: phases.sum(), extrapolated, max_of_sums }
 }
 
+/// What a rank with this load of the tables takes in each phase, with latencies and what is hidden taken off.
+#[must_use]
+pub fn rank_phases(workload: &Workload, load: &Phases, cluster: &Cluster) -> Phases {
+    let phases = with_latencies(*load + workload.dense_phases(cluster), cluster);
+    hidden(calibrated(phases, &workload.calibrations).0, workload.setting.software)
+}
+
+/// What a phase takes whose slowest rank has `seconds` of it by the rates: with latencies, through measured points.
+///
+/// Rises with `seconds`; concave but for measured points, since no knee of the catalogue is above 1.
+#[must_use]
+pub fn phase_seconds(workload: &Workload, phase: Phase, seconds: f64, cluster: &Cluster) -> f64 {
+    let phases = with_latencies(Phases::default().with(phase, seconds), cluster);
+    calibrated(phases, &workload.calibrations).0.get(phase)
+}
+
 /// Puts measured times in the place of the formula's.
 fn calibrated(mut phases: Phases, calibrations: &[(Phase, Calibration)]) -> (Phases, bool) {
     let mut extrapolated = false;

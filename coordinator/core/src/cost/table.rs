@@ -1,6 +1,6 @@
 //! A table as the model sees it: lookups, distinct rows, bytes.
 
-use muster_proto::capacity::TableSpec;
+use muster_proto::capacity::{Demand, TableSpec};
 
 use super::Setting;
 use super::skew::Skew;
@@ -31,10 +31,14 @@ pub struct Table {
     pub lookups: f64,
     /// Vectors that leave for each sample: one a feature if pooled, one a lookup if not.
     pub vectors: f64,
+    /// Whether the rows of a feature are summed before they leave.
+    pub pooled: bool,
     /// Whether an update touches every row.
     pub updates_all_rows: bool,
     /// How often rows are asked for.
     pub skew: Skew,
+    /// What the user demands of its placement.
+    pub demand: Demand,
 }
 
 impl From<&TableSpec> for Table {
@@ -52,8 +56,10 @@ impl From<&TableSpec> for Table {
             features: spec.pooling.len() as f64,
             lookups,
             vectors: if spec.pooled { pooled } else { lookups },
+            pooled: spec.pooled,
             updates_all_rows: spec.updates_all_rows,
             skew: Skew::zipf(spec.rows, spec.zipf),
+            demand: spec.demand(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod draining;
 mod ended;
 mod gathering;
 mod loading;
+mod pieces;
 mod planning;
 mod recovering;
 mod training;

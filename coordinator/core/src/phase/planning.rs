@@ -1,14 +1,32 @@
 //! Planning: the pieces of the job are assigned to the ranks of a new generation.
 //!
-//! Takes no time as long as the plan is a simple rule, so a job passes through within one step of the core.
+//! The planner decides by the cost model and what the workers report; it counts its work, so a job passes through within one
+//! step of the core. After a change of workers the plan before is repaired, so that few pieces move, unless a new one is
+//! cheaper by far.
 
 use std::collections::BTreeMap;
 
-use muster_proto::control::Submission;
+use muster_proto::control::{Capabilities, Submission};
 use muster_proto::ids::{Generation, JobId, Rank, WorkerId};
 use muster_proto::sharding::{self, Placement, ShardingPlan};
 
-use crate::assignment::{Assignment, Member};
+use super::pieces::Pieces;
+use crate::assignment::{Assignment, Forecast, Member};
+use crate::planner;
+
+/// How much more than a new plan a repaired one may cost: moving pieces takes a moment, a step is made again and again.
+const TOLERANCE: f64 = 0.25;
+
+/// Why a job has no plan.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanError {
+    /// The pieces cannot be placed as the job declares them.
+    #[error(transparent)]
+    Sharding(#[from] sharding::Error),
+    /// They fit on no worker, or not on all of them together.
+    #[error("{0}; a worker's memory is what `muster workers list` shows of it")]
+    Planner(#[from] planner::Error),
+}
 
 /// What a plan is made from.
 #[derive(Debug)]
@@ -18,6 +36,8 @@ pub(crate) struct Planning<'a> {
     pub(crate) generation: Generation,
     /// In rank order.
     pub(crate) members: Vec<Member>,
+    /// What each of them is and has.
+    pub(crate) capabilities: Vec<&'a Capabilities>,
     /// The plan of the generation before, with the ranks whose workers stay: old rank to new rank.
     pub(crate) before: Option<(ShardingPlan, BTreeMap<u32, u32>)>,
     /// From which the peers' shared secret is made.
@@ -27,19 +47,35 @@ pub(crate) struct Planning<'a> {
 /// Assigns each piece of the job to a rank.
 ///
 /// # Errors
-/// If the pieces cannot be placed as the job declares them.
-pub(crate) fn plan(planning: Planning<'_>) -> Result<Assignment, sharding::Error> {
-    let Planning { job, submission, generation, members, before, seed } = planning;
+/// If the pieces cannot be placed as the job declares them, or do not fit.
+pub(crate) fn plan(planning: Planning<'_>) -> Result<Assignment, PlanError> {
+    let Planning { job, submission, generation, members, capabilities, before, seed } = planning;
     let (tables, world_size) = (&submission.tables, members.len() as u32);
-    let plan = match before {
-        Some((plan, kept)) => plan.repaired(tables, &kept, world_size)?,
-        None => ShardingPlan::simple(tables, submission.micro_batches, world_size)?,
-    };
+    if world_size == 0 {
+        return Err(sharding::Error::NoRanks.into());
+    }
+    let pieces = Pieces::new(submission, &capabilities)?;
+    let (fresh, cost, bound) = pieces.solve(submission.micro_batches)?;
+    let repaired = before.map(|(plan, kept)| plan.repaired(tables, &kept, world_size)).transpose()?;
+    let kept = repaired.and_then(|plan| {
+        let repaired = pieces.cost(&plan)?;
+        (repaired <= cost * (1.0 + TOLERANCE)).then_some((plan, repaired))
+    });
+    let (plan, cost) = kept.unwrap_or((fresh, cost));
+    let forecast = Forecast { cost, bound: bound.min(cost) };
     plan.check(&submission.tables)?;
     let mut hasher = blake3::Hasher::new_keyed(seed);
     hasher.update(&job.0.to_le_bytes()).update(&generation.0.to_le_bytes());
     let collective_token = *hasher.finalize().as_bytes();
-    Ok(Assignment { job, generation, members, plan, collective_token, ended: Default::default() })
+    Ok(Assignment {
+        job,
+        generation,
+        members,
+        plan,
+        forecast: Some(forecast),
+        collective_token,
+        ended: Default::default(),
+    })
 }
 
 /// Who sits where in the next generation.
@@ -97,6 +133,10 @@ impl Assignment {
         let tables: Vec<String> = self.plan.tables.iter().map(table).collect();
         let workers: Vec<String> = self.members.iter().map(|member| member.worker.to_string()).collect();
         let tables = if tables.is_empty() { "no tables".to_owned() } else { tables.join(", ") };
-        format!("generation {}: {} on {}", self.generation, tables, workers.join(", "))
+        let forecast = self
+            .forecast
+            .filter(|forecast| forecast.cost > 0.0)
+            .map_or_else(String::new, |f| format!("; {f}"));
+        format!("generation {}: {tables} on {}{forecast}", self.generation, workers.join(", "))
     }
 }

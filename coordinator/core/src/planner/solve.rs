@@ -21,11 +21,26 @@ pub struct Effort {
     pub gap: f64,
     /// Multiplies the placements, steps and nodes that are tried.
     pub factor: u32,
+    /// Multiplies them too, down: one of so many is tried. 1 for a plan that is to be used, more where many are compared.
+    pub divisor: u32,
+}
+
+impl Effort {
+    /// For questions that take many plans: a fiftieth of the work, and a thousandth of the cost is close enough.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self { gap: 1e-3, divisor: 50, ..Self::default() }
+    }
+
+    /// `work` times the factor over the divisor.
+    fn of(self, work: u64) -> u64 {
+        work * u64::from(self.factor) / u64::from(self.divisor.max(1))
+    }
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { gap: 1e-6, factor: 1 }
+        Self { gap: 1e-6, factor: 1, divisor: 1 }
     }
 }
 
@@ -88,7 +103,7 @@ pub fn plan(problem: &Problem, effort: Effort) -> Result<Plan, Error> {
     // Very small problems are exhausted at once; larger ones where the bounds leave a gap.
     let small = problem.tables().len() * problem.world_size() <= 96;
     if !best.closed(effort) && small {
-        finish(problem, &useful, &mut best, 100_000 * u64::from(effort.factor));
+        finish(problem, &useful, &mut best, effort.of(100_000));
     }
     if !best.closed(effort)
         && let Some(kinds) = kinds(problem, &useful, area.byte_price, best.cost)
@@ -126,7 +141,7 @@ fn first(problem: &Problem, useful: &[Vec<usize>], low: f64, effort: Effort) -> 
         let taste = |share| Taste { largest: share * scale, byte_price: even.byte_price, by_memory: true };
         tastes.extend([2.0, 1.0, 0.5].map(taste));
     }
-    let tries = (40_000_000 / size as u64).min(20_000) / 10 * u64::from(effort.factor);
+    let tries = effort.of((40_000_000 / size as u64).min(20_000) / 10);
     let mut missing = None;
     let mut run = |tastes: &[Taste], best: &mut Best| {
         let found: Vec<Result<Vec<Placement>, usize>> = tastes

@@ -85,7 +85,7 @@ fn a_table_that_fits_on_no_device_is_named_with_the_bytes_missing() {
     assert!(error.is_ok(), "{error:?}");
     let spec = question(&["tables.0.rows=700000000", "tables.0.optimizer=adam"]);
     let error = answer(&spec, &spec.pools[0], 1).unwrap_err();
-    assert_eq!(error.table, "item");
-    assert!(error.missing > 50e9, "{error}");
+    assert_eq!(error.table(), "item");
+    assert!(error.missing() > 50e9, "{error}");
     assert!(error.to_string().contains("table item does not fit"), "{error}");
 }

@@ -210,7 +210,7 @@ fn capabilities(name: &str, args: &Args<'_>) -> Capabilities {
         name: name.to_owned(),
         host: "host".into(),
         cpu_threads: 2,
-        memory_bytes: 1 << 30,
+        memory_bytes: args.number("memory").unwrap_or(1 << 30),
         device: args.get("device").map_or(DeviceKind::Cpu, |device| device.parse().unwrap()),
         data_plane_address: format!("{name}:9"),
         numerics: args.get("numerics").unwrap_or("avx2").to_owned(),

@@ -31,6 +31,8 @@ struct Exact<'s, 'a> {
     cost: f64,
     best: Option<Vec<Placement>>,
     nodes: u64,
+    /// Placements that may still be weighed.
+    work: u64,
     overflow: bool,
 }
 
@@ -52,8 +54,17 @@ pub(in super::super) fn exhaust(problem: &Problem, useful: &[Vec<usize>], cost: 
     for (idx, table) in order.iter().enumerate().rev() {
         rest[idx] = rest[idx + 1] + share(*table);
     }
-    let mut exact =
-        Exact { state: State::new(problem), useful, order, rest, cost, best: None, nodes, overflow: false };
+    let mut exact = Exact {
+        state: State::new(problem),
+        useful,
+        order,
+        rest,
+        cost,
+        best: None,
+        nodes,
+        work: nodes.saturating_mul(20),
+        overflow: false,
+    };
     exact.descend(0, 0.0);
     Outcome { best: exact.best, complete: exact.nodes > 0 && !exact.overflow }
 }
@@ -70,6 +81,12 @@ impl Exact<'_, '_> {
             return;
         };
         let placements = self.placements(table);
+        // Tables in many pieces have thousands of placements each: they count too.
+        self.work = self.work.saturating_sub(placements.len() as u64);
+        if self.work == 0 {
+            self.nodes = 0;
+            return;
+        }
         let mut children: Vec<(f64, f64, Placement)> = Vec::with_capacity(placements.len());
         for placement in placements {
             let share = self.share(table, &placement);

@@ -1,0 +1,229 @@
+//! The planner's problem of a workload, and the plan whose step is shortest.
+//!
+//! The planner minimizes a sum of peaks, a step is a little more (see [`super::bound`]): some problems with different weights are
+//! solved, each plan is timed by the step, and the shortest is kept. The bound is the best that one of the problems proves.
+
+use std::borrow::Cow;
+
+use super::bound::{self, Lines, PHASES};
+use super::place::{Placement, Ranks, Unplaced, Wish};
+use crate::cost::{Cluster, Layout, LayoutOption, Phase, Piece, Span, Workload, memory};
+use crate::planner::{self, Choice, Demand, Device, Effort, Moves, Plan, Problem, Proof, Run};
+
+/// The shortest step that the planner finds.
+///
+/// # Errors
+/// Where no placement fits, or a demand cannot be.
+pub(super) fn solve(
+    workload: &Workload,
+    options: &[Vec<LayoutOption>],
+    cluster: &Cluster,
+    wish: &Wish,
+) -> Result<(Placement, Option<Moves>), Unplaced> {
+    let asked = Asked { workload, options, cluster, effort: wish.effort };
+    asked.check()?;
+    let (mut best, _) = asked.solved(&bound::rates())?;
+    let alike = asked.everywhere();
+    if let Some(alike) = &alike {
+        best = shorter(best, alike.clone());
+    }
+    let mut proved: Option<(f64, Proof)> = None;
+    for weight in [0.0, 0.5, 1.0] {
+        let lines = bound::below(workload, options, cluster, best.step.seconds, weight);
+        let (found, plan) = asked.solved(&lines)?;
+        let seconds = lines.fixed + lines.lines.iter().map(|line| line.at_zero).sum::<f64>() + plan.bound;
+        if proved.is_none_or(|(known, _)| seconds > known) {
+            proved = Some((seconds, plan.proof));
+        }
+        let hidden = found.step.phases.get(Phase::AllReduce) == 0.0;
+        best = shorter(best, found);
+        // Where gradients hide altogether, to count them more proves no more.
+        if hidden && best.step.phases.get(Phase::AllReduce) == 0.0 {
+            break;
+        }
+    }
+    let mut moves = None;
+    if !wish.present.is_empty() {
+        let lines = bound::below(workload, options, cluster, best.step.seconds, 0.0);
+        let (found, moved) = asked.moved(&lines, wish)?;
+        (best, moves) = (found, Some(moved));
+    }
+    best.bound = proved.map(|(seconds, proof)| {
+        // The lines hold where something is exchanged; the one plan in which nothing is was timed.
+        let seconds = alike.map_or(seconds, |alike| seconds.min(alike.step.seconds));
+        (seconds.min(best.step.seconds), proof)
+    });
+    Ok((best, moves))
+}
+
+fn shorter(a: Placement, b: Placement) -> Placement {
+    if b.step.seconds < a.step.seconds { b } else { a }
+}
+
+struct Asked<'a> {
+    workload: &'a Workload,
+    options: &'a [Vec<LayoutOption>],
+    cluster: &'a Cluster,
+    effort: Effort,
+}
+
+impl Asked<'_> {
+    fn check(&self) -> Result<(), Unplaced> {
+        for (table, options) in self.workload.tables.iter().zip(self.options) {
+            let refuse = |what: String| Err(Unplaced::Demand { table: table.name.clone(), what });
+            if options.is_empty() {
+                return refuse(format!(
+                    "none of its layouts exists on {} devices in {} nodes; allow another in `layouts`, or add nodes",
+                    self.cluster.world_size,
+                    self.cluster.nodes()
+                ));
+            }
+            if let Some(rank) = table.demand.ranks.iter().find(|rank| **rank >= self.cluster.world_size) {
+                let last = self.cluster.world_size - 1;
+                return refuse(format!(
+                    "`ranks` pins it to rank {rank}, ranks are 0 to {last} here; change `ranks`"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn solved(&self, lines: &Lines) -> Result<(Placement, Plan), Unplaced> {
+        let problem = self.problem(lines).map_err(|error| self.unplaced(&error))?;
+        let plan = planner::plan(&problem, self.effort).map_err(|error| self.unplaced(&error))?;
+        Ok((self.read(&problem, &plan)?, plan))
+    }
+
+    /// A plan that moves little from what lies where.
+    fn moved(&self, lines: &Lines, wish: &Wish) -> Result<(Placement, Moves), Unplaced> {
+        let problem = self.problem(lines).map_err(|error| self.unplaced(&error))?;
+        let current = |table: &planner::Table| {
+            let (layout, ranks) = wish.present.get(&table.name)?;
+            let option = table.options.iter().position(|choice| choice.name == *layout)?;
+            let everywhere = table.options[option].layout == planner::Layout::EveryRank;
+            let fits = ranks.len() == table.options[option].n_pieces();
+            let ranks = if everywhere { Vec::new() } else { ranks.clone() };
+            fits.then_some(planner::Placement { option, ranks })
+        };
+        let current: Vec<_> = problem.tables().iter().map(current).collect();
+        let (plan, moves) = planner::replan(&problem, &current, wish.tolerance, self.effort)
+            .map_err(|error| self.unplaced(&error))?;
+        Ok((self.read(&problem, &plan)?, moves))
+    }
+
+    /// The plan as a placement, after a check that does not know the search.
+    fn read(&self, problem: &Problem, plan: &Plan) -> Result<Placement, Unplaced> {
+        planner::verify(problem, plan).map_err(|fault| Unplaced::Faulty { what: fault.to_string() })?;
+        let mut tables = vec![(Layout::TableWise, Vec::new()); self.options.len()];
+        // The planner sorts tables by name.
+        let mut order: Vec<usize> = (0..self.options.len()).collect();
+        order.sort_by(|a, b| self.workload.tables[*a].name.cmp(&self.workload.tables[*b].name));
+        for (idx, table) in order.into_iter().enumerate() {
+            let ranks = plan.ranks(problem, idx).into_iter().map(|rank| rank as usize).collect();
+            tables[table] = (self.options[table][plan.placements[idx].option].layout, ranks);
+        }
+        Ok(self.placement(tables))
+    }
+
+    fn problem(&self, lines: &Lines) -> Result<Problem, planner::Error> {
+        let beside = self.workload.beside_tables(self.cluster);
+        let room = memory::usable(self.cluster) - beside;
+        let room = self.cluster.table_memory.map_or(room, |most| room.min(most));
+        let (n, per_node) = (self.cluster.world_size as usize, self.cluster.g() as usize);
+        let cluster = planner::Cluster {
+            devices: vec![Device { memory: room as u64, class: 0 }; n],
+            node_sizes: vec![per_node; n / per_node],
+        };
+        let table = |(table, options): (&crate::cost::Table, &Vec<LayoutOption>)| planner::Table {
+            name: table.name.clone(),
+            options: options.iter().map(|option| choice(option, lines)).collect(),
+            demand: Demand {
+                ranks: table.demand.ranks.iter().map(|rank| *rank as usize).collect(),
+                ..Demand::default()
+            },
+        };
+        let tables = self.workload.tables.iter().zip(self.options).map(table).collect();
+        Problem::new(cluster, PHASES.len(), tables)
+    }
+
+    /// Each table on each rank, where that is allowed and fits.
+    fn everywhere(&self) -> Option<Placement> {
+        let all: Vec<usize> = (0..self.cluster.world_size as usize).collect();
+        let copied =
+            |options: &Vec<LayoutOption>| options.iter().any(|option| option.layout == Layout::DataParallel);
+        let pinned = self
+            .workload
+            .tables
+            .iter()
+            .any(|table| !table.demand.ranks.is_empty() && table.demand.ranks.len() < all.len());
+        if self.options.is_empty() || pinned || !self.options.iter().all(copied) {
+            return None;
+        }
+        let placed = self.placement(vec![(Layout::DataParallel, all); self.options.len()]);
+        let beside = self.workload.beside_tables(self.cluster);
+        let most = self.cluster.table_memory.map_or(f64::INFINITY, |most| beside + most);
+        let room = memory::usable(self.cluster).min(most);
+        placed.memory.iter().all(|held| *held <= room).then_some(placed)
+    }
+
+    fn placement(&self, tables: Vec<(Layout, Vec<usize>)>) -> Placement {
+        let mut ranks = Ranks::new(self.workload, self.cluster);
+        for ((layout, on), options) in tables.iter().zip(self.options) {
+            let option = options.iter().find(|option| option.layout == *layout);
+            for (rank, piece) in on.iter().zip(option.into_iter().flat_map(|option| &option.pieces)) {
+                ranks.add(*rank, piece);
+            }
+        }
+        ranks.finish(tables, self.workload, self.cluster)
+    }
+
+    fn unplaced(&self, error: &planner::Error) -> Unplaced {
+        use planner::Error as E;
+        match error {
+            E::TableTooLarge { table, missing } => {
+                Unplaced::Table { table: table.clone(), missing: *missing as f64 }
+            }
+            E::TooLarge { table, missing, .. } => {
+                Unplaced::Together { table: table.clone(), missing: *missing as f64 }
+            }
+            E::Exhausted { table, missing } | E::NotFound { table, missing } => {
+                Unplaced::Found { table: table.clone(), missing: *missing as f64 }
+            }
+            E::Contradiction { table } => Unplaced::Demand {
+                table: table.clone(),
+                what: "its layouts cannot lie on the ranks that `ranks` pins it to; drop `ranks`, or allow table_wise or column_wise"
+                    .to_owned(),
+            },
+            other => {
+                let table = self.workload.tables.first().map_or_else(String::new, |table| table.name.clone());
+                Unplaced::Demand { table, what: other.to_string() }
+            }
+        }
+    }
+}
+
+/// The option as the planner has it, its costs by the lines' slopes.
+fn choice(option: &LayoutOption, lines: &Lines) -> Choice {
+    let cost = |piece: &Piece| {
+        let seconds =
+            PHASES.iter().zip(&lines.lines).map(|(phase, line)| piece.cost.get(*phase) * line.slope);
+        seconds.collect::<Box<[f64]>>()
+    };
+    Choice {
+        name: Cow::Owned(option.layout.name()),
+        layout: match option.span {
+            Span::Rank => planner::Layout::AnyRank,
+            Span::Node => planner::Layout::WholeNodes,
+            Span::All => planner::Layout::EveryRank,
+        },
+        runs: option
+            .pieces
+            .chunk_by(|a, b| a == b)
+            .map(|pieces| Run {
+                pieces: pieces.len(),
+                cost: cost(&pieces[0]),
+                memory: pieces[0].memory.ceil() as u64,
+            })
+            .collect(),
+    }
+}
