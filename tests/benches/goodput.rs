@@ -40,22 +40,31 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let folder = tempfile::tempdir()?;
-    let learned = Learned::of(&chaos(&options, folder.path(), "learned", &["--kills", "8", "--every-seconds", "2"])?)?;
+    let learned =
+        Learned::of(&chaos(&options, folder.path(), "learned", &["--kills", "8", "--every-seconds", "2"])?)?;
     println!("{}", json!({ "restart": learned.restart, "copies_every": learned.interval }));
     let mut worst: f64 = 0.0;
     for mean in &options.means {
         for seed in 1..=options.repetitions {
             let (mtbf, seed) = (mean.to_string(), seed.to_string());
-            let found = chaos(&options, folder.path(), &format!("{mtbf}-{seed}"), &["--mtbf", &mtbf, "--fault-seed", &seed])?;
+            let found = chaos(
+                &options,
+                folder.path(),
+                &format!("{mtbf}-{seed}"),
+                &["--mtbf", &mtbf, "--fault-seed", &seed],
+            )?;
             let measured = found["goodput"].as_f64().context("a run says its goodput")?;
             let forecast = learned.goodput(*mean, &found["undisturbed_spent"]);
             let incidents = found["incidents"].as_array().map_or(0, Vec::len);
             let points = (forecast - measured) * 100.0;
             worst = worst.max(points.abs());
-            println!("{}", json!({
-                "mtbf": mean, "seed": seed, "incidents": incidents,
-                "measured": measured, "forecast": forecast, "points": points,
-            }));
+            println!(
+                "{}",
+                json!({
+                    "mtbf": mean, "seed": seed, "incidents": incidents,
+                    "measured": measured, "forecast": forecast, "points": points,
+                })
+            );
         }
     }
     println!("{}", json!({ "largest_difference_in_points": worst }));
@@ -75,7 +84,8 @@ impl Learned {
         let incidents = found["incidents"].as_array().context("incidents")?;
         ensure!(!incidents.is_empty(), "nothing was lost, so nothing is learned");
         let mean = |stages: &[&str]| {
-            let of_one = |incident: &Value| stages.iter().filter_map(|stage| incident[*stage].as_f64()).sum::<f64>();
+            let of_one =
+                |incident: &Value| stages.iter().filter_map(|stage| incident[*stage].as_f64()).sum::<f64>();
             incidents.iter().map(of_one).sum::<f64>() / incidents.len() as f64
         };
         let restart = mean(&["detect", "abort", "decide", "rendezvous", "reload"]);
@@ -97,7 +107,9 @@ fn chaos(options: &Options, folder: &Path, name: &str, faults: &[&str]) -> anyho
     command.arg("chaos").arg(&options.job).arg("--dataset").arg(&options.dataset);
     command.args(["--workers", &options.workers, "--threads", "1", "--quiet", "--output", "json"]);
     command.arg("--out").arg(folder.join(name)).args(faults);
-    options.sets.iter().for_each(|set| drop(command.args(["--set", set])));
+    for set in &options.sets {
+        command.args(["--set", set]);
+    }
     let output = command.stderr(Stdio::inherit()).output()?;
     let found: Value = serde_json::from_slice(&output.stdout).context("chaos prints JSON")?;
     ensure!(found["ok"] == json!(true), "the run does not hold: {}", found["problems"]);

@@ -108,11 +108,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Verdict, Error> {
     };
     let kinds = [(Fault::Kill, args.kills), (Fault::KillTwo, args.pairs), (Fault::Pause, args.pauses)];
     let faults = kinds.iter().flat_map(|(fault, times)| vec![*fault; *times as usize]).collect();
-    let rhythm = Rhythm {
-        pace,
-        pause: Duration::from_secs_f64(args.pause_seconds),
-        seed: args.fault_seed,
-    };
+    let rhythm = Rhythm { pace, pause: Duration::from_secs_f64(args.pause_seconds), seed: args.fault_seed };
     let mut faults = Faults::new(faults, rhythm);
     let disturbed = train::train(context, &run("disturbed", args.spares), Some(&mut faults))?;
     let found = judge(&folder, [&quiet, &disturbed], faults)?;

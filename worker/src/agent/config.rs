@@ -104,7 +104,9 @@ pub enum Error {
         patience: Duration,
     },
     /// A job does nothing any more; only the end of the process stops it.
-    #[error("the job has hung: no step, collective or evaluation went on for {silent:?}; this process ends, to be started again")]
+    #[error(
+        "the job has hung: no step, collective or evaluation went on for {silent:?}; this process ends, to be started again"
+    )]
     Hung {
         /// For how long.
         silent: Duration,

@@ -27,7 +27,13 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(failure_detection: Duration) -> Self {
         let now = Instant::now();
-        Self { failure_detection, beats: None, since: now, longest: Duration::ZERO, next: now + failure_detection }
+        Self {
+            failure_detection,
+            beats: None,
+            since: now,
+            longest: Duration::ZERO,
+            next: now + failure_detection,
+        }
     }
 
     /// When to look again.

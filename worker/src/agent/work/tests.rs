@@ -246,7 +246,10 @@ async fn a_job_that_was_begun_and_does_nothing_ends_the_process_in_time() {
     let since = Instant::now();
     work.follow(Directive::Start { fence: fence(1) });
     let (outcome, after) = ended(&mut work, since).await;
-    assert!(matches!(outcome, Err(Error::Hung { silent }) if silent >= failure_detection * 30), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(Error::Hung { silent }) if silent >= failure_detection * 30),
+        "{outcome:?}"
+    );
     assert!(after >= failure_detection * 30 && after < failure_detection * 60, "ended after {after:?}");
 }
 
