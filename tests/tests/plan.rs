@@ -272,8 +272,10 @@ fn a_field_with_a_nearby_bad_value_gives_an_answer_or_an_error_that_names_it() {
                 refusals += 1;
                 assert_eq!(output.status.code(), Some(2), "{set}: {text}");
                 let named = answer["error"].to_string();
-                let part = field.split('.').next().unwrap();
-                assert!(named.contains(part), "{set}: {named}");
+                // A batch that no memory holds is the dense part's error, which says to take a smaller batch.
+                let mut parts = field.split('.');
+                let (first, last) = (parts.next().unwrap(), parts.next_back().unwrap());
+                assert!(named.contains(first) || named.contains(last), "{set}: {named}");
             }
         }
         let misspelt = format!("{field}x=1");

@@ -30,6 +30,9 @@ pub(crate) struct State {
     /// Ranks that the job should have, where that was changed since it was submitted.
     #[serde(default)]
     pub(crate) scaled: Option<u32>,
+    /// So many workers were too few to hold the job's tables, after others were lost.
+    #[serde(default)]
+    pub(crate) too_few: u32,
     /// Generations in a row that ended without a new step.
     #[serde(default)]
     pub(crate) fruitless: u32,
@@ -69,6 +72,7 @@ impl Job {
             phase: Phase::Gathering(Gathering::default()),
             saved: None,
             scaled: None,
+            too_few: 0,
             fruitless: 0,
             suspicion: Suspicion::default(),
             incidents: Vec::new(),
@@ -88,7 +92,10 @@ impl Job {
     pub(crate) fn needed(&self) -> u32 {
         match self.state.generation {
             Generation(0) => self.wanted(),
-            _ => self.submission.min_workers.clamp(1, self.wanted().max(1)),
+            _ => {
+                let least = self.submission.min_workers.max(self.state.too_few + 1);
+                least.clamp(1, self.wanted().max(1))
+            }
         }
     }
 

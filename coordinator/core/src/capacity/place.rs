@@ -16,8 +16,8 @@ use muster_proto::capacity::Software;
 pub enum Unplaced {
     /// What lies beside the tables is too large.
     #[error(
-        "the dense part does not fit: a device lacks {:.1} GB; take a smaller batch or layers, or devices with more memory",
-        missing / 1e9
+        "the dense part does not fit: a device lacks {}; take a smaller batch or layers, or devices with more memory",
+        bytes(*missing)
     )]
     Dense {
         /// Bytes that a device lacks.
@@ -25,9 +25,9 @@ pub enum Unplaced {
     },
     /// No layout of a table has pieces that fit a device.
     #[error(
-        "table {table} does not fit: its smallest layout lacks {:.1} GB on a device; add nodes, or take a smaller dim, precision or \
+        "table {table} does not fit: its smallest layout lacks {} on a device; add nodes, or take a smaller dim, precision or \
          optimizer state",
-        missing / 1e9
+        bytes(*missing)
     )]
     Table {
         /// The table.
@@ -37,9 +37,9 @@ pub enum Unplaced {
     },
     /// All tables together are larger than all memory.
     #[error(
-        "the tables do not fit: all devices together lack {:.1} GB, and {table} is the largest; add nodes, or take a smaller dim, \
+        "the tables do not fit: all devices together lack {}, and {table} is the largest; add nodes, or take a smaller dim, \
          precision or optimizer state",
-        missing / 1e9
+        bytes(*missing)
     )]
     Together {
         /// The largest table.
@@ -49,8 +49,8 @@ pub enum Unplaced {
     },
     /// No placement was found, or there is none though the sum of bytes would do.
     #[error(
-        "no placement fits: table {table} lacked {:.3} GB on the roomiest device; add nodes, or allow more layouts",
-        missing / 1e9
+        "no placement fits: table {table} lacked {} on the roomiest device; add nodes, or allow more layouts",
+        bytes(*missing)
     )]
     Found {
         /// The table that found no room.
@@ -72,6 +72,15 @@ pub enum Unplaced {
         /// What is wrong and how to mend it, in words.
         what: String,
     },
+}
+
+/// Bytes in the largest unit that has something before the point.
+fn bytes(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
+        bytes if bytes >= 1e6 => format!("{:.1} MB", bytes / 1e6),
+        bytes => format!("{bytes:.0} B"),
+    }
 }
 
 impl Unplaced {

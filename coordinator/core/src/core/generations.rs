@@ -10,7 +10,9 @@ use crate::assignment::{Assignment, Member};
 use crate::explain::NotReady;
 use crate::job::Job;
 use crate::membership::{Hold, Worker};
-use crate::phase::{self, Candidate, Context, Ended, Gathering, Loading, Phase, Planning, Recovering};
+use crate::phase::{
+    self, Candidate, Context, Ended, Gathering, Loading, Phase, PlanError, Planning, Recovering,
+};
 use crate::record::Cordon;
 use crate::time::Time;
 
@@ -228,9 +230,6 @@ impl Core {
         let members: Vec<Member> = workers.iter().filter_map(member).collect();
         let known = |member: &Member| Some(&self.members.get(member.worker)?.capabilities);
         let capabilities: Vec<&Capabilities> = members.iter().filter_map(known).collect();
-        if let Some(open) = &mut job.open {
-            open.begun(now, members.len() as u32);
-        }
         if job.submission.reproducible && job.state.numerics.is_none() {
             let first = members.first().and_then(|member| self.members.get(member.worker));
             job.state.numerics = first.map(|worker| worker.capabilities.numerics.clone());
@@ -248,11 +247,12 @@ impl Core {
         });
         let assignment = match planned {
             Ok(assignment) => assignment,
-            Err(error) => {
-                let error = format!("no plan places the job's tables: {error}");
-                return self.enter(now, id, Phase::Ended(Ended::Failed { error: error.clone() }), error, out);
-            }
+            Err(error) => return self.unplanned(now, id, workers.len() as u32, &error, out),
         };
+        job.state.too_few = 0;
+        if let Some(open) = &mut job.open {
+            open.begun(now, assignment.members.len() as u32);
+        }
         let summary = assignment.summary();
         let event = job.record(EventKind::PhaseChanged { phase: JobPhase::Planning, reason: summary });
         out.publish(id, event);
@@ -260,6 +260,17 @@ impl Core {
         let reason = "ranks connect to each other and load".to_owned();
         let loading = Loading::new(assignment, Context { now, config: &self.config });
         self.enter(now, id, Phase::Loading(loading), reason, out);
+    }
+
+    /// No plan places the job on so many workers: it waits for more where it may have more, and fails where not.
+    fn unplanned(&mut self, now: Time, id: JobId, workers: u32, error: &PlanError, out: &mut Outbox) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let reason = format!("no plan places the job's tables: {error}");
+        if error.is_of_memory() && workers < job.wanted() {
+            job.state.too_few = workers;
+            return self.enter(now, id, Phase::Gathering(Gathering::default()), reason, out);
+        }
+        self.enter(now, id, Phase::Ended(Ended::Failed { error: reason.clone() }), reason, out);
     }
 
     fn hold_ranks(&mut self, job: JobId, generation: Generation, workers: &[WorkerId]) {

@@ -28,6 +28,13 @@ pub(crate) enum PlanError {
     Planner(#[from] planner::Error),
 }
 
+impl PlanError {
+    /// Whether more workers would mend it.
+    pub(crate) fn is_of_memory(&self) -> bool {
+        matches!(self, Self::Planner(error) if error.is_of_memory())
+    }
+}
+
 /// What a plan is made from.
 #[derive(Debug)]
 pub(crate) struct Planning<'a> {

@@ -153,3 +153,17 @@ pub enum Error {
         missing: u64,
     },
 }
+
+impl Error {
+    /// Whether more memory, or more ranks, would mend it.
+    #[must_use]
+    pub fn is_of_memory(&self) -> bool {
+        matches!(
+            self,
+            Self::TableTooLarge { .. }
+                | Self::TooLarge { .. }
+                | Self::Exhausted { .. }
+                | Self::NotFound { .. }
+        )
+    }
+}

@@ -12,17 +12,24 @@ pub(super) fn check(problem: &Problem) -> Result<(), Error> {
     let available: u128 = problem.cluster().devices.iter().map(|device| u128::from(device.memory)).sum();
     let mut needed = 0u128;
     let mut most: Option<(u128, usize)> = None;
+    let mut worst: Option<(u64, usize)> = None;
     for (idx, table) in problem.tables().iter().enumerate() {
         let choices = || problem.allowed(idx).iter().map(|option| &table.options[*option]);
         let piece = choices().map(largest_piece).min().unwrap_or(0);
         if piece > largest {
-            return Err(Error::TableTooLarge { table: table.name.clone(), missing: piece - largest });
+            let missing = piece - largest;
+            if worst.is_none_or(|(bytes, _)| missing > bytes) {
+                worst = Some((missing, idx));
+            }
         }
         let least = choices().filter(|c| largest_piece(c) <= largest).map(Choice::memory).min().unwrap_or(0);
         needed += least;
         if most.is_none_or(|(bytes, _)| least > bytes) {
             most = Some((least, idx));
         }
+    }
+    if let Some((missing, idx)) = worst {
+        return Err(Error::TableTooLarge { table: problem.tables()[idx].name.clone(), missing });
     }
     match most {
         Some((_, idx)) if needed > available => Err(Error::TooLarge {
