@@ -28,6 +28,24 @@ fn a_full_softmax_job_gives_one_digest_on_1_2_3_4_and_8_ranks_under_every_placem
 }
 
 #[test]
+fn a_checkpoint_of_4_ranks_goes_on_on_1_2_3_and_8_with_another_plan_and_the_other_way_round() {
+    let (data, with) = (dataset(), |placement| job(&format!("[tables.placement]\nitem = \"{placement}\"\n")));
+    let whole = Cluster::new(1).train(data.path(), &with("row_wise"), None).model_digest;
+    let ways = [1, 2, 3, 8].map(|world| [(4, world), (world, 4)]).concat();
+    let plans = ["row_wise", "table_wise", "data_parallel", "row_wise"];
+    for ((before, after), plans) in ways.into_iter().zip(plans.windows(2).cycle()) {
+        let run = tempfile::tempdir().unwrap();
+        let begun = Cluster::new(before).train_until(data.path(), &with(plans[0]), run.path(), 3);
+        let ended = Cluster::new(after).train(data.path(), &with(plans[1]), Some(run.path()));
+        assert_eq!(
+            (begun.steps_here, ended.model_digest),
+            (3, whole.clone()),
+            "{before} to {after}, {plans:?}"
+        );
+    }
+}
+
+#[test]
 fn every_head_gives_one_digest_on_any_number_of_ranks() {
     for head in [
         "[model.head.softmax]\ntied = false\n",

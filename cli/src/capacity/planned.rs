@@ -261,7 +261,7 @@ impl Report for Planned {
             .assignment()
             .map(|(name, option, ranks)| (name.to_owned(), json!({"option": option, "ranks": ranks})))
             .collect();
-        let rank = |(idx, phases): (usize, &Phases)| json!({"rank": idx, "phases": phases_json(phases), "memory_bytes": self.placement.memory[idx]});
+        let rank = |(idx, phases): (usize, &Phases)| json!({"rank": idx, "phases": phases_json(phases), "memory_bytes": self.placement.memory[idx], "host_bytes": self.placement.host[idx]});
         let purchase = |purchase: &Purchase| {
             let seconds = purchase.seconds.as_ref();
             json!({

@@ -175,6 +175,9 @@ impl PoolAnswer {
                 "  max over ranks of sums (TorchRec's figure): {}",
                 spoken(whole.step.max_of_sums)
             ));
+            if whole.host > 0.0 {
+                lines.push(format!("  the fullest host holds {:.1} GB of tables", whole.host / 1e9));
+            }
             lines.push(if whole.interval < whole.ideal {
                 format!("  a checkpoint every {} of work (Daly)", spoken(whole.interval))
             } else {
@@ -267,7 +270,7 @@ pub fn answer_json(answer: &Answer) -> Value {
         "simulated": {"mean": answer.simulated.mean, "p50": answer.simulated.p50, "p90": answer.simulated.p90, "p99": answer.simulated.p99},
         "goodput": answer.goodput, "checkpoint_interval_seconds": answer.interval,
         "cost": answer.cost, "energy_kwh": answer.energy, "energy_cost": answer.energy_cost,
-        "memory_bytes": answer.memory, "usable_bytes": answer.usable,
+        "memory_bytes": answer.memory, "host_bytes": answer.host, "usable_bytes": answer.usable,
         "in_time": answer.in_time, "in_budget": answer.in_budget, "layouts": layouts, "bound_seconds": answer.bound,
     })
 }

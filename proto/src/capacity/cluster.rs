@@ -31,6 +31,12 @@ crate::documented! {
         /// The most that tables may take of a device's memory; what is left beside the dense part where absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub table_memory: Option<ByteSize>,
+        /// Memory of a node's host, for tables with a `device_cache`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub host_memory: Option<ByteSize>,
+        /// Bytes per second of a device to its host's memory, where not the catalogue's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub host_rate: Option<ByteSize>,
         /// Bytes per second to devices of the same node, where not the catalogue's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub link_rate: Option<ByteSize>,
@@ -78,6 +84,9 @@ impl PoolSpec {
         if let Some(rate) = self.network_rate {
             device.network_rate = rate.bytes() as f64;
         }
+        if let Some(rate) = self.host_rate {
+            device.host_rate = rate.bytes() as f64;
+        }
         device.per_node = self.devices_per_node.unwrap_or(device.per_node);
         Some(device)
     }
@@ -110,6 +119,8 @@ impl PoolSpec {
         for (field, size) in [
             ("memory", self.memory),
             ("table_memory", self.table_memory),
+            ("host_memory", self.host_memory),
+            ("host_rate", self.host_rate),
             ("link_rate", self.link_rate),
             ("network_rate", self.network_rate),
         ] {

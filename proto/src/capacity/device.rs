@@ -23,6 +23,8 @@ pub struct Device {
     pub link_rate: f64,
     /// To devices of other nodes, bytes/s: the device's own network card.
     pub network_rate: f64,
+    /// To the memory of its host, bytes/s: PCI Express x16 at the 80 % that DMA gets; of a CPU node the memory's rate.
+    pub host_rate: f64,
     /// Devices of a node.
     pub per_node: u32,
     /// Power at full load, W.
@@ -103,6 +105,7 @@ pub const DEVICES: &[Device] = &[
         flops_f16: 312e12,
         link_rate: 300e9,
         network_rate: 25e9,
+        host_rate: 25e9,
         per_node: 8,
         power: 400.0,
         links: A100_LINKS,
@@ -117,6 +120,7 @@ pub const DEVICES: &[Device] = &[
         flops_f16: 989e12,
         link_rate: 450e9,
         network_rate: 50e9,
+        host_rate: 50e9,
         per_node: 8,
         power: 700.0,
         links: H100_LINKS,
@@ -131,6 +135,7 @@ pub const DEVICES: &[Device] = &[
         flops_f16: 989e12,
         link_rate: 450e9,
         network_rate: 50e9,
+        host_rate: 50e9,
         per_node: 8,
         power: 700.0,
         links: H100_LINKS,
@@ -145,6 +150,7 @@ pub const DEVICES: &[Device] = &[
         flops_f16: 2.2e15,
         link_rate: 900e9,
         network_rate: 50e9,
+        host_rate: 50e9,
         per_node: 8,
         power: 1000.0,
         links: B200_LINKS,
@@ -159,6 +165,7 @@ pub const DEVICES: &[Device] = &[
         flops_f16: 362e12,
         link_rate: 32e9,
         network_rate: 25e9,
+        host_rate: 25e9,
         per_node: 8,
         power: 350.0,
         links: PCIE_LINKS,
@@ -173,6 +180,7 @@ pub const DEVICES: &[Device] = &[
         flops_f16: 155e9,
         link_rate: 2e9,
         network_rate: 1.25e9,
+        host_rate: 19.8e9,
         per_node: 1,
         power: 30.0,
         links: HOST_LINKS,

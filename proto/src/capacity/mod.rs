@@ -119,6 +119,15 @@ impl Spec for CapacitySpec {
 impl CapacitySpec {
     /// A table that is larger than the memory of every pool can be placed nowhere.
     fn check_room(&self, table: &TableSpec, problems: &mut Problems) {
+        if table.device_cache.is_some() {
+            let silent = self.pools.iter().find(|pool| pool.host_memory.is_none());
+            return problems.check(silent.is_none(), "device_cache", || {
+                format!(
+                    "puts the table into the hosts' memory, but pool {} does not say `host_memory`; add it",
+                    silent.map_or("", |pool| &pool.name)
+                )
+            });
+        }
         let room = |pool: &PoolSpec| {
             pool.device().map_or(f64::INFINITY, |device| {
                 device.memory * f64::from(pool.nodes) * f64::from(device.per_node)

@@ -95,6 +95,10 @@ crate::documented! {
         /// Layouts that it may not have.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub forbid: Vec<LayoutKind>,
+        /// Bytes of each rank's device memory for its hottest rows, of a table that lies in the hosts' memory; in the
+        /// devices' memory whole where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub device_cache: Option<ByteSize>,
         /// The ranks that it is pinned to, all of it; any where empty.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub ranks: Vec<u32>,
@@ -130,6 +134,7 @@ impl TableSpec {
             optimizer: TableOptimizer::Adagrad,
             layouts: Vec::new(),
             forbid: Vec::new(),
+            device_cache: None,
             ranks: Vec::new(),
         }
     }

@@ -42,6 +42,8 @@ pub struct Answer {
     pub energy_cost: Option<f64>,
     /// Bytes of the fullest device.
     pub memory: f64,
+    /// Bytes of tables in the memory of the fullest host.
+    pub host: f64,
     /// Bytes of a device that can be used.
     pub usable: f64,
     /// Whether P90 of the run's time keeps the deadline; none without a deadline.
@@ -114,6 +116,7 @@ pub fn answer(spec: &CapacitySpec, pool: &PoolSpec, nodes: u32) -> Result<Answer
         energy,
         energy_cost: pool.price_per_kwh.map(|price| price * energy),
         memory: placed.memory.iter().copied().fold(0.0, f64::max),
+        host: placed.fullest_host(&cluster),
         usable: memory::usable(&cluster),
         in_time: run.deadline.map(|deadline| simulated.p90 <= deadline.0.as_secs_f64()),
         in_budget: cost.zip(run.budget).map(|(cost, budget)| cost <= budget),
@@ -127,5 +130,6 @@ pub fn answer(spec: &CapacitySpec, pool: &PoolSpec, nodes: u32) -> Result<Answer
 pub fn cluster(pool: &PoolSpec, device: Device, nodes: u32) -> Cluster {
     let mut cluster = Cluster::new(device, nodes, device.per_node);
     cluster.table_memory = pool.table_memory.map(|size| size.bytes() as f64);
+    cluster.host_memory = pool.host_memory.map(|size| size.bytes() as f64);
     cluster
 }

@@ -30,6 +30,7 @@ pub fn import(
             let scored = declared.name == OUTPUT || (declared.name == ITEM && job.model.head.tied());
             let mut table = TableSpec::new(&declared.name, declared.rows, declared.dim, vec![events]);
             table.pooled = false;
+            table.device_cache = job.tables.device_cache.get(&declared.name).copied();
             table.optimizer = state_of(optimizer);
             table.updates_all_rows =
                 (scores_all && scored) || matches!(optimizer, OptimizerKind::Adam | OptimizerKind::AdamW);

@@ -58,6 +58,17 @@ pub enum Unplaced {
         /// Bytes that it lacked.
         missing: f64,
     },
+    /// The hosts' memory is too small for the tables that lie there.
+    #[error(
+        "the tables with a device_cache do not fit a host: it lacks {}, and {table} is the largest; add nodes or host_memory",
+        bytes(*missing)
+    )]
+    Host {
+        /// The largest table in the hosts' memory.
+        table: String,
+        /// Bytes that the fullest host lacks.
+        missing: f64,
+    },
     /// A plan that the check refuses: a fault of the planner.
     #[error("the plan does not hold, which is a fault of the planner: {what}")]
     Faulty {
@@ -93,6 +104,7 @@ impl Unplaced {
             Self::Table { table, .. }
             | Self::Together { table, .. }
             | Self::Found { table, .. }
+            | Self::Host { table, .. }
             | Self::Demand { table, .. } => table,
         }
     }
@@ -104,7 +116,8 @@ impl Unplaced {
             Self::Dense { missing }
             | Self::Table { missing, .. }
             | Self::Together { missing, .. }
-            | Self::Found { missing, .. } => *missing,
+            | Self::Found { missing, .. }
+            | Self::Host { missing, .. } => *missing,
             Self::Demand { .. } | Self::Faulty { .. } => 0.0,
         }
     }
@@ -117,8 +130,10 @@ pub struct Placement {
     pub tables: Vec<(Layout, Vec<usize>)>,
     /// Seconds of each rank, by phase, without what is common to all.
     pub loads: Vec<Phases>,
-    /// Bytes of each rank, with what is beside the tables.
+    /// Bytes of each rank's device, with what is beside the tables.
     pub memory: Vec<f64>,
+    /// Bytes of each rank in its host's memory.
+    pub host: Vec<f64>,
     /// The step that follows.
     pub step: StepTime,
     /// Seconds that no placement's step is shorter than, and what shows it; none where a rule placed the tables.
@@ -126,6 +141,13 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// Bytes of the host that holds most.
+    #[must_use]
+    pub fn fullest_host(&self, cluster: &Cluster) -> f64 {
+        let of_nodes = self.host.chunks(cluster.per_node.max(1) as usize).map(|node| node.iter().sum());
+        of_nodes.fold(0.0, f64::max)
+    }
+
     /// How much longer the step is than the bound, as a share of the bound.
     #[must_use]
     pub fn gap(&self) -> Option<f64> {
@@ -174,10 +196,25 @@ pub fn place_as(
     }
     let options: Vec<Vec<LayoutOption>> =
         workload.tables.iter().map(|table| layout::options(table, cluster, &workload.setting)).collect();
-    if workload.setting.software == Software::TensorFlow {
-        return dealt(workload, &options, cluster).map(|placement| (placement, None));
+    let placed = if workload.setting.software == Software::TensorFlow {
+        (dealt(workload, &options, cluster)?, None)
+    } else {
+        solve::solve(workload, &options, cluster, wish)?
+    };
+    check_hosts(workload, cluster, &placed.0)?;
+    Ok(placed)
+}
+
+/// The search knows the devices' memory only; what lies on the hosts is counted afterwards.
+fn check_hosts(workload: &Workload, cluster: &Cluster, placement: &Placement) -> Result<(), Unplaced> {
+    let Some(room) = cluster.host_memory else { return Ok(()) };
+    let missing = placement.fullest_host(cluster) - room;
+    if missing <= 0.0 {
+        return Ok(());
     }
-    solve::solve(workload, &options, cluster, wish)
+    let hosted = workload.tables.iter().filter(|table| table.device_cache.is_some());
+    let largest = hosted.max_by(|a, b| a.bytes().total_cmp(&b.bytes()));
+    Err(Unplaced::Host { table: largest.map_or_else(String::new, |table| table.name.clone()), missing })
 }
 
 /// As NVIDIA's distributed-embeddings deals tables (`memory_balanced`): whole tables by size, to and fro over the ranks.
@@ -217,17 +254,23 @@ fn dealt(
 pub(super) struct Ranks {
     loads: Vec<Phases>,
     memory: Vec<f64>,
+    host: Vec<f64>,
 }
 
 impl Ranks {
     pub(super) fn new(workload: &Workload, cluster: &Cluster) -> Self {
         let n = cluster.world_size as usize;
-        Self { loads: vec![Phases::default(); n], memory: vec![workload.beside_tables(cluster); n] }
+        Self {
+            loads: vec![Phases::default(); n],
+            memory: vec![workload.beside_tables(cluster); n],
+            host: vec![0.0; n],
+        }
     }
 
     pub(super) fn add(&mut self, rank: usize, piece: &Piece) {
         self.loads[rank] += piece.cost;
         self.memory[rank] += piece.memory;
+        self.host[rank] += piece.host;
     }
 
     pub(super) fn finish(
@@ -237,6 +280,6 @@ impl Ranks {
         cluster: &Cluster,
     ) -> Placement {
         let step = step::step_time(workload, &self.loads, cluster);
-        Placement { tables, loads: self.loads, memory: self.memory, step, bound: None }
+        Placement { tables, loads: self.loads, memory: self.memory, host: self.host, step, bound: None }
     }
 }

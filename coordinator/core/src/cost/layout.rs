@@ -42,8 +42,10 @@ pub enum Span {
 pub struct Piece {
     /// Seconds of each phase, without latencies.
     pub cost: Phases,
-    /// Bytes of weights, optimizer state and buffers of exchange.
+    /// Bytes of weights, optimizer state and buffers of exchange, on the device.
     pub memory: f64,
+    /// Bytes of weights and optimizer state in the host's memory.
+    pub host: f64,
 }
 
 /// A layout of a table with its pieces.
@@ -101,6 +103,10 @@ pub fn options(table: &Table, cluster: &Cluster, setting: &Setting) -> Vec<Layou
                 layouts.extend(blocks.filter(|k| table.dim / f64::from(*k) >= 8.0).map(Layout::Grid));
             }
         }
+    }
+    if table.device_cache.is_some() {
+        // Replicas are all in step with each other: rows that come and go would have to come and go everywhere.
+        layouts.retain(|layout| *layout != Layout::DataParallel);
     }
     layouts.retain(|layout| table.demand.allows(layout.kind()));
     layouts.into_iter().map(|layout| option(table, layout, cluster, setting)).collect()
@@ -163,17 +169,20 @@ fn piece(
         Software::TensorFlow => table.features * setting.constants.per_feature / 2.0,
         Software::Muster | Software::HugeCtr => 0.0,
     };
+    let from_host = table.missed_bytes(&part, share) / cluster.device.host_rate;
     let cost = Phases::default()
-        .with(Phase::Lookup, launches + table.lookup_bytes(&part, setting) / rate)
-        .with(Phase::TableUpdate, launches + table.update_bytes(&part, setting) / rate);
+        .with(Phase::Lookup, launches + table.lookup_bytes(&part, setting) / rate + from_host)
+        .with(Phase::TableUpdate, launches + table.update_bytes(&part, setting) / rate + from_host);
     let vectors = part.vectors * part.dim * setting.wire.bytes();
     let held = match layout {
         Layout::DataParallel => 1.0,
         Layout::RowWise => 1.0 / n,
         _ => share / blocks,
     };
-    let memory = table.bytes() * held + 2.0 * vectors + ID * part.lookups;
-    Piece { cost: cost + exchanges(table, layout, part.lookups, vectors, (cluster, setting)), memory }
+    let (device, host) = table.tiers(table.bytes() * held);
+    let memory = device + 2.0 * vectors + ID * part.lookups;
+    let cost = cost + exchanges(table, layout, part.lookups, vectors, (cluster, setting));
+    Piece { cost, memory, host }
 }
 
 /// Seconds of the exchanges: `vectors` are the bytes of pooled rows, of the whole batch, that the owner has.

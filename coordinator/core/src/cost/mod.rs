@@ -36,6 +36,8 @@ pub struct Cluster {
     pub per_node: u32,
     /// The most bytes that tables may take of a rank, where the user says so.
     pub table_memory: Option<f64>,
+    /// Bytes of a node's host, where tables may lie there.
+    pub host_memory: Option<f64>,
 }
 
 impl Cluster {
@@ -47,7 +49,7 @@ impl Cluster {
     pub fn new(device: Device, nodes: u32, per_node: u32) -> Self {
         let world_size = nodes * per_node;
         assert!(world_size > 0, "a cluster of {nodes} nodes with {per_node} devices each has no rank");
-        Self { device, world_size, per_node, table_memory: None }
+        Self { device, world_size, per_node, table_memory: None, host_memory: None }
     }
 
     /// Ranks, as a number to divide by.

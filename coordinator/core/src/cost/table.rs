@@ -35,6 +35,8 @@ pub struct Table {
     pub pooled: bool,
     /// Whether an update touches every row.
     pub updates_all_rows: bool,
+    /// Bytes of each rank's device memory for its hottest rows, where the table lies in the hosts' memory.
+    pub device_cache: Option<f64>,
     /// How often rows are asked for.
     pub skew: Skew,
     /// What the user demands of its placement.
@@ -58,6 +60,7 @@ impl From<&TableSpec> for Table {
             vectors: if spec.pooled { pooled } else { lookups },
             pooled: spec.pooled,
             updates_all_rows: spec.updates_all_rows,
+            device_cache: spec.device_cache.map(|size| size.bytes() as f64),
             skew: Skew::zipf(spec.rows, spec.zipf),
             demand: spec.demand(),
         }
@@ -109,6 +112,22 @@ impl Table {
         let cached = self.skew.share_of_top(cache / row / share);
         let updated = if self.updates_all_rows { self.rows * share } else { distinct };
         Part { lookups: all * share, distinct, updated, cached, dim, vectors: samples * self.vectors }
+    }
+
+    /// Bytes of a piece with `held` bytes of the table on the device and on its host.
+    #[must_use]
+    pub fn tiers(&self, held: f64) -> (f64, f64) {
+        self.device_cache.map_or((held, 0.0), |cache| (cache.min(held), held))
+    }
+
+    /// Bytes that come from the host in a step, and that go back as other rows take their places: all rows that the cache
+    /// lacks, each once. The cache has the rows that are asked for most, of which the part holds `share` of all.
+    #[must_use]
+    pub fn missed_bytes(&self, part: &Part, share: f64) -> f64 {
+        let Some(cache) = self.device_cache else { return 0.0 };
+        let row = self.row_bytes() * part.dim / self.dim;
+        let hit = self.skew.share_of_top(cache / row / share);
+        row * (part.lookups * (1.0 - hit)).min(part.updated)
     }
 
     /// Bytes that the lookup moves: ids, first reads, repeated reads that the cache has not, vectors.

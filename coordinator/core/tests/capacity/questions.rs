@@ -89,3 +89,38 @@ fn a_table_that_fits_on_no_device_is_named_with_the_bytes_missing() {
     assert!(error.missing() > 50e9, "{error}");
     assert!(error.to_string().contains("table item does not fit"), "{error}");
 }
+
+#[test]
+fn a_table_larger_than_all_devices_lies_on_the_hosts_with_its_hottest_rows_on_the_devices() {
+    const ROWS: &str = "tables.0.rows=2000000000";
+    let whole = question(&["tables.0.rows=20000000"]);
+    let whole = answer(&whole, &whole.pools[0], 1).unwrap();
+    assert_eq!(whole.host, 0.0);
+    let sets = |cache: &str| {
+        let cache = format!("tables.0.device_cache=\"{cache}\"");
+        question(&[ROWS, &cache, "pools.0.host_memory=\"4TiB\""])
+    };
+    let at = |cache: &str| {
+        let spec = sets(cache);
+        answer(&spec, &spec.pools[0], 1).unwrap()
+    };
+    let (small, large) = (at("1GiB"), at("16GiB"));
+    let bytes = question(&[ROWS, "pools.0.nodes=512"]).tables[0].bytes();
+    assert!((small.host / bytes - 1.0).abs() < 1e-9, "all rows are on the host: {} {bytes}", small.host);
+    assert!(small.memory < large.memory && large.memory < small.usable);
+    assert!(small.step.seconds > large.step.seconds, "{small:?} {large:?}");
+    assert!(large.step.seconds > whole.step.seconds, "rows from a host take longer");
+}
+
+#[test]
+fn a_host_that_is_too_small_is_named_with_its_table_and_one_of_unknown_size_is_refused() {
+    let hosted = ["tables.0.device_cache=\"1GiB\"", "pools.0.host_memory=\"8GiB\""];
+    let spec = question(&hosted);
+    let refused = answer(&spec, &spec.pools[0], 1).unwrap_err();
+    let lacks = spec.tables[0].bytes() - f64::from(8_u32 << 10) * 1048576.0;
+    assert!((refused.missing() / lacks - 1.0).abs() < 1e-9, "{refused}");
+    assert!(refused.to_string().contains("item") && refused.to_string().contains("host_memory"), "{refused}");
+    let sets = [hosted[0].to_owned()];
+    let unknown = config::parse::<CapacitySpec>(QUESTION, "q.toml", &sets).unwrap_err().to_string();
+    assert!(unknown.contains("tables.0.device_cache") && unknown.contains("host_memory"), "{unknown}");
+}
