@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a command that cannot be run has failed")]
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use muster_tests::small::prepared;
@@ -49,6 +50,31 @@ fn the_walk_through_a_question_shows_what_the_program_prints() {
         written == fresh,
         "docs/capacity.md is stale: UPDATE_REFERENCE=1 cargo test -p muster-tests --test capacity"
     );
+}
+
+#[test]
+fn the_readmes_table_of_accuracy_is_what_the_program_says() {
+    let Some(data) = std::env::var_os("MUSTER_DATA").map(|data| Path::new(&data).join("planner")) else {
+        assert!(std::env::var_os("MUSTER_REQUIRE_ALL").is_none(), "MUSTER_DATA is not set");
+        return eprintln!("skipped: measured steps are in MUSTER_DATA, which is not set");
+    };
+    let files = ["mlperf_dlrm_dcnv2_measured.csv", "measured_nv_synth_a100.json"].map(|name| data.join(name));
+    let [first, second] = files.each_ref().map(|file| file.to_str().unwrap());
+    let output = muster(&["capacity", "--output", "json", "--validate", first, second]);
+    let validated: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for set in validated["sets"].as_array().unwrap() {
+        let scores = &set["scores"];
+        let percent = |key: &str| format!("{:.1} %", scores[key].as_f64().unwrap() * 100.0);
+        let row = format!(
+            "| {} | {} | {} | {} |",
+            scores["points"],
+            percent("mape"),
+            percent("max"),
+            percent("bias")
+        );
+        assert!(readme.contains(&row), "README.md lacks `{row}` of {}", set["file"]);
+    }
 }
 
 #[test]
