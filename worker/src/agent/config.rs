@@ -16,7 +16,7 @@ pub struct AgentConfig {
     pub token: Option<Token>,
     /// Name of this process, unique among workers and kept over restarts where the platform keeps it.
     pub name: String,
-    /// Host it runs on.
+    /// Host it runs on: workers of one host are a node, and share its memory.
     pub host: String,
     /// Where the collectives of other workers connect to.
     pub listener: TcpListener,

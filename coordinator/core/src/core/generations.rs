@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_proto::control::{Capabilities, EventKind, JobPhase};
+use muster_proto::control::{EventKind, JobPhase};
 use muster_proto::ids::{Generation, JobId, Rank, WorkerId};
 
 use super::{Core, Outbox};
@@ -226,8 +226,13 @@ impl Core {
             Some(Member { worker: *worker, incarnation, address })
         };
         let members: Vec<Member> = workers.iter().filter_map(member).collect();
-        let known = |member: &Member| Some(&self.members.get(member.worker)?.capabilities);
-        let capabilities: Vec<&Capabilities> = members.iter().filter_map(known).collect();
+        let sharers = self.members.sharers(workers);
+        let known = |member: &Member| {
+            let capabilities = &self.members.get(member.worker)?.capabilities;
+            let sharers = sharers.get(capabilities.host.as_str()).copied().unwrap_or(1);
+            Some(phase::Worker { capabilities, sharers })
+        };
+        let known: Vec<phase::Worker<'_>> = members.iter().filter_map(known).collect();
         if let Some(open) = &mut job.open {
             open.begun(now, members.len() as u32);
         }
@@ -242,7 +247,7 @@ impl Core {
             submission,
             generation,
             members,
-            capabilities,
+            workers: known,
             before,
             seed: &self.seed,
         });
@@ -253,7 +258,7 @@ impl Core {
                 return self.enter(now, id, Phase::Ended(Ended::Failed { error: error.clone() }), error, out);
             }
         };
-        let summary = assignment.summary();
+        let summary = assignment.summary(&submission.tables);
         let event = job.record(EventKind::PhaseChanged { phase: JobPhase::Planning, reason: summary });
         out.publish(id, event);
         self.hold_ranks(id, generation, workers);

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use muster_proto::control::{Capabilities, Submission};
 use muster_proto::ids::{Generation, JobId, Rank, WorkerId};
-use muster_proto::sharding::{self, Placement, ShardingPlan};
+use muster_proto::sharding::{self, Nodes, ShardingPlan, TableDecl};
 
+use super::layout;
 use super::pieces::Pieces;
 use crate::assignment::{Assignment, Forecast, Member};
 use crate::planner;
@@ -24,8 +25,19 @@ pub(crate) enum PlanError {
     #[error(transparent)]
     Sharding(#[from] sharding::Error),
     /// They fit on no worker, or not on all of them together.
-    #[error("{0}; a worker's memory is what `muster workers list` shows of it")]
+    #[error(
+        "{0}; a worker's memory is what `muster workers list` shows of it, shared by the workers of its host that have work, \
+         and holds its pieces, and their copies unless checkpoint.memory_copies is false"
+    )]
     Planner(#[from] planner::Error),
+}
+
+/// The worker of a member, as a plan sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Worker<'a> {
+    pub(crate) capabilities: &'a Capabilities,
+    /// How many workers of its host have a rank, of this job or of another one; itself is one of them.
+    pub(crate) sharers: u32,
 }
 
 /// What a plan is made from.
@@ -37,7 +49,7 @@ pub(crate) struct Planning<'a> {
     /// In rank order.
     pub(crate) members: Vec<Member>,
     /// What each of them is and has.
-    pub(crate) capabilities: Vec<&'a Capabilities>,
+    pub(crate) workers: Vec<Worker<'a>>,
     /// The plan of the generation before, with the ranks whose workers stay: old rank to new rank.
     pub(crate) before: Option<(ShardingPlan, BTreeMap<u32, u32>)>,
     /// From which the peers' shared secret is made.
@@ -49,21 +61,23 @@ pub(crate) struct Planning<'a> {
 /// # Errors
 /// If the pieces cannot be placed as the job declares them, or do not fit.
 pub(crate) fn plan(planning: Planning<'_>) -> Result<Assignment, PlanError> {
-    let Planning { job, submission, generation, members, capabilities, before, seed } = planning;
-    let (tables, world_size) = (&submission.tables, members.len() as u32);
-    if world_size == 0 {
+    let Planning { job, submission, generation, members, workers, before, seed } = planning;
+    let tables = &submission.tables;
+    let nodes = Nodes::by_host(workers.iter().map(|worker| worker.capabilities.host.as_str()));
+    if nodes.is_empty() {
         return Err(sharding::Error::NoRanks.into());
     }
-    let pieces = Pieces::new(submission, &capabilities)?;
+    let pieces = Pieces::new(submission, &workers, &nodes)?;
     let (fresh, cost, bound) = pieces.solve(submission.micro_batches)?;
-    let repaired = before.map(|(plan, kept)| plan.repaired(tables, &kept, world_size)).transpose()?;
+    let repaired = before.map(|(plan, kept)| plan.repaired(tables, &kept, &nodes)).transpose()?;
     let kept = repaired.and_then(|plan| {
         let repaired = pieces.cost(&plan)?;
         (repaired <= cost * (1.0 + TOLERANCE)).then_some((plan, repaired))
     });
     let (plan, cost) = kept.unwrap_or((fresh, cost));
     let forecast = Forecast { cost, bound: bound.min(cost) };
-    plan.check(&submission.tables)?;
+    plan.check(tables)?;
+    plan.check_nodes(tables, &nodes)?;
     let mut hasher = blake3::Hasher::new_keyed(seed);
     hasher.update(&job.0.to_le_bytes()).update(&generation.0.to_le_bytes());
     let collective_token = *hasher.finalize().as_bytes();
@@ -121,18 +135,9 @@ pub(crate) fn seat(
 
 impl Assignment {
     /// The plan in a line, for people.
-    pub(crate) fn summary(&self) -> String {
-        let table = |(name, plan): (&String, &sharding::TablePlan)| {
-            let placement = match plan.placement {
-                Placement::RowWise => "row-wise",
-                Placement::TableWise => "table-wise",
-                Placement::DataParallel => "data-parallel",
-            };
-            format!("{name} {placement}")
-        };
-        let tables: Vec<String> = self.plan.tables.iter().map(table).collect();
+    pub(crate) fn summary(&self, tables: &[TableDecl]) -> String {
         let workers: Vec<String> = self.members.iter().map(|member| member.worker.to_string()).collect();
-        let tables = if tables.is_empty() { "no tables".to_owned() } else { tables.join(", ") };
+        let tables = layout::in_words(&self.plan, tables);
         let forecast = self
             .forecast
             .filter(|forecast| forecast.cost > 0.0)
