@@ -138,10 +138,16 @@ impl Assignment {
     pub(crate) fn summary(&self, tables: &[TableDecl]) -> String {
         let workers: Vec<String> = self.members.iter().map(|member| member.worker.to_string()).collect();
         let tables = layout::in_words(&self.plan, tables);
-        let forecast = self
-            .forecast
-            .filter(|forecast| forecast.cost > 0.0)
-            .map_or_else(String::new, |f| format!("; {f}"));
-        format!("generation {}: {tables} on {}{forecast}", self.generation, workers.join(", "))
+        format!("generation {}: {tables} on {}{}", self.generation, workers.join(", "), self.forecast_told())
+    }
+
+    /// Layouts of the tables, and what they cost.
+    pub(crate) fn layout(&self, tables: &[TableDecl]) -> String {
+        format!("{}{}", layout::in_words(&self.plan, tables), self.forecast_told())
+    }
+
+    fn forecast_told(&self) -> String {
+        let forecast = self.forecast.filter(|forecast| forecast.cost > 0.0);
+        forecast.map_or_else(String::new, |forecast| format!("; {forecast}"))
     }
 }

@@ -236,7 +236,7 @@ fn submission(name: &str, args: &Args<'_>) -> Submission {
     };
     Submission {
         name: name.to_owned(),
-        spec_toml: args.get("spec").unwrap_or("seed = 1").to_owned(),
+        spec_toml: args.get("spec").unwrap_or("seed = 1").replace('|', "\n"),
         dataset_dir: "data".into(),
         run_dir: "run".into(),
         world_size: WorldSize(args.number("world").unwrap_or(2) as u32),
