@@ -76,8 +76,8 @@ fn workers_that_name_two_hosts_train_a_grid_with_a_column_block_on_each() {
     wait_for("the job to end", || (ask(&["jobs", "show", &job])?["phase"] == "cancelled").then_some(()));
     let job = ask(&[&submit[..], &short[..]].concat()).unwrap()["job"].to_string();
     wait_for("the job to end", || (ask(&["jobs", "show", &job])?["phase"] == "finished").then_some(()));
-    assert_eq!(folder.result(&["verify", "again"])["ok"], true);
-    let evaluated = folder.result(&["evaluate", "again"]);
+    assert_eq!(folder.result(&["verify", "again", "--dataset", "prepared"])["ok"], true);
+    let evaluated = folder.result(&["evaluate", "again", "--dataset", "prepared"]);
     assert_eq!(evaluated["metrics"], alone["metrics"]);
     for process in workers.into_iter().chain([coordinator]) {
         signal("TERM", process.id());

@@ -125,6 +125,9 @@ fn a_table_that_is_cut_trains_to_the_bits_of_the_uncut_one_where_columns_do_not_
         let in_blocks = rows_after_steps(&on_two_hosts(3), data.path(), &job);
         assert!(whole.0.iter().any(|value| *value != 0.0) && whole.1.iter().any(|value| *value != 0.0));
         assert_eq!(in_blocks, whole, "{optimizer}");
+        let test = |cluster: Cluster, job: &JobSpec| cluster.train(data.path(), job, None).test;
+        let of_whole = test(Cluster::new(1), &unclipped(small(optimizer, "")));
+        assert_eq!(test(on_two_hosts(3), &job), of_whole, "{optimizer}: items are ranked by other scores");
     }
 }
 

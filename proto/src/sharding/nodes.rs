@@ -1,5 +1,7 @@
 //! Which ranks share a host.
 
+use std::collections::BTreeMap;
+
 /// The node of each rank: ranks of one host are a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nodes {
@@ -12,15 +14,14 @@ pub struct Nodes {
 impl Nodes {
     /// From the hosts of all ranks, in rank order; a rank whose host is not known is a node of its own.
     pub fn by_host<'h>(hosts: impl IntoIterator<Item = &'h str>) -> Self {
-        let mut known: Vec<&str> = Vec::new();
+        let mut known: BTreeMap<&str, usize> = BTreeMap::new();
         let mut nodes = Self { of: Vec::new(), ranks: Vec::new() };
         for (rank, host) in (0..).zip(hosts) {
-            let found = known.iter().position(|other| *other == host).filter(|_| !host.is_empty());
-            let node = found.unwrap_or_else(|| {
-                known.push(host);
+            let new = nodes.ranks.len();
+            let node = if host.is_empty() { new } else { *known.entry(host).or_insert(new) };
+            if node == new {
                 nodes.ranks.push(Vec::new());
-                nodes.ranks.len() - 1
-            });
+            }
             nodes.of.push(node as u32);
             nodes.ranks[node].push(rank);
         }

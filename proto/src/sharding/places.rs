@@ -105,13 +105,13 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Owners of the blocks among other ranks: as even as can be, with the fewest blocks moved.
+/// Owners of the blocks among other ranks, ascending: as even as can be, with the fewest blocks moved.
 fn rebalance(owners: &[u32], kept: &Kept, ranks: &[u32]) -> Vec<u32> {
     let (blocks, world) = (owners.len(), ranks.len());
     let mut held = vec![Vec::new(); world];
     let mut orphans = Vec::new();
     for (block, owner) in owners.iter().enumerate() {
-        match kept.get(owner).and_then(|rank| ranks.iter().position(|known| known == rank)) {
+        match kept.get(owner).and_then(|rank| ranks.binary_search(rank).ok()) {
             Some(place) => held[place].push(block),
             None => orphans.push(block),
         }

@@ -122,7 +122,7 @@ fn a_table_that_a_softmax_scores_whole_is_not_cut_into_columns() {
 fn a_placement_that_does_not_exist_or_has_no_columns_to_spread_is_refused() {
     let placed = |word: &str| format!("[tables.placement]\nitem = \"{word}\"\n\n[training]");
     let field = "tables.placement.item";
-    refuse_job("[training]", &placed("colum_wise"), field, &["column_wise", "table_row_wise", "grid"]);
+    refuse_job("[training]", &placed("colum_wise"), field, &["colum_wise", "did you mean `column_wise`"]);
     refuse_job("[training]", &placed("grid"), field, &["tables.column_blocks.item", "table_row_wise"]);
 }
 

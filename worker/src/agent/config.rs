@@ -24,7 +24,7 @@ pub struct AgentConfig {
     pub advertise: Option<String>,
     /// CPU threads to use.
     pub threads: u32,
-    /// Memory to use, in bytes.
+    /// Memory of the host, in bytes; 0 where it cannot be told.
     pub memory_bytes: u64,
     /// What to compute on.
     pub device: DeviceKind,

@@ -36,7 +36,18 @@ pub(super) struct Pieces<'a> {
     units: Vec<Unit>,
     /// Per declared table.
     costs: Vec<Costs>,
+    /// Bytes that each rank has for tables and for copies.
+    room: Vec<u64>,
+    /// Bytes that an evaluation takes of them.
+    of_evaluation: f64,
     problem: Problem,
+}
+
+/// What a rank lacks for the pieces and copies that a plan gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shortage {
+    pub(super) rank: u32,
+    pub(super) bytes: u64,
 }
 
 /// Declared tables that get one place: one, or all column blocks of a table that the job wants together.
@@ -49,11 +60,13 @@ struct Unit {
 }
 
 impl<'a> Pieces<'a> {
-    /// The problem of the job on these workers, in rank order.
+    /// The problem of the job on these workers, in rank order. A solver knows no rank's neighbour, so each keeps room for
+    /// `copies` of others' pieces, in bytes, or for what these are where pieces lie evenly.
     pub(super) fn new(
         submission: &'a Submission,
         workers: &[Worker<'_>],
         nodes: &'a Nodes,
+        copies: Option<f64>,
     ) -> Result<Self, planner::Error> {
         // A spec that this version cannot read is refused by the ranks, in words; the plan needs its sizes only.
         let job = config::parse::<JobSpec>(&submission.spec_toml, "job", &[]).unwrap_or_default();
@@ -72,13 +85,14 @@ impl<'a> Pieces<'a> {
         let hosted = workers.iter().any(|worker| memory::in_host_memory(worker, &job));
         let model = Model { job: &job, classes: &classes, world_size, hosted };
         let costs: Vec<Costs> = tables.iter().map(|table| model.costs(table)).collect();
-        let beside = memory::beside_pieces(&job, tables, &costs, world_size);
-        let device = |(worker, class): (&Worker<'_>, usize)| Device {
-            memory: memory::room(worker, &job).saturating_sub(beside),
-            class,
-        };
-        let devices: Vec<Device> = workers.iter().zip(class_of_worker).map(device).collect();
-        let mut pieces = Self { tables, nodes, units: units(tables), costs, problem: nothing(&devices)? };
+        let room: Vec<u64> = workers.iter().map(|worker| memory::room(worker, &job)).collect();
+        let of_evaluation = memory::of_evaluation(&job, tables, &costs, world_size);
+        let copies = copies.unwrap_or_else(|| memory::even_copies(&costs, world_size));
+        let beside = (copies + of_evaluation).ceil() as u64;
+        let device = |(room, class): (&u64, usize)| Device { memory: room.saturating_sub(beside), class };
+        let devices: Vec<Device> = room.iter().zip(class_of_worker).map(device).collect();
+        let (units, problem) = (units(tables), nothing(&devices)?);
+        let mut pieces = Self { tables, nodes, units, costs, room, of_evaluation, problem };
         let unit_tables = (0..pieces.units.len()).map(|unit| pieces.unit(unit, classes.len()));
         let (options, planned): (Vec<_>, Vec<_>) = unit_tables.collect::<Vec<_>>().into_iter().unzip();
         for (unit, options) in pieces.units.iter_mut().zip(options) {
@@ -113,25 +127,60 @@ impl<'a> Pieces<'a> {
 
     /// What a plan costs; none where it does not fit or the job forbids it. Row blocks may lie as they like.
     pub(super) fn cost(&self, plan: &ShardingPlan) -> Option<f64> {
+        let open = |table: &TableDecl| {
+            plan.tables.get(&table.name).is_some_and(|planned| self.is_open(table, planned.placement))
+        };
+        if !self.tables.iter().all(open) || self.shortage(plan).is_some() {
+            return None;
+        }
         let devices = &self.problem.cluster().devices;
         let mut loads = vec![[0.0; PHASES.len()]; devices.len()];
-        let mut memory = vec![0.0; devices.len()];
-        for (table, costs) in self.tables.iter().zip(&self.costs) {
-            let planned = plan.tables.get(&table.name)?;
-            if !self.is_open(table, planned.placement) {
-                return None;
-            }
-            for (rank, device) in devices.iter().enumerate() {
-                let owned = planned.owners.iter().filter(|owner| **owner as usize == rank).count();
-                let share = owned as f64 / planned.owners.len().max(1) as f64;
-                let seconds = costs.seconds(device.class, planned.placement, share);
-                loads[rank].iter_mut().zip(seconds).for_each(|(load, seconds)| *load += seconds);
-                memory[rank] += costs.memory(planned.placement, share);
+        for (costs, placement, shares) in self.placed(plan) {
+            for ((load, device), share) in loads.iter_mut().zip(devices).zip(shares) {
+                let seconds = costs.seconds(device.class, placement, share);
+                load.iter_mut().zip(seconds).for_each(|(load, seconds)| *load += seconds);
             }
         }
-        let fits = memory.iter().zip(devices).all(|(held, device)| *held <= device.memory as f64);
         let peak = |phase: usize| loads.iter().map(|load| load[phase]).fold(0.0, f64::max);
-        fits.then(|| (0..PHASES.len()).map(peak).sum())
+        Some((0..PHASES.len()).map(peak).sum())
+    }
+
+    /// The rank that lacks most for a plan, with what it holds for the rank before it; none where all have room.
+    pub(super) fn shortage(&self, plan: &ShardingPlan) -> Option<Shortage> {
+        let copies = self.copies(plan);
+        let mut memory: Vec<f64> = (0..copies.len())
+            .map(|rank| copies[(rank + copies.len() - 1) % copies.len()] + self.of_evaluation)
+            .collect();
+        for (costs, placement, shares) in self.placed(plan) {
+            memory.iter_mut().zip(shares).for_each(|(sum, share)| *sum += costs.memory(placement, share));
+        }
+        let lacks = |(rank, (held, room)): (u32, (f64, &u64))| Shortage {
+            rank,
+            bytes: (held.ceil() as u64).saturating_sub(*room),
+        };
+        let shortages = (0..).zip(memory.into_iter().zip(&self.room)).map(lacks);
+        shortages.filter(|lack| lack.bytes > 0).max_by_key(|lack| (lack.bytes, std::cmp::Reverse(lack.rank)))
+    }
+
+    /// Bytes of the copies that each rank's pieces have on the next one.
+    pub(super) fn copies(&self, plan: &ShardingPlan) -> Vec<f64> {
+        let mut copies = vec![0.0; self.room.len()];
+        for (costs, _, shares) in self.placed(plan) {
+            let bytes = costs.bytes * costs.copies;
+            copies.iter_mut().zip(shares).for_each(|(sum, share)| *sum += bytes * share);
+        }
+        copies
+    }
+
+    /// Each declared table with how it lies, and the share of its row blocks that each rank owns.
+    fn placed(&self, plan: &ShardingPlan) -> impl Iterator<Item = (&Costs, Placement, Vec<f64>)> {
+        self.tables.iter().zip(&self.costs).filter_map(|(table, costs)| {
+            let planned = plan.tables.get(&table.name)?;
+            let mut shares = vec![0.0; self.room.len()];
+            planned.owners.iter().for_each(|owner| shares[*owner as usize] += 1.0);
+            shares.iter_mut().for_each(|share| *share /= planned.owners.len() as f64);
+            Some((costs, planned.placement, shares))
+        })
     }
 
     /// Whether a declared table may lie so.

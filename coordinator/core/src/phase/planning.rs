@@ -11,7 +11,7 @@ use muster_proto::ids::{Generation, JobId, Rank, WorkerId};
 use muster_proto::sharding::{self, Nodes, ShardingPlan, TableDecl};
 
 use super::layout;
-use super::pieces::Pieces;
+use super::pieces::{Pieces, Shortage};
 use crate::assignment::{Assignment, Forecast, Member};
 use crate::planner;
 
@@ -30,7 +30,16 @@ pub(crate) enum PlanError {
          and holds its pieces, and their copies unless checkpoint.memory_copies is false"
     )]
     Planner(#[from] planner::Error),
+    /// Pieces fit, but not the copies of a neighbour's.
+    #[error(
+        "rank {} misses {} bytes for the copies in memory that it keeps for the rank before it; give its host more memory, or \
+         set checkpoint.memory_copies = false", .0.rank, .0.bytes
+    )]
+    Copies(Shortage),
 }
+
+/// How often a plan is looked for with more room for copies than the one before left.
+const TRIES: usize = 3;
 
 /// The worker of a member, as a plan sees it.
 #[derive(Debug, Clone, Copy)]
@@ -67,8 +76,7 @@ pub(crate) fn plan(planning: Planning<'_>) -> Result<Assignment, PlanError> {
     if nodes.is_empty() {
         return Err(sharding::Error::NoRanks.into());
     }
-    let pieces = Pieces::new(submission, &workers, &nodes)?;
-    let (fresh, cost, bound) = pieces.solve(submission.micro_batches)?;
+    let (pieces, (fresh, cost, bound)) = fresh(submission, &workers, &nodes)?;
     let repaired = before.map(|(plan, kept)| plan.repaired(tables, &kept, &nodes)).transpose()?;
     let kept = repaired.and_then(|plan| {
         let repaired = pieces.cost(&plan)?;
@@ -90,6 +98,27 @@ pub(crate) fn plan(planning: Planning<'_>) -> Result<Assignment, PlanError> {
         collective_token,
         ended: Default::default(),
     })
+}
+
+/// A new plan with what it costs and what any costs at least, and the problem that it solves.
+fn fresh<'a>(
+    submission: &'a Submission,
+    workers: &[Worker<'_>],
+    nodes: &'a Nodes,
+) -> Result<(Pieces<'a>, (ShardingPlan, f64, f64)), PlanError> {
+    let mut pieces = Pieces::new(submission, workers, nodes, None)?;
+    let mut found = pieces.solve(submission.micro_batches)?;
+    for _ in 0..TRIES {
+        let Some(shortage) = pieces.shortage(&found.0) else { return Ok((pieces, found)) };
+        // Where the pieces of a rank are more than the mean, the next one has to keep more copies.
+        let largest = pieces.copies(&found.0).into_iter().fold(0.0, f64::max);
+        pieces = Pieces::new(submission, workers, nodes, Some(largest))?;
+        found = pieces.solve(submission.micro_batches).map_err(|_| PlanError::Copies(shortage))?;
+    }
+    match pieces.shortage(&found.0) {
+        None => Ok((pieces, found)),
+        Some(shortage) => Err(PlanError::Copies(shortage)),
+    }
 }
 
 /// Who sits where in the next generation.

@@ -32,12 +32,16 @@ pub(super) fn copies_share(job: &JobSpec, touched: f64, world_size: u32) -> f64 
     copies_bytes(1.0, 0.0, 0.0, touched)
 }
 
-/// Bytes of each rank besides the pieces that it owns and its copies of them: copies of the pieces of the rank before it,
-/// and its share of a table that is cut into columns and put together for an evaluation. Both as evenly as they can be.
-pub(super) fn beside_pieces(job: &JobSpec, tables: &[TableDecl], costs: &[Costs], world_size: u32) -> u64 {
-    let copies: f64 = costs.iter().map(|costs| costs.bytes * costs.copies).sum();
+/// Bytes that copies of the pieces of the rank before take on each, where all have as much.
+pub(super) fn even_copies(costs: &[Costs], world_size: u32) -> f64 {
+    let all: f64 = costs.iter().map(|costs| costs.bytes * costs.copies).sum();
+    all / f64::from(world_size.max(1))
+}
+
+/// Bytes of each rank's share of a table that is cut into columns and put together to rank items.
+pub(super) fn of_evaluation(job: &JobSpec, tables: &[TableDecl], costs: &[Costs], world_size: u32) -> f64 {
     let scored = job.scored_table();
     let cut = tables.iter().zip(costs).filter(|(table, _)| table.columns.is_some());
-    let whole = cut.filter(|(table, _)| Some(table.table()) == scored).map(|(_, costs)| costs.weight_bytes);
-    ((copies + whole.sum::<f64>()) / f64::from(world_size.max(1))).ceil() as u64
+    let parts = cut.filter(|(table, _)| Some(table.table()) == scored);
+    parts.map(|(_, costs)| costs.weight_bytes).sum::<f64>() / f64::from(world_size.max(1))
 }
