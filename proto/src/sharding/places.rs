@@ -14,13 +14,13 @@ pub(super) struct Places<'a> {
     nodes: &'a Nodes,
     /// Bytes on each rank of tables that are on one rank or node.
     load: Vec<u64>,
-    /// The first rank of each table whose column blocks stay together.
-    together: BTreeMap<&'a str, u32>,
+    /// The first rank of each column block of tables whose blocks are forced to stay together, or apart.
+    blocks: BTreeMap<&'a str, Vec<u32>>,
 }
 
 impl<'a> Places<'a> {
     pub(super) fn new(nodes: &'a Nodes) -> Self {
-        Self { nodes, load: vec![0; nodes.world_size() as usize], together: BTreeMap::new() }
+        Self { nodes, load: vec![0; nodes.world_size() as usize], blocks: BTreeMap::new() }
     }
 
     /// Places a table anew.
@@ -35,6 +35,11 @@ impl<'a> Places<'a> {
             _ => self.all(),
         };
         TablePlan::even(placement, table.row_blocks, &ranks)
+    }
+
+    /// Whether some of a table is still where it was.
+    pub(super) fn stays(old: &TablePlan, kept: &Kept) -> bool {
+        old.owners.iter().any(|owner| kept.contains_key(owner))
     }
 
     /// Places a table with as much as can be where it was.
@@ -58,11 +63,12 @@ impl<'a> Places<'a> {
     }
 
     /// The rank of a table that is on one: where its other column blocks are if they stay together, where it `stays`, or
-    /// the rank with the least.
+    /// the rank with the fewest of them, if they are to be apart, and the least.
     fn rank(&mut self, table: &'a TableDecl, stays: Option<u32>) -> u32 {
         let rank = self.sibling(table).or(stays).unwrap_or_else(|| {
-            let ranks = self.load.iter().enumerate();
-            ranks.min_by_key(|&(rank, bytes)| (*bytes, rank)).map_or(0, |(rank, _)| rank as u32)
+            let apart = |rank: u32| self.beside(table, |other| other == rank);
+            let ranks = (0..).zip(&self.load);
+            ranks.min_by_key(|&(rank, bytes)| (apart(rank), *bytes, rank)).map_or(0, |(rank, _)| rank)
         });
         self.load[rank as usize] += table.bytes();
         self.note(table, rank);
@@ -76,7 +82,8 @@ impl<'a> Places<'a> {
             let ranks = nodes.ranks(node);
             ranks.iter().map(|rank| self.load[*rank as usize]).sum::<u64>() / ranks.len() as u64
         };
-        let least = || (0..nodes.len()).min_by_key(|node| (mean(*node), *node)).unwrap_or(0);
+        let apart = |node: usize| self.beside(table, |other| nodes.of(other) == node);
+        let least = || (0..nodes.len()).min_by_key(|node| (apart(*node), mean(*node), *node)).unwrap_or(0);
         let node = self.sibling(table).map(|rank| nodes.of(rank)).or(stays).unwrap_or_else(least);
         let ranks = nodes.ranks(node);
         ranks.iter().for_each(|rank| self.load[*rank as usize] += table.bytes() / ranks.len() as u64);
@@ -84,13 +91,20 @@ impl<'a> Places<'a> {
         node
     }
 
+    /// Where the other column blocks are of a table whose blocks stay together.
     fn sibling(&self, table: &TableDecl) -> Option<u32> {
-        self.together.get(table.table()).copied()
+        let together = table.placement.is_some_and(|forced| forced == forced.of_block());
+        self.blocks.get(table.table()).filter(|_| together).and_then(|ranks| ranks.first()).copied()
+    }
+
+    /// How many other column blocks are there of a table whose blocks are to be apart.
+    fn beside(&self, table: &TableDecl, there: impl Fn(u32) -> bool) -> usize {
+        self.blocks.get(table.table()).map_or(0, |ranks| ranks.iter().filter(|rank| there(**rank)).count())
     }
 
     fn note(&mut self, table: &'a TableDecl, rank: u32) {
-        if matches!(table.placement, Some(Placement::TableWise | Placement::TableRowWise)) {
-            self.together.entry(table.table()).or_insert(rank);
+        if table.placement.is_some() {
+            self.blocks.entry(table.table()).or_default().push(rank);
         }
     }
 

@@ -87,12 +87,18 @@ impl ShardingPlan {
         if nodes.is_empty() {
             return Err(Error::NoRanks);
         }
+        let old = |table: &TableDecl| {
+            self.tables.get(&table.name).ok_or_else(|| Error::Unplaced { table: table.name.clone() })
+        };
+        let olds: Vec<&TablePlan> = tables.iter().map(old).collect::<Result<_, _>>()?;
         let mut places = Places::new(nodes);
         let mut plans = BTreeMap::new();
-        for table in tables {
-            let old =
-                self.tables.get(&table.name).ok_or_else(|| Error::Unplaced { table: table.name.clone() })?;
-            plans.insert(table.name.clone(), places.repair(table, old, kept));
+        // Those that are lost whole find their places beside those that stay.
+        for stays in [true, false] {
+            for (table, old) in tables.iter().zip(&olds).filter(|(_, old)| Places::stays(old, kept) == stays)
+            {
+                plans.insert(table.name.clone(), places.repair(table, old, kept));
+            }
         }
         let (world_size, micro_batches) = (nodes.world_size(), self.micro_batches);
         Ok(Self { world_size, micro_batches, tables: plans })

@@ -205,6 +205,23 @@ fn a_grid_lies_on_the_ranks_of_one_node_for_each_column_block() {
 }
 
 #[test]
+fn column_blocks_that_are_spread_lie_apart_whatever_else_lies_there() {
+    let heavy = |name: &str| {
+        let table = table(1_000_000, 4, Some(Placement::TableWise));
+        TableDecl { name: name.to_owned(), ..table }
+    };
+    let mut tables = vec![heavy("a"), heavy("b")];
+    tables.extend(cut(4, 3, Some(Placement::ColumnWise)));
+    let plan = ShardingPlan::simple(&tables, 8, 3).unwrap();
+    let of_blocks =
+        |plan: &ShardingPlan| owners(plan)[2..].iter().map(|owners| owners[0]).collect::<Vec<u32>>();
+    assert_eq!(of_blocks(&plan), [2, 0, 1]);
+    // The one whose rank is lost goes where no other is, also if it is declared before one that stays.
+    let repaired = plan.repaired(&tables, &BTreeMap::from([(0, 0), (1, 1)]), &Nodes::alone(3)).unwrap();
+    assert_eq!(of_blocks(&repaired), [2, 0, 1]);
+}
+
+#[test]
 fn shards_that_should_be_together_and_are_not_are_named() {
     let (t, hosts) = (table(10, 3, None), nodes(&[0, 0, 1]));
     let planned = |placement, owners: [u32; 3]| ShardingPlan {

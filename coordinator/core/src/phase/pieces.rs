@@ -9,6 +9,7 @@ mod cost;
 mod memory;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use muster_proto::capacity;
 use muster_proto::config;
@@ -23,8 +24,8 @@ use crate::planner::{self, Choice, Demand, Device, Effort, Layout, Problem, Run}
 /// A plan is part of one step of the core, so it tries little: a two-hundredth, which is enough for a job's few tables.
 const EFFORT: Effort = Effort { gap: 1e-3, factor: 1, divisor: 200 };
 
-/// On more hosts than these, table-row-wise is weighed only where the job forces it: each host is an option of its own,
-/// and the more there are, the less one of them is worth.
+/// On more hosts than these, table-row-wise is not weighed, and what the job forces goes by the simple rule: each host is an
+/// option of its own, and the more there are, the less one of them is worth.
 const MAX_NODES: usize = 16;
 
 /// The planner's problem of a job.
@@ -34,6 +35,8 @@ pub(super) struct Pieces<'a> {
     nodes: &'a Nodes,
     /// In the order of the problem's tables.
     units: Vec<Unit>,
+    /// What the simple rule makes of the tables that are placed by it.
+    forced: ShardingPlan,
     /// Per declared table.
     costs: Vec<Costs>,
     /// Bytes that each rank has for tables and for copies.
@@ -45,18 +48,31 @@ pub(super) struct Pieces<'a> {
 
 /// What a rank lacks for the pieces and copies that a plan gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shortage {
-    pub(super) rank: u32,
-    pub(super) bytes: u64,
+pub(crate) struct Shortage {
+    pub(crate) rank: u32,
+    pub(crate) bytes: u64,
 }
 
-/// Declared tables that get one place: one, or all column blocks of a table that the job wants together.
+/// Declared tables that get one place: one, or all column blocks of a table about which the job demands something.
 #[derive(Debug)]
 struct Unit {
     name: String,
     tables: Vec<usize>,
-    /// What each option of the planner's is, with its node where it is on one.
-    options: Vec<(Placement, Option<usize>)>,
+    /// What each option of the planner's is.
+    options: Vec<Way>,
+}
+
+/// How the tables of a unit may lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Row-wise or data-parallel.
+    AllRanks(Placement),
+    /// Table-wise, where the planner likes.
+    OneRank,
+    /// Table-row-wise.
+    OneNode(usize),
+    /// As the simple rule does what the job forces: column blocks apart, or on one of very many nodes.
+    Forced,
 }
 
 impl<'a> Pieces<'a> {
@@ -91,10 +107,12 @@ impl<'a> Pieces<'a> {
         let beside = (copies + of_evaluation).ceil() as u64;
         let device = |(room, class): (&u64, usize)| Device { memory: room.saturating_sub(beside), class };
         let devices: Vec<Device> = room.iter().zip(class_of_worker).map(device).collect();
+        let forced = forced(submission, nodes)?;
         let (units, problem) = (units(tables), nothing(&devices)?);
-        let mut pieces = Self { tables, nodes, units, costs, room, of_evaluation, problem };
-        let unit_tables = (0..pieces.units.len()).map(|unit| pieces.unit(unit, classes.len()));
-        let (options, planned): (Vec<_>, Vec<_>) = unit_tables.collect::<Vec<_>>().into_iter().unzip();
+        let mut pieces = Self { tables, nodes, units, forced, costs, room, of_evaluation, problem };
+        let planned: Vec<(Vec<Way>, planner::Table)> =
+            pieces.units.iter().map(|unit| pieces.options(unit, classes.len())).collect();
+        let (options, planned): (Vec<_>, Vec<_>) = planned.into_iter().unzip();
         for (unit, options) in pieces.units.iter_mut().zip(options) {
             unit.options = options;
         }
@@ -108,21 +126,32 @@ impl<'a> Pieces<'a> {
     /// The planner's plan, as workers execute it, with what it costs and what any plan costs at least.
     pub(super) fn solve(&self, micro_batches: u32) -> Result<(ShardingPlan, f64, f64), planner::Error> {
         let found = planner::plan(&self.problem, EFFORT)?;
-        let world_size = self.nodes.world_size();
-        let mut plan = ShardingPlan { world_size, micro_batches, tables: Default::default() };
+        let (world_size, mut tables) = (self.nodes.world_size(), BTreeMap::new());
         for (unit, placed) in self.units.iter().zip(&found.placements) {
-            let (placement, node) = unit.options[placed.option];
-            let ranks = match node {
-                Some(node) => self.nodes.ranks(node).to_vec(),
-                None if placement == Placement::TableWise => placed.ranks.clone(),
-                None => (0..world_size).collect(),
-            };
-            for table in unit.tables.iter().map(|table| &self.tables[*table]) {
-                let even = TablePlan::even(placement, table.row_blocks, &ranks);
-                plan.tables.insert(table.name.clone(), even);
-            }
+            let plans = self.plans(unit, unit.options[placed.option], &placed.ranks);
+            let names = unit.tables.iter().map(|table| self.tables[*table].name.clone());
+            tables.extend(names.zip(plans));
         }
-        Ok((plan, found.cost, found.bound))
+        Ok((ShardingPlan { world_size, micro_batches, tables }, found.cost, found.bound))
+    }
+
+    /// How the tables of a unit lie in one way; on the first of `ranks` if on one.
+    fn plans(&self, unit: &Unit, way: Way, ranks: &[u32]) -> Vec<TablePlan> {
+        let all: Vec<u32>;
+        let (placement, ranks) = match way {
+            Way::AllRanks(placement) => {
+                all = (0..self.nodes.world_size()).collect();
+                (placement, &all[..])
+            }
+            Way::OneRank => (Placement::TableWise, &ranks[..1]),
+            Way::OneNode(node) => (Placement::TableRowWise, self.nodes.ranks(node)),
+            Way::Forced => {
+                let tables = unit.tables.iter().map(|table| &self.tables[*table].name);
+                return tables.map(|name| self.forced.tables[name].clone()).collect();
+            }
+        };
+        let tables = unit.tables.iter().map(|table| &self.tables[*table]);
+        tables.map(|table| TablePlan::even(placement, table.row_blocks, ranks)).collect()
     }
 
     /// What a plan costs; none where it does not fit or the job forbids it. Row blocks may lie as they like.
@@ -197,76 +226,66 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// The planner's table of a unit, and what its options are.
-    fn unit(&self, unit: usize, classes: usize) -> (Vec<(Placement, Option<usize>)>, planner::Table) {
-        const EXECUTED: [Placement; 4] =
-            [Placement::RowWise, Placement::TableWise, Placement::DataParallel, Placement::TableRowWise];
-        let Unit { name, tables, .. } = &self.units[unit];
-        let first = &self.tables[tables[0]];
-        let mut kinds = Vec::new();
-        for placement in EXECUTED.into_iter().filter(|placement| self.is_open(first, *placement)) {
-            match placement {
-                Placement::TableRowWise => {
-                    kinds.extend((0..self.nodes.len()).map(|node| (placement, Some(node))));
-                }
-                _ => kinds.push((placement, None)),
-            }
+    /// The options of a unit, and the planner's table of them.
+    fn options(&self, unit: &Unit, classes: usize) -> (Vec<Way>, planner::Table) {
+        let first = &self.tables[unit.tables[0]];
+        let is_open = |placement| self.is_open(first, placement);
+        let mut ways = Vec::new();
+        if self.forced.tables.contains_key(&first.name) {
+            ways.push(Way::Forced);
+        } else {
+            let everywhere = [Placement::RowWise, Placement::DataParallel].into_iter();
+            ways.extend(everywhere.filter(|placement| is_open(*placement)).map(Way::AllRanks));
+            ways.extend(is_open(Placement::TableWise).then_some(Way::OneRank));
+            let nodes = if is_open(Placement::TableRowWise) { self.nodes.len() } else { 0 };
+            ways.extend((0..nodes).map(Way::OneNode));
         }
-        let options = kinds.iter().map(|(placement, node)| self.choice(unit, *placement, *node, classes));
-        let (name, options) = (name.clone(), options.collect());
-        (kinds, planner::Table { name, options, demand: Demand::default() })
+        let options = ways.iter().map(|way| self.choice(unit, *way, classes)).collect();
+        (ways, planner::Table { name: unit.name.clone(), options, demand: Demand::default() })
     }
 
-    fn choice(&self, unit: usize, placement: Placement, node: Option<usize>, classes: usize) -> Choice {
-        let tables = &self.units[unit].tables;
-        let name = match (placement, node) {
-            (_, Some(node)) => Cow::Owned(format!("table_row_wise/{node}")),
-            (Placement::TableWise, None) => Cow::Borrowed("table_wise"),
-            (Placement::DataParallel, None) => Cow::Borrowed("data_parallel"),
-            (_, None) => Cow::Borrowed("row_wise"),
+    fn choice(&self, unit: &Unit, way: Way, classes: usize) -> Choice {
+        let name = match way {
+            Way::AllRanks(Placement::DataParallel) => Cow::Borrowed("data_parallel"),
+            Way::AllRanks(_) => Cow::Borrowed("row_wise"),
+            Way::OneRank => Cow::Borrowed("table_wise"),
+            Way::OneNode(node) => Cow::Owned(format!("table_row_wise/{node}")),
+            Way::Forced => Cow::Borrowed("forced"),
         };
-        if placement == Placement::TableWise {
+        let plans = self.plans(unit, way, &[0]);
+        if way == Way::OneRank {
+            let all = vec![1.0; unit.tables.len()];
             return Choice {
                 name,
                 layout: Layout::AnyRank,
-                runs: vec![self.run(tables, placement, 1.0, (1, classes))],
+                runs: vec![self.run(unit, &plans, &all, (1, classes))],
             };
         }
-        let world_size = self.nodes.world_size();
-        let ranks: Vec<u32> = match node {
-            Some(node) => self.nodes.ranks(node).to_vec(),
-            None => (0..world_size).collect(),
-        };
-        // Tables of a unit have the same number of row blocks, which is the job's.
-        let blocks = self.tables[tables[0]].row_blocks;
-        let even = TablePlan::even(placement, blocks, &ranks).owners;
-        let mut owned = vec![None; world_size as usize];
-        ranks.iter().for_each(|rank| owned[*rank as usize] = Some(0_u32));
-        even.iter().for_each(|owner| *owned[*owner as usize].get_or_insert(0) += 1);
-        let run = |alike: &[Option<u32>]| match alike[0] {
-            Some(owned) => {
-                let share = f64::from(owned) / f64::from(blocks.max(1));
-                self.run(tables, placement, share, (alike.len(), classes))
-            }
-            None => Run { pieces: alike.len(), cost: vec![0.0; PHASES.len() * classes].into(), memory: 0 },
-        };
-        Choice { name, layout: Layout::EveryRank, runs: owned.chunk_by(|a, b| a == b).map(run).collect() }
+        // Per rank, the share of each table's row blocks that it owns.
+        let mut shares = vec![vec![0.0; plans.len()]; self.room.len()];
+        for (at, plan) in plans.iter().enumerate() {
+            plan.owners.iter().for_each(|owner| shares[*owner as usize][at] += 1.0);
+            shares.iter_mut().for_each(|of_rank| of_rank[at] /= plan.owners.len() as f64);
+        }
+        let run = |alike: &[Vec<f64>]| self.run(unit, &plans, &alike[0], (alike.len(), classes));
+        Choice { name, layout: Layout::EveryRank, runs: shares.chunk_by(|a, b| a == b).map(run).collect() }
     }
 
-    /// Pieces that own `share` of the rows of these tables.
+    /// The pieces of equal ranks that own these shares of a unit's tables.
     fn run(
         &self,
-        tables: &[usize],
-        placement: Placement,
-        share: f64,
+        unit: &Unit,
+        plans: &[TablePlan],
+        shares: &[f64],
         (pieces, classes): (usize, usize),
     ) -> Run {
         let mut cost = vec![0.0; PHASES.len() * classes];
         let mut memory = 0.0;
-        for costs in tables.iter().map(|table| &self.costs[*table]) {
-            let seconds = (0..classes).flat_map(|class| costs.seconds(class, placement, share));
+        for ((table, plan), share) in unit.tables.iter().zip(plans).zip(shares) {
+            let costs = &self.costs[*table];
+            let seconds = (0..classes).flat_map(|class| costs.seconds(class, plan.placement, *share));
             cost.iter_mut().zip(seconds).for_each(|(sum, seconds)| *sum += seconds);
-            memory += costs.memory(placement, share);
+            memory += costs.memory(plan.placement, *share);
         }
         Run { pieces, cost: cost.into(), memory: memory.ceil() as u64 }
     }
@@ -276,15 +295,27 @@ impl<'a> Pieces<'a> {
 fn units(tables: &[TableDecl]) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     for (index, table) in tables.iter().enumerate() {
-        let together = matches!(table.placement, Some(Placement::TableWise | Placement::TableRowWise));
+        let together = table.placement.is_some();
         let name = if together { table.table() } else { &table.name };
-        match units.iter_mut().find(|unit| together && unit.name == name) {
+        match units.last_mut().filter(|unit| together && unit.name == name) {
             Some(unit) => unit.tables.push(index),
             None => units.push(Unit { name: name.to_owned(), tables: vec![index], options: Vec::new() }),
         }
     }
     units.sort_by(|a, b| a.name.cmp(&b.name));
     units
+}
+
+/// What the simple rule makes of tables whose column blocks are forced apart, and of those that are forced onto one of very
+/// many nodes.
+fn forced(submission: &Submission, nodes: &Nodes) -> Result<ShardingPlan, planner::Error> {
+    let simply = |table: &&TableDecl| match table.placement {
+        Some(Placement::TableRowWise) => nodes.len() > MAX_NODES,
+        Some(forced) => forced != forced.of_block(),
+        None => false,
+    };
+    let tables: Vec<TableDecl> = submission.tables.iter().filter(simply).cloned().collect();
+    ShardingPlan::simple_on(&tables, submission.micro_batches, nodes).map_err(|_| planner::Error::NoDevices)
 }
 
 /// A problem without tables.
