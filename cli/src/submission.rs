@@ -9,6 +9,7 @@ use muster_proto::config;
 use muster_proto::control::{DeviceKind, Submission};
 use muster_proto::ids::WorldSize;
 use muster_proto::job::JobSpec;
+use muster_proto::sharding::TableDecl;
 use muster_worker::batch::{self, Corpus};
 use muster_worker::train::declare;
 
@@ -53,7 +54,7 @@ pub struct Placement {
 /// What the coordinator is asked for, without a run directory yet: that is made once all else is right.
 ///
 /// # Errors
-/// Where the dataset cannot be opened, or lacks a column that the job uses.
+/// Where the dataset cannot be opened, or lacks a column that the job uses, or GPUs are asked for a table that is cut.
 pub fn plan(job: &JobSpec, job_path: &Path, placement: &Placement) -> Result<Submission, Error> {
     let dataset = Dataset::open(&placement.dataset)?;
     let unfit = |error: batch::Error| {
@@ -62,6 +63,8 @@ pub fn plan(job: &JobSpec, job_path: &Path, placement: &Placement) -> Result<Sub
     };
     Corpus::new(job, dataset.manifest()).map_err(unfit)?;
     let tables = declare(job, &dataset).map_err(unfit)?;
+    let device = device(placement.device, &tables)
+        .map_err(|(message, table)| Error::bad_input(message).with_file(job_path).with_field(table))?;
     let spec_toml = toml::to_string(job)
         .map_err(|error| Error::failed(format!("cannot write the job as TOML: {error}")))?;
     Ok(Submission {
@@ -73,10 +76,21 @@ pub fn plan(job: &JobSpec, job_path: &Path, placement: &Placement) -> Result<Sub
         micro_batches: job.batch.micro_batches,
         tables,
         reproducible: job.reproducible,
-        device: placement.device,
+        device,
         numerics: None,
         min_workers: placement.min_workers,
     })
+}
+
+/// What the workers must compute on: tables that are cut into column blocks are for CPUs. An error is what to say of which
+/// key.
+fn device(asked: Option<DeviceKind>, tables: &[TableDecl]) -> Result<Option<DeviceKind>, (String, String)> {
+    let Some(cut) = tables.iter().find(|table| table.columns.is_some()) else { return Ok(asked) };
+    if asked == Some(DeviceKind::Cuda) {
+        let message = "only CPU workers train tables that are cut into column blocks; leave it out, or take --device cpu";
+        return Err((message.to_owned(), format!("tables.column_blocks.{}", cut.table())));
+    }
+    Ok(Some(DeviceKind::Cpu))
 }
 
 /// The key of the job file that does not fit the dataset.

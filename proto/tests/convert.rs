@@ -14,7 +14,7 @@ use muster_proto::control::{
 use muster_proto::convert::Error;
 use muster_proto::fence::Fence;
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
-use muster_proto::sharding::{Placement, ShardingPlan, TableDecl};
+use muster_proto::sharding::{ColumnBlock, Placement, ShardingPlan, TableDecl};
 use muster_proto::wire;
 
 fn fence() -> Fence {
@@ -35,8 +35,15 @@ fn progress() -> Progress {
 }
 
 fn tables() -> Vec<TableDecl> {
-    let placements =
-        [None, Some(Placement::RowWise), Some(Placement::TableWise), Some(Placement::DataParallel)];
+    let placements = [
+        None,
+        Some(Placement::RowWise),
+        Some(Placement::TableWise),
+        Some(Placement::DataParallel),
+        Some(Placement::ColumnWise),
+        Some(Placement::TableRowWise),
+        Some(Placement::Grid),
+    ];
     let table = |(index, placement): (usize, Option<Placement>)| TableDecl {
         name: format!("table {index}"),
         rows: 10,
@@ -44,6 +51,7 @@ fn tables() -> Vec<TableDecl> {
         row_blocks: 8,
         bias: index == 1,
         placement,
+        columns: (index > 4).then(|| ColumnBlock { table: "t".into(), dim: 8, first: 4 }),
     };
     placements.into_iter().enumerate().map(table).collect()
 }

@@ -8,7 +8,7 @@ use muster_data::Partition;
 use muster_kernels::softmax::dot::{DotInput, dot_forward};
 
 use crate::batch::{Group, Sample};
-use crate::embedding::{LookupRequest, look_up};
+use crate::embedding::{LookupRequest, gather_whole, look_up};
 use crate::evaluate::{Calls, Error, HeldOut, Users, rank_users};
 use crate::model::isa;
 use crate::train::Trainer;
@@ -55,12 +55,13 @@ pub fn recommend(
     let events = variants_events(&variants);
     let hidden =
         Calls::pack(trainer, std::slice::from_ref(&variants), &events).run(trainer, collective)?.hidden;
-    let dim = trainer.set.tables[output].dim();
+    let dim = trainer.set.of_model()[output].dim;
     let mut exclude = partition.items[whole.clone()].to_vec();
     exclude.sort_unstable();
     exclude.dedup();
     let users = Users { hidden: hidden[..dim].to_vec(), targets: vec![0], exclude: vec![exclude] };
-    let table = &trainer.set.tables[output];
+    let gathered = gather_whole(&trainer.set, output, collective)?;
+    let table = gathered.as_ref().unwrap_or(&trainer.set.parts(output)[0]);
     let ranked = rank_users(table, &users, k, &trainer.pool, collective)?;
     let list = ranked.into_iter().next().map(|user| user.list).unwrap_or_default();
     let items: Vec<u32> = list.iter().map(|(item, _)| *item).collect();

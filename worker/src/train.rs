@@ -45,6 +45,15 @@ pub enum Error {
     /// Evaluation failed.
     #[error(transparent)]
     Evaluation(#[from] crate::evaluate::Error),
+    /// A table is cut as no GPU takes it.
+    #[error(
+        "table {table} is cut into column blocks, which only CPU workers train: leave out tables.column_blocks.{table}, or \
+         train with --device cpu"
+    )]
+    CutOnDevice {
+        /// The table of the model.
+        table: String,
+    },
     /// The loss is no longer a number.
     #[error(
         "the loss of step {step} is {loss}; lower optimizer.lr, set training.clip_norm, or look for extreme values in the data"

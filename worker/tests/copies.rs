@@ -106,12 +106,14 @@ fn copies(left: Vec<Left>) -> Vec<Copies> {
 }
 
 /// Jobs whose pieces are of every kind.
-const JOBS: [&str; 4] = [
+const JOBS: [&str; 5] = [
     "",
     "[tables.placement]\nitem = \"data_parallel\"\n",
     "[tables.placement]\nitem = \"table_wise\"\n",
     "[model.head.sampled_softmax]\nnegatives = 20\n[table_optimizer]\nkind = \"row_wise_adagrad\"\nlr = 0.01\n\
      [[model.features]]\ncolumn = \"category\"\ndim = 4\n",
+    "[model.head.sampled_softmax]\nnegatives = 20\n[table_optimizer]\nkind = \"row_wise_adagrad\"\nlr = 0.01\n\
+     [tables]\ncolumn_blocks = { item = 2 }\nplacement = { item = \"column_wise\" }\n",
 ];
 
 #[test]
@@ -196,6 +198,7 @@ fn copies_of_touched_rows_give_the_bits_of_the_step_they_were_made_at_whoever_is
         "",
         "[table_optimizer]\nkind = \"row_wise_adagrad\"\n",
         "[tables.placement]\nitem = \"data_parallel\"\n",
+        "[tables]\ncolumn_blocks = { item = 2 }\nplacement = { item = \"column_wise\" }\n",
     ];
     for text in rules {
         let job = wide_job(text);

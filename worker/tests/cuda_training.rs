@@ -95,6 +95,21 @@ fn assert_one_digest(what: &str, job: &JobSpec) {
 }
 
 #[test]
+fn a_table_that_is_cut_into_columns_is_refused_with_the_key_and_what_to_do() {
+    let text = "[model.head.sampled_softmax]\nnegatives = 20\n[tables.column_blocks]\nitem = 2\n";
+    on_the_double(&plain(), || {
+        let data = dataset();
+        let refused = Cluster::new(1).on_ranks(|mut collective| {
+            let mut trainer = Cluster::new(1).trainer(data.path(), &job(text), &mut *collective);
+            trainer.move_to(Device::open(Settings::of(0)).unwrap()).unwrap_err().to_string()
+        });
+        for words in ["tables.column_blocks.item", "--device cpu"] {
+            assert!(refused[0].contains(words), "{words} is not in {}", refused[0]);
+        }
+    });
+}
+
+#[test]
 fn every_head_trains_as_on_the_cpu() {
     on_the_double(&Modes::usual(), || {
         for head in HEADS {

@@ -168,7 +168,9 @@ pub fn train(context: &Context, args: &Args, faults: Option<&mut Faults>) -> Res
                 .await?,
             ));
         }
-        let here = args.device.here()?;
+        // A job that is for the processor is not tried on GPUs that are here.
+        let device = if submission.device == Some(DeviceKind::Cpu) { Device::Cpu } else { args.device };
+        let here = device.here()?;
         here.note.iter().for_each(|note| progress.say(note));
         let run_dir = claim(args, &job, &mut submission)?;
         let plan = local::Plan {

@@ -40,6 +40,10 @@ pub struct Args {
     /// it listens on all addresses
     #[arg(long, value_name = "HOST[:PORT]")]
     pub advertise: Option<String>,
+    /// Name of the machine it runs on: workers with the same one share its memory, and a table that is table-row-wise lies
+    /// on workers of one; this host's name where absent
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub host: Option<String>,
     /// Listen beyond loopback without a token
     #[arg(long)]
     pub insecure: bool,
@@ -94,7 +98,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         coordinator: args.cluster.coordinator.as_str().into(),
         token,
         name: format!("{}-{}", host(), std::process::id()),
-        host: host(),
+        host: args.host.clone().unwrap_or_else(host),
         advertise: advertised(args, &listener)?,
         listener,
         threads: args.threads.unwrap_or_else(|| threads_each(1)),

@@ -129,6 +129,7 @@ fn submission(ranks: usize) -> Submission {
         row_blocks: ROW_BLOCKS,
         bias: false,
         placement: None,
+        columns: None,
     };
     Submission {
         name: "bench".into(),

@@ -226,7 +226,7 @@ impl Job {
                 let (ready, all) = (loading.ready.len(), loading.assignment.members.len());
                 Some(format!("{ready} of {all} ranks are ready"))
             }
-            Phase::Training(training) => training.assignment.forecast.map(|forecast| forecast.to_string()),
+            Phase::Training(training) => Some(training.assignment.layout(&self.submission.tables)),
             Phase::Ended(_) => None,
         };
         let assignment = self.state.phase.assignment();

@@ -3,7 +3,7 @@
 //! A worker is in the map from its registration until it is lost; being silent for `failure_detection`, or closing its
 //! session, makes it lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::control::{Capabilities, RankState, WorkerStatus};
 use muster_proto::fence::Fence;
@@ -95,6 +95,20 @@ impl Membership {
 
     pub(crate) fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
         self.workers.get_mut(&id)
+    }
+
+    /// How many workers of each host have work, with those that are `chosen` for some. A worker that does not name its host
+    /// shares it with nobody.
+    pub(crate) fn sharers(&self, chosen: &[WorkerId]) -> BTreeMap<&str, u32> {
+        let chosen: BTreeSet<&WorkerId> = chosen.iter().collect();
+        let mut sharers = BTreeMap::new();
+        for (id, worker) in &self.workers {
+            let host = worker.capabilities.host.as_str();
+            if !host.is_empty() && (worker.hold != Hold::Idle || chosen.contains(id)) {
+                *sharers.entry(host).or_insert(0) += 1;
+            }
+        }
+        sharers
     }
 
     pub(crate) fn by_session(&self, session: SessionId) -> Option<WorkerId> {

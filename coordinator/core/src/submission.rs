@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use muster_proto::control::Submission;
+use muster_proto::control::{DeviceKind, Submission};
+use muster_proto::sharding::ColumnBlock;
 
 use crate::config::Config;
 use crate::refusal::Refusal;
@@ -30,7 +31,18 @@ pub(crate) fn check(job: &Submission, config: &Config) -> Result<(), Refusal> {
         let problem = format!("is {}, must be 1 to {MAX_MICRO_BATCHES}", job.micro_batches);
         return Err(Refusal::Invalid { field: "micro_batches", problem });
     }
-    tables(job).map_err(|problem| Refusal::Invalid { field: "tables", problem })
+    tables(job).map_err(|problem| Refusal::Invalid { field: "tables", problem })?;
+    match job.tables.iter().find(|table| table.columns.is_some()) {
+        Some(cut) if job.device != Some(DeviceKind::Cpu) => {
+            let problem = format!(
+                "table {} is cut into column blocks, which only CPU workers train: ask for cpu, or leave out \
+                 tables.column_blocks",
+                cut.table()
+            );
+            Err(Refusal::Invalid { field: "device", problem })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn text(field: &'static str, value: &str, limit: usize) -> Result<(), Refusal> {
@@ -53,6 +65,14 @@ fn tables(job: &Submission) -> Result<(), String> {
         }
         if table.row_blocks == 0 || table.dim == 0 {
             return Err(format!("table {} has no row blocks or no columns", table.name));
+        }
+        if let Some(ColumnBlock { table: whole, dim, first }) = &table.columns
+            && (whole.len() > MAX_NAME || first.checked_add(table.dim).is_none_or(|end| end > *dim))
+        {
+            let (name, width) = (&table.name, table.dim);
+            return Err(format!(
+                "{name} is no column block of {whole:?}: {width} columns from {first} of {dim}"
+            ));
         }
     }
     let row_blocks: u64 = job.tables.iter().map(|table| u64::from(table.row_blocks)).sum();

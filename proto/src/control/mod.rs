@@ -67,11 +67,11 @@ impl FromStr for DeviceKind {
 pub struct Capabilities {
     /// Name of the process, unique among workers and kept over restarts where the platform keeps it.
     pub name: String,
-    /// Host it runs on.
+    /// Host it runs on: workers of one host are a node, and share its memory.
     pub host: String,
     /// CPU threads it may use.
     pub cpu_threads: u32,
-    /// Memory it may use, in bytes.
+    /// Memory of the host, in bytes; 0 where it cannot be told.
     pub memory_bytes: u64,
     /// What it computes on.
     pub device: DeviceKind,

@@ -1,7 +1,7 @@
 //! Conversions of tables, their shards and the ranks that own them.
 
 use super::{Error, missing};
-use crate::sharding::{Placement, ShardingPlan, TableDecl, TablePlan};
+use crate::sharding::{ColumnBlock, Placement, ShardingPlan, TableDecl, TablePlan};
 use crate::wire;
 
 impl From<Placement> for wire::Placement {
@@ -10,6 +10,9 @@ impl From<Placement> for wire::Placement {
             Placement::RowWise => Self::RowWise,
             Placement::TableWise => Self::TableWise,
             Placement::DataParallel => Self::DataParallel,
+            Placement::ColumnWise => Self::ColumnWise,
+            Placement::TableRowWise => Self::TableRowWise,
+            Placement::Grid => Self::Grid,
         }
     }
 }
@@ -20,6 +23,9 @@ fn placement_from(value: i32, message: &'static str) -> Result<Option<Placement>
         Ok(wire::Placement::RowWise) => Ok(Some(Placement::RowWise)),
         Ok(wire::Placement::TableWise) => Ok(Some(Placement::TableWise)),
         Ok(wire::Placement::DataParallel) => Ok(Some(Placement::DataParallel)),
+        Ok(wire::Placement::ColumnWise) => Ok(Some(Placement::ColumnWise)),
+        Ok(wire::Placement::TableRowWise) => Ok(Some(Placement::TableRowWise)),
+        Ok(wire::Placement::Grid) => Ok(Some(Placement::Grid)),
         Err(_) => Err(Error::UnknownValue { message, field: "placement", value }),
     }
 }
@@ -33,6 +39,7 @@ impl From<&TableDecl> for wire::TableDeclaration {
             row_blocks: table.row_blocks,
             bias: table.bias,
             placement: table.placement.map_or(0, |placement| wire::Placement::from(placement).into()),
+            columns: table.columns.as_ref().map(Into::into),
         }
     }
 }
@@ -42,8 +49,22 @@ impl TryFrom<wire::TableDeclaration> for TableDecl {
 
     fn try_from(table: wire::TableDeclaration) -> Result<Self, Error> {
         let placement = placement_from(table.placement, "TableDeclaration")?;
-        let wire::TableDeclaration { name, rows, dim, row_blocks, bias, .. } = table;
-        Ok(Self { name, rows, dim, row_blocks, bias, placement })
+        let wire::TableDeclaration { name, rows, dim, row_blocks, bias, columns, .. } = table;
+        Ok(Self { name, rows, dim, row_blocks, bias, placement, columns: columns.map(Into::into) })
+    }
+}
+
+impl From<&ColumnBlock> for wire::ColumnBlock {
+    fn from(columns: &ColumnBlock) -> Self {
+        let ColumnBlock { table, dim, first } = columns;
+        Self { table: table.clone(), dim: *dim, first: *first }
+    }
+}
+
+impl From<wire::ColumnBlock> for ColumnBlock {
+    fn from(columns: wire::ColumnBlock) -> Self {
+        let wire::ColumnBlock { table, dim, first } = columns;
+        Self { table, dim, first }
     }
 }
 

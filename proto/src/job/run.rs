@@ -125,7 +125,15 @@ crate::documented! {
     pub struct TablesSpec {
         /// Row blocks of each table, S; fixed for the life of the job.
         pub row_blocks: u32,
-        /// Placement of each table that the job forces, by table name.
+        /// Column blocks of each table that is cut into columns too, by table name; fixed for the life of the job. The blocks
+        /// are equal, at least 4 columns wide, and may lie on different workers, which is what `column_wise` and `grid` need.
+        /// Not for a table that a softmax scores whole, and for CPU workers only.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        pub column_blocks: BTreeMap<String, u32>,
+        /// Placement of each table that the job forces, by table name: `row_wise` (row blocks over all workers),
+        /// `table_wise` (on one), `data_parallel` (a replica on each), `column_wise` (column blocks spread over workers),
+        /// `table_row_wise` (row blocks over the workers of one host), or `grid` (each column block so, spread over hosts);
+        /// other tables are placed by the planner.
         pub placement: BTreeMap<String, Placement>,
         /// Tables that stay in the host's memory on a GPU worker, with their hot rows in so much of the device's, by table
         /// name; all others are in the device's memory whole. Not for a table that a softmax scores whole, and with
@@ -137,7 +145,8 @@ crate::documented! {
 
 impl Default for TablesSpec {
     fn default() -> Self {
-        Self { row_blocks: 8, placement: BTreeMap::new(), device_cache: BTreeMap::new() }
+        let (column_blocks, placement, device_cache) = Default::default();
+        Self { row_blocks: 8, column_blocks, placement, device_cache }
     }
 }
 

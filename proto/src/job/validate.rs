@@ -1,7 +1,8 @@
 //! The rules across a job's fields.
 
-use super::tables::{ITEM, OUTPUT};
-use super::{FeatureSpec, Head, JobSpec, ModelSpec, Normalize, OptimizerKind, OptimizerSpec};
+mod tables;
+
+use super::{FeatureSpec, Head, JobSpec, ModelSpec, Normalize, OptimizerSpec};
 use crate::config::{Problems, Spec};
 use crate::job::Combine;
 
@@ -45,10 +46,7 @@ impl Spec for JobSpec {
             "evaluation.ks",
             || "list lengths must be between 1 and 1000",
         );
-        problems.check((1..=MAX_PIECES).contains(&self.tables.row_blocks), "tables.row_blocks", || {
-            format!("must be between 1 and {MAX_PIECES}")
-        });
-        problems.within("tables.device_cache", |p| self.validate_device_cache(p));
+        problems.within("tables", |p| self.validate_tables(p));
         problems.check(self.checkpoint.every_epochs > 0, "checkpoint.every_epochs", || "must be at least 1");
         problems.check(
             self.checkpoint.every_steps != Some(0),
@@ -83,31 +81,6 @@ impl JobSpec {
         });
         p.check((1..=65_536).contains(&batch.max_len), "max_len", || "must be between 1 and 65536");
         p.check((1..=65_536).contains(&batch.score_block), "score_block", || "must be between 1 and 65536");
-    }
-
-    fn validate_device_cache(&self, p: &mut Problems) {
-        let kind = self.table_optimizer().kind;
-        let touches_some = matches!(kind, OptimizerKind::LazyAdam | OptimizerKind::RowWiseAdagrad);
-        let scored_whole = match &self.model.head {
-            Head::Softmax { tied, .. } => Some(if *tied { ITEM } else { OUTPUT }),
-            _ => None,
-        };
-        let features = self.model.features.iter().filter(|f| f.dim.is_some()).map(|f| f.column.as_str());
-        let mut tables: Vec<&str> = std::iter::once(ITEM).chain(features).collect();
-        tables.extend((!self.model.head.tied()).then_some(OUTPUT));
-        for name in self.tables.device_cache.keys() {
-            p.check(tables.contains(&name.as_str()), name, || {
-                format!("the model has no such table; it has {}", tables.join(", "))
-            });
-            p.check(scored_whole != Some(name.as_str()), name, || {
-                "a softmax scores this table whole in each step, so it has to be on the device; leave it out, or use \
-                 model.head.sampled_softmax"
-            });
-            p.check(touches_some, name, || {
-                "the optimizer of tables updates every row in each step; set table_optimizer.kind to row_wise_adagrad or \
-                 lazy_adam"
-            });
-        }
     }
 
     fn validate_training(&self, p: &mut Problems) {
@@ -218,24 +191,6 @@ mod tests {
         ] {
             assert!(error.contains(part), "{part} is not in:\n{error}");
         }
-    }
-
-    #[test]
-    fn a_table_stays_in_the_hosts_memory_only_where_a_step_touches_some_of_its_rows() {
-        let refused = |text: &str| {
-            let text = format!("name = \"a\"\n[model]\nembedding_dim = 64\nhidden_size = 64\n{text}");
-            parse::<JobSpec>(&text, "job.toml", &[]).map_or_else(|error| error.to_string(), |_| String::new())
-        };
-        let lazy = "[table_optimizer]\nkind = \"lazy_adam\"\n";
-        let sampled = "[model.head.sampled_softmax]\nnegatives = 9\n";
-        let item = "[tables.device_cache]\nitem = \"64 MiB\"\n";
-        assert_eq!(refused(&format!("{sampled}{lazy}{item}")), "");
-        let adam = refused(&format!("{sampled}{item}"));
-        assert!(adam.contains("tables.device_cache.item") && adam.contains("lazy_adam"), "{adam}");
-        let whole = refused(&format!("{lazy}{item}"));
-        assert!(whole.contains("scores this table whole"), "{whole}");
-        let unknown = refused(&format!("{sampled}{lazy}[tables.device_cache]\nitems = 1\n"));
-        assert!(unknown.contains("no such table; it has item"), "{unknown}");
     }
 
     #[test]

@@ -86,6 +86,60 @@ fn a_tied_head_of_another_width_than_the_table_says_what_to_set() {
     refuse_job("hidden_size = 8", "hidden_size = 16", "model.head", &["projection"]);
 }
 
+/// The good job with sampled negatives and more text, refused as `refuse_job` does.
+fn refuse_tables(more: &str, field: &str, words: &[&str]) {
+    let sampled = "[model.head.sampled_softmax]\nnegatives = 3\n\n[training]";
+    refuse_job("[training]", &format!("{more}\n{sampled}"), field, words);
+}
+
+#[test]
+fn a_cut_into_columns_that_cannot_be_is_refused_with_those_that_can() {
+    for blocks in ["0", "3", "4", "8"] {
+        let more = format!("[tables.column_blocks]\nitem = {blocks}\n");
+        refuse_tables(&more, "tables.column_blocks.item", &["equal blocks of at least 4", "1, 2"]);
+    }
+    refuse_tables("[tables.column_blocks]\nitem = -2\n", "tables.column_blocks.item", &["-2"]);
+}
+
+#[test]
+fn a_cut_of_a_table_that_is_not_there_is_refused_with_those_that_are() {
+    let more = "[tables.column_blocks]\noutput = 2\n";
+    refuse_tables(more, "tables.column_blocks.output", &["no such table", "item"]);
+}
+
+#[test]
+fn a_table_that_a_softmax_scores_whole_is_not_cut_into_columns() {
+    let more = "[tables.column_blocks]\nitem = 2\n\n[training]";
+    refuse_job(
+        "[training]",
+        more,
+        "tables.column_blocks.item",
+        &["scores this table whole", "sampled_softmax"],
+    );
+}
+
+#[test]
+fn a_placement_that_does_not_exist_or_has_no_columns_to_spread_is_refused() {
+    let placed = |word: &str| format!("[tables.placement]\nitem = \"{word}\"\n\n[training]");
+    let field = "tables.placement.item";
+    refuse_job("[training]", &placed("colum_wise"), field, &["colum_wise", "did you mean `column_wise`"]);
+    refuse_job("[training]", &placed("grid"), field, &["tables.column_blocks.item", "table_row_wise"]);
+}
+
+#[test]
+fn a_gpu_for_a_table_that_is_cut_into_columns_is_refused_by_the_key() {
+    let folder = prepared();
+    let sampled =
+        "[model.head.sampled_softmax]\nnegatives = 3\n\n[tables.column_blocks]\nitem = 2\n\n[training]";
+    folder.write("job.toml", JOB.replace("[training]", sampled));
+    let outcome =
+        folder.muster(&["train", "job.toml", "--dataset", "prepared", "--out", "run", "--device", "cuda"]);
+    let words = ["only CPU workers", "--device cpu"];
+    let field = "tables.column_blocks.item";
+    assert_refused(&outcome, Refusal { code: 2, file: "job.toml", field, words: &words });
+    assert!(!folder.at("run").exists(), "a folder was made for a job that is refused");
+}
+
 #[test]
 fn a_list_length_of_zero_is_refused() {
     refuse_job("[training]", "[evaluation]\nks = [0]\n\n[training]", "evaluation.ks", &["between 1"]);

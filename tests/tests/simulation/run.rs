@@ -201,6 +201,7 @@ fn submission() -> Submission {
             row_blocks: SHARDS,
             bias: false,
             placement: Some(Placement::RowWise),
+            columns: None,
         }],
         reproducible: true,
         device: None,

@@ -16,7 +16,7 @@ pub struct AgentConfig {
     pub token: Option<Token>,
     /// Name of this process, unique among workers and kept over restarts where the platform keeps it.
     pub name: String,
-    /// Host it runs on.
+    /// Host it runs on: workers of one host are a node, and share its memory.
     pub host: String,
     /// Where the collectives of other workers connect to.
     pub listener: TcpListener,
@@ -24,7 +24,7 @@ pub struct AgentConfig {
     pub advertise: Option<String>,
     /// CPU threads to use.
     pub threads: u32,
-    /// Memory to use, in bytes.
+    /// Memory of the host, in bytes; 0 where it cannot be told.
     pub memory_bytes: u64,
     /// What to compute on.
     pub device: DeviceKind,

@@ -125,9 +125,14 @@ impl Reader {
                 format!("{} rows x {} in {} blocks, bias {}", t.rows, t.dim, t.row_blocks, t.bias)
             };
             if found.is_none_or(|t| shape(t) != shape(&table.decl)) {
+                let there = self.manifest.tables.iter().filter(|t| t.table() == table.decl.table()).count();
+                let absent = || match there {
+                    0 => "absent".to_owned(),
+                    blocks => format!("absent (table {} has {blocks} column blocks)", table.decl.table()),
+                };
                 return Err(Error::Mismatch {
                     what: format!("table {name}"),
-                    found: found.map_or("absent".into(), shape),
+                    found: found.map_or_else(absent, shape),
                     expected: shape(&table.decl),
                 });
             }

@@ -136,7 +136,8 @@ mod tests {
     ];
 
     fn shard(rows: u64, dim: u32, bias: bool, kind: OptimizerKind) -> Shard {
-        let decl = TableDecl { name: "item".into(), rows, dim, row_blocks: 1, bias, placement: None };
+        let (name, placement, columns) = ("item".into(), None, None);
+        let decl = TableDecl { name, rows, dim, row_blocks: 1, bias, placement, columns };
         Shard::initial(&decl, 0, kind, Init { seed: 7, std: 1.0 })
     }
 

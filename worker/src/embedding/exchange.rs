@@ -22,6 +22,23 @@ pub enum Error {
         /// Who asked.
         peer: usize,
     },
+    /// Two ranks do not have the same touched rows.
+    #[error(
+        "rank {peer} tells of {found} touched rows of row block {block} of table {table}, this rank has {expected}: the ranks \
+         do not have the same plan"
+    )]
+    Unlike {
+        /// The table.
+        table: String,
+        /// The row block.
+        block: u32,
+        /// Who told.
+        peer: usize,
+        /// Rows there.
+        found: usize,
+        /// Rows here.
+        expected: usize,
+    },
     /// A message ended before what it announces.
     #[error("a message of {bytes} bytes ends inside a run of {announced} values")]
     Truncated {

@@ -3,12 +3,12 @@
 use muster_collective::{Collective, CollectiveExt};
 
 use super::exchange::{Error, Reader, Writer};
-use super::table::TableSet;
+use super::set::TableSet;
 
 /// The rows that this rank needs of one table.
 #[derive(Debug, Clone, Default)]
 pub struct LookupRequest {
-    /// Index of the table.
+    /// Index of the table among those of the model.
     pub table: usize,
     /// Needed rows, ascending and unique.
     pub ids: Vec<u32>,
@@ -77,8 +77,8 @@ impl RowSource for HostRows<'_> {
     }
 }
 
-/// Looks up the rows of all requests, one request a table, in one exchange. Collective: every rank calls it with
-/// the same tables in the same order; a rank may need nothing.
+/// Looks up the rows of all requests, one request a table of the model, in one exchange. Collective: every rank calls it
+/// with the same tables in the same order; a rank may need nothing.
 ///
 /// # Errors
 /// The collective's, or a peer's message that does not fit.
@@ -87,10 +87,36 @@ pub fn look_up(
     requests: Vec<LookupRequest>,
     collective: &mut dyn Collective,
 ) -> Result<Vec<Rows>, Error> {
-    look_up_from(&mut HostRows(set), set, requests, collective)
+    let tables: Vec<usize> = requests.iter().map(|request| request.table).collect();
+    let of_parts = requests.into_iter().flat_map(|LookupRequest { table, ids }| {
+        let parts = set.of_model()[table].parts.clone();
+        std::iter::repeat_n(ids, parts.len()).zip(parts).map(|(ids, table)| LookupRequest { table, ids })
+    });
+    let mut found = look_up_from(&mut HostRows(set), set, of_parts.collect(), collective)?.into_iter();
+    Ok(tables.into_iter().map(|table| side_by_side(set, table, &mut found)).collect())
 }
 
-/// As [`look_up`], with the rows of this rank read from `source`.
+/// The rows of a table of the model, from those of its parts.
+fn side_by_side(set: &TableSet, table: usize, found: &mut impl Iterator<Item = Rows>) -> Rows {
+    let whole = &set.of_model()[table];
+    let mut parts: Vec<Rows> = found.by_ref().take(whole.parts.len()).collect();
+    if !whole.is_cut() {
+        return parts.swap_remove(0);
+    }
+    let mut rows = Vec::with_capacity(parts[0].ids.len() * whole.dim);
+    for place in 0..parts[0].ids.len() {
+        for part in &parts {
+            rows.extend_from_slice(&part.rows[place * part.dim..(place + 1) * part.dim]);
+        }
+    }
+    let Rows { ids, bias, .. } = parts.swap_remove(0);
+    Rows { ids, dim: whole.dim, rows, bias }
+}
+
+/// Looks up rows of declared tables, with those of this rank read from `source`. Collective.
+///
+/// # Errors
+/// As [`look_up`].
 pub(crate) fn look_up_from(
     source: &mut dyn RowSource,
     set: &TableSet,

@@ -4,12 +4,13 @@ use muster_collective::{Collective, CollectiveExt};
 use muster_kernels::embedding::{SortBuffers, scatter_sum};
 
 use super::exchange::{Error, Reader, Writer};
-use super::table::{Table, TableSet};
+use super::set::TableSet;
+use super::table::Table;
 
 /// The gradient of one table from one micro-batch.
 #[derive(Debug, Clone, Default)]
 pub struct RowGradient {
-    /// Index of the table.
+    /// Index of the table among those of the model.
     pub table: usize,
     /// Touched rows of the table, ascending and unique.
     pub ids: Vec<u32>,
@@ -22,7 +23,7 @@ pub struct RowGradient {
 /// Brings the gradients of this rank's micro-batches to the owners of the rows and leaves each shard's sum in its
 /// `gradient` (sparse, or added to the dense one that the head left there). Collective.
 ///
-/// `gradients` holds, for each table of `tables` in turn, one entry per micro-batch of this rank in order.
+/// `gradients` holds, for each of `tables` (of the model) in turn, one entry per micro-batch of this rank in order.
 ///
 /// # Errors
 /// The collective's, or a peer's message that does not fit.
@@ -33,14 +34,21 @@ pub fn push_gradients(
     collective: &mut dyn Collective,
 ) -> Result<(), Error> {
     let mut buffers = SortBuffers::default();
-    for (table, arrived) in tables.iter().zip(exchange_gradients(set, tables, gradients, collective)?) {
-        sum_into_shards(&mut set.tables[*table], &arrived, &mut buffers)?;
+    let arrived = exchange_gradients(set, tables, gradients, collective)?;
+    let parts: Vec<usize> = parts_of(set, tables).map(|(_, part)| part).collect();
+    for (part, arrived) in parts.into_iter().zip(&arrived) {
+        sum_into_shards(&mut set.tables[part], arrived, &mut buffers)?;
     }
     Ok(())
 }
 
+/// Each of these tables of the model with the declared ones that it consists of, one after the other.
+fn parts_of<'a>(set: &'a TableSet, tables: &'a [usize]) -> impl Iterator<Item = (usize, usize)> + 'a {
+    tables.iter().flat_map(|table| set.of_model()[*table].parts.clone().map(|part| (*table, part)))
+}
+
 /// Brings the gradients of this rank's micro-batches to the owners of the rows; returns what came here, one entry a
-/// table. Collective.
+/// declared table. Collective.
 pub(crate) fn exchange_gradients(
     set: &TableSet,
     tables: &[usize],
@@ -58,7 +66,7 @@ pub(crate) fn exchange_gradients(
         received.push(pack_for(set, tables, gradients, rank as u32).bytes().to_vec());
     }
     let mut readers: Vec<Reader<'_>> = received.iter().map(|bytes| Reader::new(bytes)).collect();
-    let arrived = tables.iter().map(|_| {
+    let arrived = parts_of(set, tables).map(|_| {
         let mut arrived = Arrived::default();
         for reader in &mut readers {
             arrived.ids.extend(reader.u32s()?);
@@ -70,7 +78,7 @@ pub(crate) fn exchange_gradients(
     arrived.collect()
 }
 
-/// All contributions to one table, in the order of micro-batches.
+/// All contributions to one declared table, in the order of micro-batches.
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
     /// Rows of the table, in the order of micro-batches.
@@ -81,19 +89,21 @@ pub(crate) struct Arrived {
     pub(crate) bias: Vec<f32>,
 }
 
-/// The message for `peer`: per table the rows that it holds, micro-batch after micro-batch.
+/// The message for `peer`: per declared table the rows that it holds, micro-batch after micro-batch; of a column block, its
+/// columns, and the biases with the first.
 fn pack_for(set: &TableSet, tables: &[usize], gradients: &[RowGradient], peer: u32) -> Writer {
     let mut writer = Writer::default();
-    for index in tables {
-        let table = &set.tables[*index];
-        let dim = table.dim();
+    for (of_model, index) in parts_of(set, tables) {
+        let table = &set.tables[index];
+        let (whole, first) = (table.decl.whole_dim() as usize, table.decl.first_column() as usize);
         let mut part = Arrived::default();
-        for gradient in gradients.iter().filter(|g| g.table == *index) {
+        for gradient in gradients.iter().filter(|g| g.table == of_model) {
             for (place, id) in gradient.ids.iter().enumerate() {
                 if table.replicated() || table.owner(*id) == peer {
+                    let begin = place * whole + first;
                     part.ids.push(*id);
-                    part.rows.extend_from_slice(&gradient.rows[place * dim..(place + 1) * dim]);
-                    part.bias.extend(gradient.bias.get(place));
+                    part.rows.extend_from_slice(&gradient.rows[begin..begin + table.dim()]);
+                    part.bias.extend(gradient.bias.get(place).filter(|_| first == 0));
                 }
             }
         }

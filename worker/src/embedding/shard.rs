@@ -24,6 +24,8 @@ pub struct Shard {
     pub rows: usize,
     /// Columns.
     pub dim: usize,
+    /// Columns of a whole row: more, where this is of a column block.
+    pub whole_dim: usize,
     /// `[rows, dim]`.
     pub weight: Vec<f32>,
     /// `[rows]`, or empty.
@@ -51,6 +53,8 @@ pub struct ShardGradient {
     pub rows: Vec<f32>,
     /// `[ids]`, or empty.
     pub row_bias: Vec<f32>,
+    /// Of a column block under an optimizer that goes by the squares of whole rows: these, summed over all blocks, `[ids]`.
+    pub whole_squares: Option<Vec<f32>>,
 }
 
 impl Shard {
@@ -59,8 +63,10 @@ impl Shard {
     pub fn initial(decl: &TableDecl, block: u32, kind: OptimizerKind, init: Init) -> Self {
         let (rows, dim) = (decl.rows_in_block(block) as usize, decl.dim as usize);
         let mut weight = vec![0.0; rows * dim];
-        for (local, row) in weight.chunks_exact_mut(dim.max(1)).enumerate() {
-            init_row(init.seed, &decl.name, decl.global_row(block, local as u64), init.std, row);
+        let first = decl.first_column() as usize;
+        for (local, values) in weight.chunks_exact_mut(dim.max(1)).enumerate() {
+            let row = decl.global_row(block, local as u64);
+            init_row(init.seed, decl.table(), row, init.std, first..first + dim, values);
         }
         let bias = if decl.bias { vec![0.0; rows] } else { Vec::new() };
         let state = OptimizerState {
@@ -68,7 +74,7 @@ impl Shard {
             bias: if decl.bias { slots(kind, rows, 1) } else { Vec::new() },
         };
         let (gradient, dirty) = Default::default();
-        Self { rows, dim, weight, bias, state, gradient, dirty }
+        Self { rows, dim, whole_dim: decl.whole_dim() as usize, weight, bias, state, gradient, dirty }
     }
 
     /// A copy without the gradient and without marks.
@@ -77,6 +83,7 @@ impl Shard {
         Self {
             rows: self.rows,
             dim: self.dim,
+            whole_dim: self.whole_dim,
             weight: self.weight.clone(),
             bias: self.bias.clone(),
             state: self.state.clone(),

@@ -1,4 +1,4 @@
-//! A table as one rank sees it: its declaration, who owns which shard, and the shards that are here.
+//! A declared table (a whole one, or a column block) as one rank sees it: who owns which shard, and the shards that are here.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +43,12 @@ impl Table {
         self.plan.placement == Placement::DataParallel
     }
 
+    /// Whether `rank` has the row block.
+    #[must_use]
+    pub fn is_on(&self, rank: u32, block: u32) -> bool {
+        self.replicated() || self.plan.owners[block as usize] == rank
+    }
+
     /// The rank that answers for the row.
     #[must_use]
     pub fn owner(&self, row: u32) -> u32 {
@@ -73,19 +79,4 @@ pub struct Init {
     pub seed: u64,
     /// Standard deviation.
     pub std: f32,
-}
-
-/// The tables of a job on one rank, in the job's order.
-#[derive(Debug, Clone, Default)]
-pub struct TableSet {
-    /// The tables.
-    pub tables: Vec<Table>,
-}
-
-impl TableSet {
-    /// The index of the table called `name`.
-    #[must_use]
-    pub fn index(&self, name: &str) -> Option<usize> {
-        self.tables.iter().position(|t| t.decl.name == name)
-    }
 }

@@ -1,7 +1,7 @@
 //! Applying the tables' optimizer to the shards of this rank.
 
 use muster_kernels::Error;
-use muster_kernels::optimizer::{Adagrad, Adam, AdamW, Rows, RowwiseAdagrad, Sgd};
+use muster_kernels::optimizer::{Adagrad, Adam, AdamW, RowSquares, Rows, RowwiseAdagrad, Sgd};
 use muster_proto::job::{OptimizerKind, OptimizerSpec};
 
 use super::shard::Shard;
@@ -23,7 +23,7 @@ pub fn update_shard(shard: &mut Shard, spec: &OptimizerSpec, lr: f64, step: u64)
     if !is_sparse(spec.kind) || shard.gradient.dense {
         shard.densify_gradient();
     }
-    let Shard { dim, weight, bias, state, gradient, dirty, .. } = shard;
+    let Shard { dim, whole_dim, weight, bias, state, gradient, dirty, .. } = shard;
     let rule = Rule { spec, lr, step };
     if gradient.dense {
         dirty.touch_all();
@@ -34,10 +34,12 @@ pub fn update_shard(shard: &mut Shard, spec: &OptimizerSpec, lr: f64, step: u64)
     } else {
         dirty.touch(&gradient.ids);
         let rows = Rows { ids: &gradient.ids, grads: &gradient.rows, dim: *dim };
-        rule.touched_rows(rows, weight, &mut state.weight)?;
+        let squares = gradient.whole_squares.take();
+        let whole = squares.as_ref().map(|squares| RowSquares { squares, full_dim: *whole_dim });
+        rule.touched_rows(rows, whole, weight, &mut state.weight)?;
         if !gradient.row_bias.is_empty() {
             let rows = Rows { ids: &gradient.ids, grads: &gradient.row_bias, dim: 1 };
-            rule.touched_rows(rows, bias, &mut state.bias)?;
+            rule.touched_rows(rows, None, bias, &mut state.bias)?;
         }
     }
     gradient.dense = false;
@@ -105,14 +107,25 @@ impl Rule<'_> {
         }
     }
 
-    fn touched_rows(&self, rows: Rows<'_>, values: &mut [f32], state: &mut [Vec<f32>]) -> Result<(), Error> {
+    /// `whole` are the squares of the whole rows, where the values are only some of their columns.
+    fn touched_rows(
+        &self,
+        rows: Rows<'_>,
+        whole: Option<RowSquares<'_>>,
+        values: &mut [f32],
+        state: &mut [Vec<f32>],
+    ) -> Result<(), Error> {
         let OptimizerSpec { eps, weight_decay, .. } = *self.spec;
         match (self.spec.kind, state) {
             (OptimizerKind::LazyAdam, [m, v]) => {
                 self.adam().update_rows(self.step, rows, values, [m, v], isa())
             }
             (OptimizerKind::RowWiseAdagrad, [sum]) => {
-                RowwiseAdagrad { lr: self.lr, eps, weight_decay }.update_rows(rows, values, sum, isa())
+                let rule = RowwiseAdagrad { lr: self.lr, eps, weight_decay };
+                match whole {
+                    None => rule.update_rows(rows, values, sum, isa()),
+                    Some(whole) => rule.update_rows_with_squares(rows, whole, values, sum, isa()),
+                }
             }
             (kind, state) => unreachable!("{kind:?} with {} state slots is for all rows", state.len()),
         }

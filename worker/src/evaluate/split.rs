@@ -11,7 +11,7 @@ use super::metrics::ranking_metrics;
 use super::pointwise::{PointwiseScores, click_metrics, rating_metrics};
 use super::ranking::{Users, rank_users};
 use super::{Detail, Error, Evaluation, diversity};
-use crate::embedding::{LookupRequest, look_up};
+use crate::embedding::{LookupRequest, gather_whole, look_up};
 use crate::model::isa;
 use crate::train::Trainer;
 
@@ -53,7 +53,8 @@ fn rank_events(
     collective: &mut dyn Collective,
 ) -> Result<Evaluation, Error> {
     let Some(output) = trainer.output_table else { return Ok(Evaluation::default()) };
-    let items = trainer.set.tables[output].decl.rows as usize;
+    let items = trainer.set.of_model()[output].rows as usize;
+    let whole = gather_whole(&trainer.set, output, collective)?;
     let filter = trainer.job.evaluation.filter_seen;
     let mut counts = RankingCounts::new(&trainer.job.evaluation.ks, items);
     let k = if detail == Detail::Full { counts.largest_k() } else { 0 };
@@ -65,7 +66,8 @@ fn rank_events(
             targets: round.iter().map(|e| e.item).collect(),
             exclude: round.iter().map(exclude).collect(),
         };
-        let ranked = rank_users(&trainer.set.tables[output], &users, k, &trainer.pool, collective)?;
+        let table = whole.as_ref().unwrap_or(&trainer.set.parts(output)[0]);
+        let ranked = rank_users(table, &users, k, &trainer.pool, collective)?;
         for user in &ranked {
             let list: Vec<u32> = user.list.iter().map(|(item, _)| *item).collect();
             counts.add(user.above, user.ties, &list);

@@ -65,7 +65,9 @@ impl Trainer {
         let Some(output) = self.output_table else { return Ok(0.0) };
         let hidden: Vec<&[f32]> = self.states.iter().map(|s| &s.out[..]).collect();
         let heads = Heads { batches, hidden: &hidden, normalize: self.job.model.normalize };
-        let table = &mut self.set.tables[output];
+        // A job in which a softmax scores a table that is cut is refused when it is read.
+        let whole = self.set.of_model()[output].parts.start;
+        let table = &mut self.set.tables[whole];
         let (block, workspace) = (self.job.batch.score_block as usize, &mut self.softmax);
         let result = self.pool.install(|| full_softmax(table, &heads, block, workspace, collective))?;
         let mut left = result.d_hidden.as_slice();

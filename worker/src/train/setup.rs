@@ -55,7 +55,7 @@ pub struct Setup {
     pub job: JobSpec,
     /// The dataset.
     pub dataset: Dataset,
-    /// The job's tables.
+    /// The job's tables, of those that are cut their column blocks.
     pub tables: Vec<TableDecl>,
     /// Who owns what.
     pub plan: ShardingPlan,
@@ -102,15 +102,11 @@ impl Setup {
         }
         let init = Init { seed: job.seed, std: job.model.init_std };
         let kind = job.table_optimizer().kind;
-        let set = TableSet {
-            tables: tables
-                .into_iter()
-                .map(|decl| {
-                    let table_plan = plan.tables[&decl.name].clone();
-                    Table::initial(decl, table_plan, rank, kind, init)
-                })
-                .collect(),
+        let table = |decl: TableDecl| {
+            let table_plan = plan.tables[&decl.name].clone();
+            Table::initial(decl, table_plan, rank, kind, init)
         };
+        let set = TableSet::new(tables.into_iter().map(table).collect());
         let inputs = Inputs::new(&job.model, corpus.numeric_width());
         let outputs = usize::from(job.model.head.is_regression());
         let layout = Layout::of(&job, inputs.width(), outputs);

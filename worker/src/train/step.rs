@@ -19,7 +19,8 @@ use crate::batch::{Corpus, Group, MicroBatch, Sampler, pack_samples};
 use crate::checkpoint::{self, Extent, Reader, Snapshot};
 use crate::cuda::Accelerator;
 use crate::embedding::{
-    LookupRequest, RowGradient, Rows, TableSet, look_up, push_gradients, update_dense, update_shard,
+    LookupRequest, RowGradient, Rows, TableSet, look_up, push_gradients, sum_row_squares, update_dense,
+    update_shard,
 };
 use crate::loss::{NegativeSampler, Occurrences, SoftmaxWorkspace};
 use crate::model::{Dense, Inputs, MicroState, Network, Packed};
@@ -94,7 +95,7 @@ pub struct Trainer {
     pub inputs: Inputs,
     /// The network.
     pub network: Network,
-    /// The index of the table that items are scored against.
+    /// The index, among the tables of the model, of the one that items are scored against.
     pub output_table: Option<usize>,
     /// Compute threads.
     pub pool: rayon::ThreadPool,
@@ -245,8 +246,12 @@ impl Trainer {
     /// Runs the steps from now on on a GPU, which takes the parameters as they are.
     ///
     /// # Errors
-    /// The device's, above all that its memory does not hold this rank's share of the model.
+    /// The device's, above all that its memory does not hold this rank's share of the model; `CutOnDevice` where a table
+    /// is cut into column blocks.
     pub fn move_to(&mut self, device: Device) -> Result<(), Error> {
+        if let Some(table) = self.set.of_model().iter().find(|table| table.is_cut()) {
+            return Err(Error::CutOnDevice { table: table.name.clone() });
+        }
         let accelerator = Accelerator::new(device, self.network.clone(), &self.set, &self.dense, &self.job)?;
         tracing::info!(device = accelerator.name(), "training on a GPU");
         self.accelerator = Some(Box::new(accelerator));
@@ -304,6 +309,8 @@ impl Trainer {
         if let Some(limit) = self.job.training.clip_norm {
             clip(&mut self.set, &mut self.dense_gradient, f64::from(limit), collective)?;
         }
+        let (set, rule) = (&mut self.set, self.job.table_optimizer());
+        self.pool.install(|| sum_row_squares(set, rule, collective))?;
         let learning_rate = self.update(step)?;
         self.count_samples(&batches);
         self.step = step;
@@ -399,7 +406,7 @@ impl Trainer {
 
     /// The tables whose rows are looked up, and so get gradients row by row.
     pub(crate) fn tables_with_lookups(&self) -> Vec<usize> {
-        let empty = MicroBatch::with_features(self.set.tables.len());
+        let empty = MicroBatch::with_features(self.set.of_model().len());
         let mut tables: Vec<usize> = self.inputs.tables(&empty).iter().map(|t| t.0).collect();
         let output = self.output_table.filter(|_| !self.scores_all_rows());
         tables.extend(output.filter(|o| !tables.contains(o)));
@@ -415,7 +422,7 @@ impl Trainer {
         let tables = self.tables_with_lookups();
         let output = self.output_table.filter(|_| !self.scores_all_rows());
         let per_batch = |(place, (batch, state)): (usize, (&MicroBatch, &MicroState))| -> Result<Vec<RowGradient>, muster_kernels::Error> {
-            let mut occurrences = vec![Occurrences::default(); self.set.tables.len()];
+            let mut occurrences = vec![Occurrences::default(); self.set.of_model().len()];
             for ((table, rows), (_, ids)) in
                 self.inputs.table_gradients(&state.d_x).into_iter().zip(self.inputs.tables(batch))
             {
@@ -424,7 +431,7 @@ impl Trainer {
             if let (Some(output), Some(scored)) = (output, scored.get(place)) {
                 occurrences[output].append(scored);
             }
-            tables.iter().map(|t| occurrences[*t].sum(*t, self.set.tables[*t].dim())).collect()
+            tables.iter().map(|t| occurrences[*t].sum(*t, self.set.of_model()[*t].dim)).collect()
         };
         let gradients: Result<Vec<Vec<RowGradient>>, muster_kernels::Error> =
             self.pool.install(|| batches.par_iter().zip(&self.states).enumerate().map(per_batch).collect());

@@ -17,6 +17,7 @@ use muster_proto::config;
 use muster_proto::dataset::DatasetSpec;
 use muster_proto::ids::Rank;
 use muster_proto::job::JobSpec;
+use muster_proto::sharding::{ShardingPlan, TableDecl};
 use muster_worker::checkpoint::Location;
 use muster_worker::train::{End, Finished, Hooks, Kept, Place, Progress, Setup, Trainer, train};
 use tempfile::TempDir;
@@ -108,11 +109,14 @@ pub(crate) struct Cluster {
     pub(crate) generation: u64,
     /// Whether all ranks train on the first GPU.
     pub(crate) on_gpu: bool,
+    /// The plan for a job's tables, its micro-batches and a number of ranks.
+    pub(crate) plan: fn(&[TableDecl], u32, u32) -> ShardingPlan,
 }
 
 impl Cluster {
     pub(crate) fn new(world: usize) -> Self {
-        Self { world, threads: 1, transport: Transport::Auto, generation: 1, on_gpu: false }
+        let plan = |tables: &[TableDecl], m, world| ShardingPlan::simple(tables, m, world).unwrap();
+        Self { world, threads: 1, transport: Transport::Auto, generation: 1, on_gpu: false, plan }
     }
 
     /// Trains the job on all ranks and returns rank 0's result.
@@ -170,7 +174,9 @@ impl Cluster {
 
     pub(crate) fn trainer(&self, folder: &Path, job: &JobSpec, collective: &mut dyn Collective) -> Trainer {
         let world = self.world as u32;
-        let setup = Setup::open(job.clone(), &folder.join("data"), None, world, self.threads).unwrap();
+        let mut setup = Setup::open(job.clone(), &folder.join("data"), None, world, self.threads).unwrap();
+        setup.plan = (self.plan)(&setup.tables, job.batch.micro_batches, world);
+        setup.plan.check(&setup.tables).unwrap();
         setup.build(collective).unwrap()
     }
 

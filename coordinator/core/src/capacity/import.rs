@@ -4,7 +4,7 @@ use muster_proto::capacity::{
     CapacitySpec, DenseSpec, LstmSpec, Precision, SoftmaxSpec, Software, TableOptimizer, TableSpec,
 };
 use muster_proto::dataset::DatasetManifest;
-use muster_proto::job::tables::{ITEM, MissingColumn, OUTPUT};
+use muster_proto::job::tables::MissingColumn;
 use muster_proto::job::{self, Combine, Head, JobSpec, OptimizerKind};
 
 /// Puts a job's tables, dense part and run in the place of those of `spec`; pools, deadline and fleet stay.
@@ -22,18 +22,17 @@ pub fn import(
     let declared = job.table_decls(|column| dataset.rows_of(column), &known.join(", "))?;
     let users = u64::from(dataset.users).max(1);
     let events = (dataset.events as f64 / users as f64).clamp(1.0, f64::from(job.batch.max_len));
-    let scores_all = matches!(job.model.head, Head::Softmax { .. });
     let optimizer = job.table_optimizer().kind;
     spec.tables = declared
         .iter()
         .map(|declared| {
-            let scored = declared.name == OUTPUT || (declared.name == ITEM && job.model.head.tied());
+            let scored = job.scored_whole() == Some(declared.table());
             let mut table = TableSpec::new(&declared.name, declared.rows, declared.dim, vec![events]);
             table.pooled = false;
             table.device_cache = job.tables.device_cache.get(&declared.name).copied();
             table.optimizer = state_of(optimizer);
             table.updates_all_rows =
-                (scores_all && scored) || matches!(optimizer, OptimizerKind::Adam | OptimizerKind::AdamW);
+                scored || matches!(optimizer, OptimizerKind::Adam | OptimizerKind::AdamW);
             table
         })
         .collect();

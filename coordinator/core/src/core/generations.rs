@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_proto::control::{Capabilities, EventKind, JobPhase};
+use muster_proto::control::{EventKind, JobPhase};
 use muster_proto::ids::{Generation, JobId, Rank, WorkerId};
 
 use super::{Core, Outbox};
@@ -228,8 +228,13 @@ impl Core {
             Some(Member { worker: *worker, incarnation, address })
         };
         let members: Vec<Member> = workers.iter().filter_map(member).collect();
-        let known = |member: &Member| Some(&self.members.get(member.worker)?.capabilities);
-        let capabilities: Vec<&Capabilities> = members.iter().filter_map(known).collect();
+        let sharers = self.members.sharers(workers);
+        let known = |member: &Member| {
+            let capabilities = &self.members.get(member.worker)?.capabilities;
+            let sharers = sharers.get(capabilities.host.as_str()).copied().unwrap_or(1);
+            Some(phase::Worker { capabilities, sharers })
+        };
+        let known: Vec<phase::Worker<'_>> = members.iter().filter_map(known).collect();
         if job.submission.reproducible && job.state.numerics.is_none() {
             let first = members.first().and_then(|member| self.members.get(member.worker));
             job.state.numerics = first.map(|worker| worker.capabilities.numerics.clone());
@@ -241,7 +246,7 @@ impl Core {
             submission,
             generation,
             members,
-            capabilities,
+            workers: known,
             before,
             seed: &self.seed,
         });
@@ -253,7 +258,7 @@ impl Core {
         if let Some(open) = &mut job.open {
             open.begun(now, assignment.members.len() as u32);
         }
-        let summary = assignment.summary();
+        let summary = assignment.summary(&submission.tables);
         let event = job.record(EventKind::PhaseChanged { phase: JobPhase::Planning, reason: summary });
         out.publish(id, event);
         self.hold_ranks(id, generation, workers);

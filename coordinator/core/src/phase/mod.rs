@@ -6,6 +6,7 @@
 mod draining;
 mod ended;
 mod gathering;
+mod layout;
 mod loading;
 mod pieces;
 mod planning;
@@ -24,7 +25,7 @@ pub(crate) use self::draining::{Blame, Draining};
 pub(crate) use self::ended::Ended;
 pub(crate) use self::gathering::{Candidate, Gathering, Wish, choose};
 pub(crate) use self::loading::Loading;
-pub(crate) use self::planning::{PlanError, Planning, plan, seat};
+pub(crate) use self::planning::{PlanError, Planning, Worker, plan, seat};
 pub(crate) use self::recovering::Recovering;
 pub(crate) use self::training::Training;
 use crate::assignment::Assignment;

@@ -8,14 +8,18 @@ use std::collections::BTreeMap;
 
 use muster_proto::control::{Capabilities, Submission};
 use muster_proto::ids::{Generation, JobId, Rank, WorkerId};
-use muster_proto::sharding::{self, Placement, ShardingPlan};
+use muster_proto::sharding::{self, Nodes, ShardingPlan, TableDecl};
 
-use super::pieces::Pieces;
+use super::layout;
+use super::pieces::{Pieces, Shortage};
 use crate::assignment::{Assignment, Forecast, Member};
 use crate::planner;
 
 /// How much more than a new plan a repaired one may cost: moving pieces takes a moment, a step is made again and again.
 const TOLERANCE: f64 = 0.25;
+
+/// Workers that an event names.
+const NAMED: usize = 16;
 
 /// Why a job has no plan.
 #[derive(Debug, thiserror::Error)]
@@ -24,14 +28,38 @@ pub(crate) enum PlanError {
     #[error(transparent)]
     Sharding(#[from] sharding::Error),
     /// They fit on no worker, or not on all of them together.
-    #[error("{0}; a worker's memory is what `muster workers list` shows of it")]
+    #[error(
+        "{0}; a worker's memory is what `muster workers list` shows of it, shared by the workers of its host that have work, \
+         and holds its pieces, and their copies unless checkpoint.memory_copies is false"
+    )]
     Planner(#[from] planner::Error),
+    /// Pieces fit, but not the copies of a neighbour's.
+    #[error(
+        "rank {} misses {} bytes for the copies in memory that it keeps for the rank before it; give its host more memory, or \
+         set checkpoint.memory_copies = false", .0.rank, .0.bytes
+    )]
+    Copies(Shortage),
+}
+
+/// How often a plan is looked for with more room for copies than the one before left.
+const TRIES: usize = 3;
+
+/// The worker of a member, as a plan sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Worker<'a> {
+    pub(crate) capabilities: &'a Capabilities,
+    /// How many workers of its host have a rank, of this job or of another one; itself is one of them.
+    pub(crate) sharers: u32,
 }
 
 impl PlanError {
     /// Whether more workers would mend it.
     pub(crate) fn is_of_memory(&self) -> bool {
-        matches!(self, Self::Planner(error) if error.is_of_memory())
+        match self {
+            Self::Planner(error) => error.is_of_memory(),
+            Self::Copies(_) => true,
+            Self::Sharding(_) => false,
+        }
     }
 }
 
@@ -44,7 +72,7 @@ pub(crate) struct Planning<'a> {
     /// In rank order.
     pub(crate) members: Vec<Member>,
     /// What each of them is and has.
-    pub(crate) capabilities: Vec<&'a Capabilities>,
+    pub(crate) workers: Vec<Worker<'a>>,
     /// The plan of the generation before, with the ranks whose workers stay: old rank to new rank.
     pub(crate) before: Option<(ShardingPlan, BTreeMap<u32, u32>)>,
     /// From which the peers' shared secret is made.
@@ -56,21 +84,22 @@ pub(crate) struct Planning<'a> {
 /// # Errors
 /// If the pieces cannot be placed as the job declares them, or do not fit.
 pub(crate) fn plan(planning: Planning<'_>) -> Result<Assignment, PlanError> {
-    let Planning { job, submission, generation, members, capabilities, before, seed } = planning;
-    let (tables, world_size) = (&submission.tables, members.len() as u32);
-    if world_size == 0 {
+    let Planning { job, submission, generation, members, workers, before, seed } = planning;
+    let tables = &submission.tables;
+    let nodes = Nodes::by_host(workers.iter().map(|worker| worker.capabilities.host.as_str()));
+    if nodes.is_empty() {
         return Err(sharding::Error::NoRanks.into());
     }
-    let pieces = Pieces::new(submission, &capabilities)?;
-    let (fresh, cost, bound) = pieces.solve(submission.micro_batches)?;
-    let repaired = before.map(|(plan, kept)| plan.repaired(tables, &kept, world_size)).transpose()?;
+    let (pieces, (fresh, cost, bound)) = fresh(submission, &workers, &nodes)?;
+    let repaired = before.map(|(plan, kept)| plan.repaired(tables, &kept, &nodes)).transpose()?;
     let kept = repaired.and_then(|plan| {
         let repaired = pieces.cost(&plan)?;
         (repaired <= cost * (1.0 + TOLERANCE)).then_some((plan, repaired))
     });
     let (plan, cost) = kept.unwrap_or((fresh, cost));
     let forecast = Forecast { cost, bound: bound.min(cost) };
-    plan.check(&submission.tables)?;
+    plan.check(tables)?;
+    plan.check_nodes(tables, &nodes)?;
     let mut hasher = blake3::Hasher::new_keyed(seed);
     hasher.update(&job.0.to_le_bytes()).update(&generation.0.to_le_bytes());
     let collective_token = *hasher.finalize().as_bytes();
@@ -83,6 +112,27 @@ pub(crate) fn plan(planning: Planning<'_>) -> Result<Assignment, PlanError> {
         collective_token,
         ended: Default::default(),
     })
+}
+
+/// A new plan with what it costs and what any costs at least, and the problem that it solves.
+fn fresh<'a>(
+    submission: &'a Submission,
+    workers: &[Worker<'_>],
+    nodes: &'a Nodes,
+) -> Result<(Pieces<'a>, (ShardingPlan, f64, f64)), PlanError> {
+    let mut pieces = Pieces::new(submission, workers, nodes, None)?;
+    let mut found = pieces.solve(submission.micro_batches)?;
+    for _ in 0..TRIES {
+        let Some(shortage) = pieces.shortage(&found.0) else { return Ok((pieces, found)) };
+        // Where the pieces of a rank are more than the mean, the next one has to keep more copies.
+        let largest = pieces.copies(&found.0).into_iter().fold(0.0, f64::max);
+        pieces = Pieces::new(submission, workers, nodes, Some(largest))?;
+        found = pieces.solve(submission.micro_batches).map_err(|_| PlanError::Copies(shortage))?;
+    }
+    match pieces.shortage(&found.0) {
+        None => Ok((pieces, found)),
+        Some(shortage) => Err(PlanError::Copies(shortage)),
+    }
 }
 
 /// Who sits where in the next generation.
@@ -128,22 +178,24 @@ pub(crate) fn seat(
 
 impl Assignment {
     /// The plan in a line, for people.
-    pub(crate) fn summary(&self) -> String {
-        let table = |(name, plan): (&String, &sharding::TablePlan)| {
-            let placement = match plan.placement {
-                Placement::RowWise => "row-wise",
-                Placement::TableWise => "table-wise",
-                Placement::DataParallel => "data-parallel",
-            };
-            format!("{name} {placement}")
-        };
-        let tables: Vec<String> = self.plan.tables.iter().map(table).collect();
-        let workers: Vec<String> = self.members.iter().map(|member| member.worker.to_string()).collect();
-        let tables = if tables.is_empty() { "no tables".to_owned() } else { tables.join(", ") };
-        let forecast = self
-            .forecast
-            .filter(|forecast| forecast.cost > 0.0)
-            .map_or_else(String::new, |f| format!("; {f}"));
-        format!("generation {}: {tables} on {}{forecast}", self.generation, workers.join(", "))
+    pub(crate) fn summary(&self, tables: &[TableDecl]) -> String {
+        // The event is kept with the job, and written with each of its changes: it names a few of thousands.
+        let named = self.members.iter().take(NAMED);
+        let mut workers: Vec<String> = named.map(|member| member.worker.to_string()).collect();
+        if self.members.len() > NAMED {
+            workers.push(format!("{} more", self.members.len() - NAMED));
+        }
+        let tables = layout::in_words(&self.plan, tables);
+        format!("generation {}: {tables} on {}{}", self.generation, workers.join(", "), self.forecast_told())
+    }
+
+    /// Layouts of the tables, and what they cost.
+    pub(crate) fn layout(&self, tables: &[TableDecl]) -> String {
+        format!("{}{}", layout::in_words(&self.plan, tables), self.forecast_told())
+    }
+
+    fn forecast_told(&self) -> String {
+        let forecast = self.forecast.filter(|forecast| forecast.cost > 0.0);
+        forecast.map_or_else(String::new, |forecast| format!("; {forecast}"))
     }
 }

@@ -12,7 +12,8 @@ use muster_proto::control::{
 };
 use muster_proto::fence::Fence;
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
-use muster_proto::sharding::TableDecl;
+use muster_proto::job::tables::block_name;
+use muster_proto::sharding::{ColumnBlock, TableDecl};
 
 /// A worker as the script knows it.
 #[derive(Default, Clone)]
@@ -208,9 +209,9 @@ fn seconds(text: &str) -> Duration {
 fn capabilities(name: &str, args: &Args<'_>) -> Capabilities {
     Capabilities {
         name: name.to_owned(),
-        host: "host".into(),
+        host: args.get("host").unwrap_or(name).to_owned(),
         cpu_threads: 2,
-        memory_bytes: args.number("memory").unwrap_or(1 << 30),
+        memory_bytes: args.number("memory").unwrap_or(8 << 30),
         device: args.get("device").map_or(DeviceKind::Cpu, |device| device.parse().unwrap()),
         data_plane_address: format!("{name}:9"),
         numerics: args.get("numerics").unwrap_or("avx2").to_owned(),
@@ -226,21 +227,33 @@ fn submission(name: &str, args: &Args<'_>) -> Submission {
         dim: 64,
         row_blocks: args.number("row_blocks").unwrap_or(4) as u32,
         bias: false,
-        placement: None,
+        placement: args.get("placement").map(|word| serde_json::from_value(word.into()).unwrap()),
+        columns: None,
+    };
+    let tables = match args.number("column_blocks") {
+        Some(blocks) => (0..blocks as u32).map(|block| column_block(&table, block, blocks as u32)).collect(),
+        None => vec![table; args.number("tables").unwrap_or(1) as usize],
     };
     Submission {
         name: name.to_owned(),
-        spec_toml: args.get("spec").unwrap_or("seed = 1").to_owned(),
+        spec_toml: args.get("spec").unwrap_or("seed = 1").replace('|', "\n"),
         dataset_dir: "data".into(),
         run_dir: "run".into(),
         world_size: WorldSize(args.number("world").unwrap_or(2) as u32),
         micro_batches: args.number("micro_batches").unwrap_or(8) as u32,
-        tables: vec![table; args.number("tables").unwrap_or(1) as usize],
+        tables,
         reproducible: !args.has("any-order"),
         device: args.get("device").map(|device| device.parse().unwrap()),
         numerics: args.get("numerics").map(str::to_owned),
         min_workers: args.number("min").unwrap_or(1) as u32,
     }
+}
+
+fn column_block(table: &TableDecl, block: u32, blocks: u32) -> TableDecl {
+    let width = table.dim / blocks;
+    let columns = ColumnBlock { table: table.name.clone(), dim: table.dim, first: block * width };
+    let name = block_name(&table.name, block);
+    TableDecl { name, dim: width, columns: Some(columns), ..table.clone() }
 }
 
 fn report(verb: &str, worker: &Worker, args: &Args<'_>) -> Report {
