@@ -2,18 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod placed;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_core::{Action, Answer, Config, Core, Event, RequestId, SessionId, Time, Write};
 use muster_proto::control::{
-    CancelMode, Capabilities, Cohort, DeviceKind, Directive, Failure, FailureCause, Hello, JobPhase,
-    PiecesSaved, Prepare, Progress, RankStage, RankState, Report, Restored, RestoredFrom, Submission,
+    CancelMode, Capabilities, DeviceKind, Directive, Failure, FailureCause, Hello, JobPhase, PiecesSaved,
+    Prepare, Progress, RankStage, RankState, Report, Restored, RestoredFrom, Submission,
 };
 use muster_proto::fence::Fence;
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
-use muster_proto::job::tables::block_name;
-use muster_proto::sharding::{ColumnBlock, Nodes, Placement, TableDecl};
 use proptest::prelude::*;
 
 /// Worker names that are in play.
@@ -278,7 +278,7 @@ impl World {
     }
 
     fn prepared(&mut self, session: SessionId, prepare: &Prepare) {
-        assert_placed(&prepare.cohort);
+        placed::assert_placed(&prepare.cohort);
         let Fence { job, generation, .. } = prepare.fence;
         let worker = self.workers.get_mut(&self.sessions[&session]).unwrap();
         worker.fence = Some(prepare.fence);
@@ -298,71 +298,10 @@ impl World {
     }
 }
 
-/// One worker does not say where it is, two are on one host.
-fn host(name: usize) -> &'static str {
-    ["", "left", "right", "left"][name]
-}
-
-/// The tables of the job for so many workers: none, or some that are cut into two column blocks.
-fn tables(world_size: u32) -> Vec<TableDecl> {
-    let table = |name: &str, placement| TableDecl {
-        name: name.to_owned(),
-        rows: 1000,
-        dim: 8,
-        row_blocks: 3,
-        bias: false,
-        placement,
-        columns: None,
-    };
-    let cut = |name: &str, placement| {
-        let block = |block: u32| TableDecl {
-            columns: Some(ColumnBlock { table: name.to_owned(), dim: 16, first: 8 * block }),
-            ..table(&block_name(name, block), placement)
-        };
-        [block(0), block(1)]
-    };
-    match world_size {
-        2 => [cut("open", None), cut("spread", Some(Placement::ColumnWise))].concat(),
-        3 => {
-            let mut tables = vec![table("rows", Some(Placement::TableRowWise)), table("any", None)];
-            tables.extend(cut("grid", Some(Placement::Grid)));
-            tables.extend(cut("one", Some(Placement::TableWise)));
-            tables
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Each piece of the job's tables lies as the job demands it on the hosts of the ranks.
-fn assert_placed(cohort: &Cohort) {
-    let declared = (1..4).map(tables).find(|tables| {
-        tables.len() == cohort.plan.tables.len()
-            && tables.iter().all(|table| cohort.plan.tables.contains_key(&table.name))
-    });
-    let declared = declared.expect("a plan has the tables of some job");
-    let host_of = |address: &str| host(address.strip_prefix("host:").unwrap().parse().unwrap());
-    let nodes = Nodes::by_host(cohort.peers.iter().map(|(_, address)| host_of(address)));
-    assert_eq!(cohort.plan.check(&declared), Ok(()));
-    assert_eq!(cohort.plan.check_nodes(&declared, &nodes), Ok(()));
-    for table in &declared {
-        let plan = &cohort.plan.tables[&table.name];
-        assert!(
-            table.placement.is_none_or(|forced| forced.of_block() == plan.placement),
-            "{table:?}: {plan:?}"
-        );
-        let first = declared.iter().find(|other| other.table() == table.table()).unwrap();
-        let free = table.placement != Some(Placement::TableWise);
-        assert!(
-            free || cohort.plan.tables[&first.name] == *plan,
-            "{table:?} is not where its other block is"
-        );
-    }
-}
-
 fn capabilities(name: usize) -> Capabilities {
     Capabilities {
         name: format!("worker {name}"),
-        host: host(name).to_owned(),
+        host: placed::host(name).to_owned(),
         cpu_threads: 1,
         memory_bytes: 1 << 30,
         device: DeviceKind::Cpu,
@@ -381,7 +320,7 @@ fn submission(world_size: u32) -> Submission {
         run_dir: "run".into(),
         world_size: WorldSize(world_size),
         micro_batches: 4,
-        tables: tables(world_size),
+        tables: placed::tables(world_size),
         reproducible: world_size != 2,
         device: (world_size > 1).then_some(DeviceKind::Cpu),
         numerics: None,
