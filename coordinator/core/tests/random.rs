@@ -322,6 +322,7 @@ fn submission(world_size: u32) -> Submission {
         device: None,
         numerics: None,
         min_workers: 1,
+        forecast: None,
     }
 }
 

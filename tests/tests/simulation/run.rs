@@ -206,5 +206,6 @@ fn submission() -> Submission {
         device: None,
         numerics: None,
         min_workers: 1,
+        forecast: None,
     }
 }

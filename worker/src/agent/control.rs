@@ -13,6 +13,7 @@ use muster_proto::ids::{Rank, Step};
 use tokio::sync::Notify;
 
 use super::timing::Timing;
+use crate::train::Laps;
 
 /// Reports that close an evaluation, and saved checkpoints, kept for a coordinator that is away; older ones go.
 const KEPT: usize = 256;
@@ -130,6 +131,11 @@ impl Control {
     /// last one.
     pub fn stepped(&self, step: Step, own: Duration) {
         self.shared.lock().timing.add(step, own);
+    }
+
+    /// Reports where the time of a step went, before the step itself; goes out with it.
+    pub fn spent(&self, laps: &Laps) {
+        self.shared.lock().timing.spent(laps);
     }
 
     /// Reports that this rank's share of a checkpoint is durable.

@@ -1,0 +1,116 @@
+//! Heads: the softmax over a table shard, sampled negatives, one score a position, and gradients of rows.
+
+use muster_kernels::bf16::Precision;
+use muster_kernels::gemm::Beta;
+use muster_kernels::softmax::{
+    BlockScan, CombinedStats, Positions, SoftmaxGrads, SoftmaxWeights, TableShard, combine_shards,
+    softmax_gradient, softmax_scan,
+};
+use muster_proto::measured::Term;
+
+use super::watch::Watch;
+use super::{Effort, Points, ids, threads, values};
+use crate::batch::MicroBatch;
+use crate::embedding::Rows;
+use crate::loss::{NegativeSampler, Occurrences, PointwiseKind, pointwise, sampled_softmax_head};
+use crate::model::{isa, with_scratch};
+
+const DIM: [usize; 6] = [8, 16, 32, 64, 128, 256];
+/// Kernels refuse only shapes that do not fit, and the shapes here are made to.
+const FITS: &str = "the shapes of a trial fit each other";
+
+pub(super) fn measure(effort: &Effort, points: &mut Points) {
+    for busy in effort.levels() {
+        for dim in effort.some(&DIM) {
+            for positions in [32, 256] {
+                for rows in effort.some(&[64, 512, 4096]) {
+                    let times = threads::run(busy, effort.time(), |_| softmax(dim, positions, rows));
+                    points.point(Term::Softmax, (&[dim, positions], rows, busy), times[0]);
+                }
+            }
+            for tokens in [48, 400] {
+                for negatives in effort.some(&[32, 200, 1024]) {
+                    let times = threads::run(busy, effort.time(), |_| sampled(dim, negatives, tokens));
+                    points.point(Term::SampledSoftmax, (&[dim, negatives], tokens, busy), times[0]);
+                }
+                let times = threads::run(busy, effort.time(), |_| scores(dim, tokens));
+                points.point(Term::Pointwise, (&[dim], tokens, busy), times[0]);
+            }
+            for tokens in [48, 400, 3000] {
+                let times = threads::run(busy, effort.time(), |_| gradients(dim, tokens));
+                points.point(Term::RowGradients, (&[dim], tokens, busy), times[0]);
+            }
+        }
+    }
+}
+
+fn softmax(dim: usize, positions: usize, n_rows: usize) -> impl FnMut(&mut Watch) {
+    let (rows, bias) = (values(n_rows * dim, 0.2), values(n_rows, 0.1));
+    let hidden = values(positions * dim, 1.0);
+    let targets: Vec<Option<u32>> = (0..positions).map(|p| (p % 8 == 0).then_some((p % n_rows) as u32)).collect();
+    let weights = vec![1.0 / positions as f32; positions];
+    let (mut scan, mut combined) = (BlockScan::new(Precision::F32), CombinedStats::default());
+    let (mut d_hidden, mut d_rows, mut d_bias) =
+        (vec![0.0; positions * dim], vec![0.0; n_rows * dim], vec![0.0; n_rows]);
+    move |watch: &mut Watch| {
+        let table = TableShard { rows: &rows, bias: Some(&bias), dim };
+        let positions = Positions { hidden: &hidden, targets: &targets };
+        with_scratch(|scratch| softmax_scan(table, positions, &mut scan, scratch)).expect(FITS);
+        combine_shards(&[scan.stats()], &mut combined, isa()).expect(FITS);
+        let grads = SoftmaxGrads {
+            d_hidden: &mut d_hidden,
+            d_rows: &mut d_rows,
+            d_bias: Some(&mut d_bias),
+            beta: Beta::Accumulate,
+        };
+        let weights = SoftmaxWeights { combined: &combined, weights: &weights };
+        with_scratch(|scratch| softmax_gradient(table, positions, weights, &mut scan, grads, scratch))
+            .expect(FITS);
+        watch.lap(0);
+    }
+}
+
+/// Looked-up rows of `count` ids.
+fn looked_up(count: usize, dim: usize) -> Rows {
+    let ids: Vec<u32> = (0..count as u32).collect();
+    Rows { ids, dim, rows: values(count * dim, 0.2), bias: values(count, 0.1) }
+}
+
+fn batch_of(tokens: usize, rows: usize) -> MicroBatch {
+    let labels = (0..tokens).map(|token| (token % 2) as f32).collect();
+    MicroBatch { targets: ids(tokens, rows, 5), labels, ..MicroBatch::default() }
+}
+
+fn sampled(dim: usize, negatives: usize, tokens: usize) -> impl FnMut(&mut Watch) {
+    let known = 2 * (negatives + tokens);
+    let (output, batch) = (looked_up(known, dim), batch_of(tokens, known));
+    let counts: Vec<u64> = (0..known as u64).map(|item| 1 + 1000 / (1 + item)).collect();
+    let sampler = NegativeSampler::new(&counts, 0.75, negatives as u32, true, 1);
+    let (drawn, hidden) = (sampler.sample(0, 0), values(tokens * dim, 1.0));
+    move |watch: &mut Watch| {
+        let done = sampled_softmax_head(&batch, &hidden, 0.01, &output, &sampler, &drawn);
+        watch.lap(0);
+        drop(done.expect(FITS));
+    }
+}
+
+fn scores(dim: usize, tokens: usize) -> impl FnMut(&mut Watch) {
+    let (output, batch) = (looked_up(2 * tokens, dim), batch_of(tokens, 2 * tokens));
+    let hidden = values(tokens * dim, 1.0);
+    move |watch: &mut Watch| {
+        let done = pointwise(PointwiseKind::Bce, &batch, &hidden, 0.01, &output);
+        watch.lap(0);
+        drop(done.expect(FITS));
+    }
+}
+
+/// The gradient of a micro-batch's rows, from that of its input.
+fn gradients(dim: usize, tokens: usize) -> impl FnMut(&mut Watch) {
+    let (ids, d_x) = (ids(tokens, 4 * tokens, 3), values(tokens * dim, 0.01));
+    move |watch: &mut Watch| {
+        let occurrences = Occurrences { ids: ids.clone(), rows: d_x.clone(), bias: Vec::new() };
+        let summed = occurrences.sum(0, dim);
+        watch.lap(0);
+        drop(summed.expect(FITS));
+    }
+}
