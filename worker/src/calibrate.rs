@@ -22,7 +22,6 @@ use muster_proto::job::OptimizerKind;
 use muster_proto::measured::{Elapsed, Point, Term, TermPoints};
 
 pub use ranks::Unconnected;
-use watch::Watch;
 
 /// How much is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -90,6 +90,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Verdict, Error> {
         resume: None,
         out: Some(folder.join(name)),
         sets: args.sets.clone(),
+        calibration: None,
     };
     let quiet = train::train(context, &run("undisturbed", 0), None)?;
     let kinds = [(Fault::Kill, args.kills), (Fault::KillTwo, args.pairs), (Fault::Pause, args.pauses)];

@@ -96,6 +96,8 @@ pub enum Term {
     Copy,
     /// Choosing and packing a micro-batch.
     MakeBatch,
+    /// Drawing negatives.
+    DrawNegatives,
     /// Sorting ids and keeping one of each.
     Distinct,
     /// The ids of a lookup on their way to their owners.
@@ -154,9 +156,10 @@ pub enum Term {
 
 impl Term {
     /// All terms.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Copy,
         Self::MakeBatch,
+        Self::DrawNegatives,
         Self::Distinct,
         Self::LookUpIds,
         Self::LookUpRead,
@@ -192,7 +195,7 @@ impl Term {
         match self {
             Self::Copy | Self::Checkpoint => (&[], "bytes"),
             Self::MakeBatch => (&["columns"], "tokens"),
-            Self::Distinct => (&[], "ids"),
+            Self::Distinct | Self::DrawNegatives => (&[], "ids"),
             Self::LookUpIds => (&["spread"], "ids of a rank"),
             Self::LookUpRows | Self::PushRows => (&["spread"], "values of a rank"),
             Self::LookUpRead | Self::PushSum => (&["dim", "spread"], "rows of a rank"),
@@ -220,6 +223,7 @@ impl Term {
         matches!(
             self,
             Self::Distinct
+                | Self::DrawNegatives
                 | Self::LookUpIds
                 | Self::LookUpRead
                 | Self::LookUpRows

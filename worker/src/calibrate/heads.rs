@@ -20,6 +20,12 @@ const DIM: [usize; 6] = [8, 16, 32, 64, 128, 256];
 const FITS: &str = "the shapes of a trial fit each other";
 
 pub(super) fn measure(effort: &Effort, points: &mut Points) {
+    for ranks in &effort.workers {
+        for count in [100, 2_000] {
+            let times = threads::run(*ranks, effort.time(), |_| draws(count));
+            points.point(Term::DrawNegatives, (&[], count, *ranks), times[0]);
+        }
+    }
     for busy in effort.levels() {
         for dim in effort.some(&DIM) {
             for positions in [32, 256] {
@@ -41,6 +47,19 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
                 points.point(Term::RowGradients, (&[dim], tokens, busy), times[0]);
             }
         }
+    }
+}
+
+/// Draws from as many items as a shop has.
+fn draws(count: usize) -> impl FnMut(&mut Watch) {
+    let counts: Vec<u64> = (0..50_000).map(|item| 1 + 100_000 / (1 + item)).collect();
+    let sampler = NegativeSampler::new(&counts, 0.75, count as u32, true, 1);
+    let mut step = 0;
+    move |watch: &mut Watch| {
+        step += 1;
+        let drawn = sampler.sample(step, 0);
+        watch.lap(0);
+        drop(drawn);
     }
 }
 

@@ -51,12 +51,13 @@ where
         let mut collective = join(rank, &listener, peers.clone())?;
         measure(&mut *collective, time, make(rank))
     };
-    let all: Vec<Vec<Duration>> = std::thread::scope(|scope| {
+    let all = std::thread::scope(|scope| {
         let one = &one;
         let numbered = listeners.into_iter().enumerate();
         let threads: Vec<_> =
             numbered.map(|(rank, listener)| scope.spawn(move || one(rank, listener))).collect();
-        threads.into_iter().map(|thread| thread.join().map_err(|_| Unconnected::Ended)?).collect()
+        let ended = threads.into_iter().map(|thread| thread.join().map_err(|_| Unconnected::Ended)?);
+        ended.collect::<Result<Vec<Vec<Duration>>, Unconnected>>()
     })?;
     Ok(mean(&all))
 }

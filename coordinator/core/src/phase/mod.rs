@@ -24,6 +24,7 @@ pub(crate) use self::draining::{Blame, Draining};
 pub(crate) use self::ended::Ended;
 pub(crate) use self::gathering::{Candidate, Gathering, Wish, choose};
 pub(crate) use self::loading::Loading;
+pub use self::planning::plan_of;
 pub(crate) use self::planning::{Planning, plan, seat};
 pub(crate) use self::recovering::Recovering;
 pub(crate) use self::training::Training;

@@ -28,6 +28,17 @@ pub(crate) enum PlanError {
     Planner(#[from] planner::Error),
 }
 
+/// The plan that a job gets in its first generation on such workers, in rank order.
+///
+/// # Errors
+/// Pieces that fit on no worker, or not on all of them together.
+pub fn plan_of(submission: &Submission, workers: &[&Capabilities]) -> Result<ShardingPlan, planner::Error> {
+    if workers.is_empty() {
+        return Err(planner::Error::NoDevices);
+    }
+    Pieces::new(submission, workers)?.solve(submission.micro_batches).map(|(plan, ..)| plan)
+}
+
 /// What a plan is made from.
 #[derive(Debug)]
 pub(crate) struct Planning<'a> {
