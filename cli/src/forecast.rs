@@ -66,13 +66,35 @@ pub struct Here<'a> {
 /// # Errors
 /// A dataset that cannot be read, pieces that fit nowhere, or a calibration that lacks a term.
 pub fn of(job: &JobSpec, submission: &Submission, here: Here<'_>) -> Result<Forecast, Error> {
-    let Some(known) = here.known else { return of_catalogue(job, submission, here) };
+    counted(job, submission, here).map(|(forecast, _)| forecast)
+}
+
+/// What a forecast is made from: the plan, and what the job's steps are made of under it.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    /// The plan.
+    pub plan: ShardingPlan,
+    /// The steps.
+    pub workload: muster_proto::measured::Workload,
+}
+
+/// As [`of`], with what it was made from; the catalogue's counts nothing.
+///
+/// # Errors
+/// As [`of`].
+pub fn counted(
+    job: &JobSpec,
+    submission: &Submission,
+    here: Here<'_>,
+) -> Result<(Forecast, Option<Counted>), Error> {
+    let Some(known) = here.known else { return Ok((of_catalogue(job, submission, here)?, None)) };
     let plan = plan(submission, here)?;
     let counter = Counter::open(job.clone(), Path::new(&submission.dataset_dir))?;
     let workload = counter.count(&plan);
     let rented = Rented { job, workload: &workload, plan: &plan, threads: here.threads as usize };
-    forecast(&rented, &Curves::new(&known.calibration))
-        .map_err(|error| Error::from_chain(Kind::BadInput, &error).with_file(&known.path))
+    let forecast = forecast(&rented, &Curves::new(&known.calibration))
+        .map_err(|error| Error::from_chain(Kind::BadInput, &error).with_file(&known.path))?;
+    Ok((forecast, Some(Counted { plan, workload })))
 }
 
 /// The plan that a coordinator makes for workers of this machine.

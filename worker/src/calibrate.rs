@@ -137,5 +137,5 @@ fn ids(len: usize, rows: usize, seed: u32) -> Vec<u32> {
 /// Distinct ids below `rows`, ascending, the same in each run.
 fn distinct_ids(len: usize, rows: usize) -> Vec<u32> {
     let gap = (rows / len.max(1)).max(1) as u32;
-    (0..len as u32).map(|place| place * gap + place * 2_654_435_761_u32.wrapping_mul(place) % gap).collect()
+    (0..len as u32).map(|place| place * gap + 2_654_435_761_u32.wrapping_mul(place) % gap).collect()
 }

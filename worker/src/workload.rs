@@ -3,15 +3,16 @@
 //! The batches of a job are a function of the job and the dataset, so some of its steps are drawn and packed as ranks would
 //! do it, and what is in them is counted: tokens, sequences alive at each time, distinct rows by micro-batch and by rank.
 
+use std::ops::Range;
 use std::path::Path;
 
-use muster_data::Dataset;
+use muster_data::{Dataset, Partition, Split};
 use muster_proto::job::tables::{ITEM, OUTPUT};
 use muster_proto::job::{Head, JobSpec};
 use muster_proto::measured::{MicroShape, RankShape, Resident, StepShape, Workload};
 use muster_proto::sharding::{ShardingPlan, TableDecl};
 
-use crate::batch::{Corpus, EpochPlan, Group, MicroBatch, Sampler, pack_samples};
+use crate::batch::{Corpus, EpochPlan, Group, MicroBatch, Sample, Sampler, pack_samples};
 use crate::embedding::distinct;
 use crate::loss::NegativeSampler;
 use crate::model::{Inputs, Layout};
@@ -19,6 +20,9 @@ use crate::train::{SetupError, declare};
 
 /// Steps that are counted.
 const STEPS: u64 = 8;
+
+/// The most steps of a run whose rows are drawn one by one.
+const DRAWN: u64 = 200;
 
 /// A job over its dataset, as all its ranks together see it.
 pub struct Counter {
@@ -81,6 +85,7 @@ impl Counter {
             numeric: self.corpus.numeric_width() as u32,
             parameters: parameters as u64,
             steps: (0..drawn).map(|place| self.step(place * steps / drawn, plan)).collect(),
+            touched: self.touched(),
             resident: (0..plan.world_size).map(|rank| self.resident(rank, plan)).collect(),
         }
     }
@@ -145,17 +150,50 @@ impl Counter {
         let groups = &self.groups[mine.start as usize..mine.end as usize];
         let samples = groups.iter().map(|group| group.samples.len()).sum::<usize>() as f64;
         let partitions = || groups.iter().flat_map(|group| &group.partitions);
-        let events = partitions().map(|partition| partition.items.len()).sum::<usize>() as f64;
-        let users = partitions().map(|partition| f64::from(partition.users())).sum::<f64>();
-        // Each of the two tables of the sampler, the counts and what they are made from are of 8 bytes an item or fewer.
+        // The sampler's two lists, and the counts that they are made from.
         let negatives = self.popularity * 24.0;
         let data = partitions().map(|partition| partition.bytes() as f64).sum::<f64>();
-        let longest = f64::from(self.job.batch.max_len);
-        Resident {
-            data: data + samples * size_of::<crate::batch::Sample>() as f64 + negatives,
-            samples,
-            users,
-            history: events.min(users * longest),
+        let held_out = partitions().flat_map(|partition| {
+            let user = move |user| partition.held_out(user, Split::Test).map(|event| (partition, event.history));
+            (0..partition.users()).filter_map(user)
+        });
+        let histories: Vec<_> = held_out.collect();
+        let longest = self.job.batch.max_len as usize;
+        let round = |events: &[(&Partition, Range<usize>)]| {
+            let recent = events.iter().map(|(partition, history)| {
+                &partition.items[history.end.saturating_sub(longest).max(history.start)..history.end]
+            });
+            let items: Vec<u32> = recent.flatten().copied().collect();
+            (items.len() as f64, distinct(items.into_iter()).len() as f64)
+        };
+        let rounds = histories.chunks(crate::evaluate::ROUND).map(round);
+        let (round_tokens, round_items) = rounds.fold((0.0, 0.0), |most: (f64, f64), one| {
+            (most.0.max(one.0), most.1.max(one.1))
+        });
+        let data = data + samples * size_of::<Sample>() as f64 + negatives;
+        Resident { data, round_tokens, round_items }
+    }
+
+    /// The share of each table's rows that the run writes; of a long run all, which is never too few.
+    fn touched(&self) -> Vec<f64> {
+        let per_epoch = self.sampler.plan().steps();
+        let all = u64::from(self.job.training.epochs) * per_epoch;
+        let planned = self.job.training.max_steps.map_or(all, |most| most.min(all));
+        if planned > DRAWN {
+            return vec![1.0; self.tables.len()];
         }
+        let mut written: Vec<Vec<bool>> =
+            self.tables.iter().map(|table| vec![false; table.rows as usize]).collect();
+        for (step, group) in (0..planned).flat_map(|step| self.groups.iter().map(move |group| (step, group))) {
+            let batch = pack_samples(&self.corpus, group, &self.sampler.samples(group.index as usize, step));
+            for (table, written) in written.iter_mut().enumerate() {
+                let rows = self.rows(table, step, group, &batch);
+                rows.into_iter().for_each(|row| written[row as usize] = true);
+            }
+        }
+        let share = |written: &Vec<bool>| {
+            written.iter().filter(|written| **written).count() as f64 / written.len().max(1) as f64
+        };
+        written.iter().map(share).collect()
     }
 }

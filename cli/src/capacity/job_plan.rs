@@ -7,7 +7,7 @@ use muster_proto::measured::Forecast;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::forecast::{self, Here};
+use crate::forecast::{self, Counted, Here};
 use crate::local::threads_each;
 use crate::output::Report;
 use crate::scored::Scored;
@@ -29,9 +29,9 @@ pub struct Question<'a> {
     pub calibration: Option<&'a Path>,
 }
 
-/// A job's forecast.
+/// A job's forecast, and what it was made from where that was counted.
 #[derive(Debug, Clone)]
-pub struct JobPlan(Forecast);
+pub struct JobPlan(Forecast, Option<Counted>);
 
 /// Answers it.
 ///
@@ -49,7 +49,8 @@ pub fn of(question: &Question<'_>) -> Result<JobPlan, Error> {
     let known = forecast::known(question.calibration)?;
     let threads = question.threads.unwrap_or_else(|| threads_each(question.workers));
     let here = Here { workers: question.workers, threads, known: known.as_ref() };
-    forecast::of(&job, &submission, here).map(JobPlan)
+    let (forecast, counted) = forecast::counted(&job, &submission, here)?;
+    Ok(JobPlan(forecast, counted))
 }
 
 impl Report for JobPlan {
@@ -81,6 +82,10 @@ impl Report for JobPlan {
 
     fn json(&self) -> Value {
         let scored = Scored { forecast: Some(&self.0), measured: &[] };
-        json!({"forecast": self.0, "step_seconds": self.0.step(), "scored": scored.json()})
+        let counted = self.1.as_ref();
+        json!({
+            "forecast": self.0, "step_seconds": self.0.step(), "scored": scored.json(),
+            "workload": counted.map(|counted| &counted.workload), "plan": counted.map(|counted| &counted.plan),
+        })
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::config::reference::{Section, section};
 use crate::config::{Problems, Spec};
 use crate::job::OptimizerKind;
 use crate::units::{self, ByteSize};
@@ -144,8 +145,10 @@ pub enum Term {
     UpdateAll,
     /// An optimizer's update of touched rows.
     UpdateRows,
-    /// A dense gradient made of a sparse one.
+    /// A dense gradient of nothing, before a sparse one is added.
     Densify,
+    /// A sparse gradient added to a dense one.
+    AddRows,
     /// Squares and scaling of gradients, for clipping.
     Clip,
     /// Starting work on a rank's threads and waiting for it.
@@ -156,7 +159,7 @@ pub enum Term {
 
 impl Term {
     /// All terms.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Copy,
         Self::MakeBatch,
         Self::DrawNegatives,
@@ -184,6 +187,7 @@ impl Term {
         Self::UpdateAll,
         Self::UpdateRows,
         Self::Densify,
+        Self::AddRows,
         Self::Clip,
         Self::ForkJoin,
         Self::Checkpoint,
@@ -200,7 +204,8 @@ impl Term {
             Self::LookUpRows | Self::PushRows => (&["spread"], "values of a rank"),
             Self::LookUpRead | Self::PushSum => (&["dim", "spread"], "rows of a rank"),
             Self::PackWeights => (&[], "parameters"),
-            Self::Assemble | Self::RowGradients => (&["dim"], "tokens"),
+            Self::Assemble => (&["dim"], "tokens"),
+            Self::RowGradients => (&["dim", "parts of the input"], "tokens"),
             Self::Dropout | Self::UpdateAll | Self::Densify | Self::Clip | Self::ShareGradients => {
                 (&[], "values")
             }
@@ -212,7 +217,7 @@ impl Term {
             Self::Pointwise => (&["dim"], "positions"),
             Self::Words => (&[], "calls"),
             Self::SumGradients => (&["micro-batches of a rank"], "parameters"),
-            Self::UpdateRows => (&["dim"], "rows"),
+            Self::UpdateRows | Self::AddRows => (&["dim"], "rows"),
             Self::ForkJoin => (&["threads"], "calls"),
         }
     }
@@ -252,6 +257,13 @@ pub mod spread {
     pub const REPLICATED: f64 = 3.0;
 }
 
+/// The tables of a calibration file, for its reference page.
+pub const SECTIONS: &[Section] = &[
+    section::<Calibration>(""),
+    section::<TermPoints>("terms[]"),
+    section::<Point>("terms[].points[]"),
+];
+
 impl Spec for Calibration {
     fn validate(&self, problems: &mut Problems) {
         problems.check(self.version == VERSION, "version", || {
@@ -280,5 +292,56 @@ impl TermPoints {
             });
         }
         p.check(!self.points.is_empty(), "points", || "is empty, a term needs points");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+    use crate::config::reference::undocumented;
+
+    const GOOD: &str = "version = 1\nmachine = \"m\"\ncores = 2\ndate = \"2026-11-28T10:00:00Z\"\nmuster = \"0.1.0\"\n\
+        build = \"release\"\ntransport = \"auto\"\nprocess = \"20 MiB\"\n[[terms]]\nterm = \"lstm_forward\"\n\
+        points = [{ at = [64.0, 8.0], size = 400.0, busy = 1, time = \"1.5ms\" }]\n[[terms]]\nterm = \"update_all\"\n\
+        optimizer = \"adam\"\npoints = [{ size = 9.0, busy = 2, time = \"0.125us\" }]\n";
+
+    fn refused(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from), "{from}");
+        parse::<Calibration>(&GOOD.replace(from, to), "c.toml", &[]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn points_are_read_as_they_were_written_to_the_nanosecond() {
+        let calibration: Calibration = parse(GOOD, "c.toml", &[]).unwrap();
+        assert_eq!(calibration.terms[1].points[0].time, Elapsed(Duration::from_nanos(125)));
+        let text = toml::to_string(&calibration).unwrap();
+        assert_eq!(parse::<Calibration>(&text, "again.toml", &[]).unwrap(), calibration);
+    }
+
+    #[test]
+    fn what_cannot_be_a_point_is_named_with_its_place() {
+        let problem = refused("[64.0, 8.0]", "[64.0]");
+        assert!(problem.contains("terms.0.points.0.at: has 1 numbers, the term needs: hidden, sequences"), "{problem}");
+        assert!(refused("busy = 1", "busy = 0").contains("terms.0.points.0.busy: is 0"));
+        assert!(refused("1.5ms", "0us").contains("terms.0.points.0.time: is 0"));
+        assert!(refused("size = 9.0", "size = -9.0").contains("terms.1.points.0.size: must be above 0"));
+        assert!(refused("version = 1", "version = 7").contains("this program reads 1"));
+        assert!(refused("lstm_forward", "lstm_forwards").contains("did you mean `lstm_forward`?"));
+        assert!(refused("cores = 2", "cores = 2\ncors = 3").contains("cors"));
+    }
+
+    #[test]
+    fn every_key_of_a_calibration_is_on_the_reference_page() {
+        let calibration: Calibration = parse(GOOD, "c.toml", &[]).unwrap();
+        assert_eq!(undocumented(SECTIONS, &calibration).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_term_is_listed_once() {
+        let mut terms = Term::ALL.to_vec();
+        terms.sort_unstable();
+        terms.dedup();
+        assert_eq!(terms.len(), Term::ALL.len());
     }
 }

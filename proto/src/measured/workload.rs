@@ -25,6 +25,8 @@ pub struct Workload {
     pub parameters: u64,
     /// Some steps of the first epoch, evenly apart.
     pub steps: Vec<StepShape>,
+    /// Share of each table's rows that the run writes, in the order of the tables.
+    pub touched: Vec<f64>,
     /// What each rank holds of the dataset.
     pub resident: Vec<Resident>,
 }
@@ -73,10 +75,8 @@ pub struct RankShape {
 pub struct Resident {
     /// Bytes of events, users and samples.
     pub data: f64,
-    /// Training samples.
-    pub samples: f64,
-    /// Users whose held-out events it evaluates.
-    pub users: f64,
-    /// Events of their histories, at most as many as a history has.
-    pub history: f64,
+    /// Tokens of the largest round of an evaluation.
+    pub round_tokens: f64,
+    /// Distinct items of that round.
+    pub round_items: f64,
 }

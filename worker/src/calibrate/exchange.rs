@@ -236,6 +236,7 @@ fn sum(
         watch.lap(0);
         sums.clear(&mut spares);
         buffers = spares;
+        buffers.resize_with(micro_batches, || vec![0.01; parameters]);
         // What is summed again and again must stay small.
         buffers.iter_mut().flatten().for_each(|value| *value = 0.01);
         Ok(())

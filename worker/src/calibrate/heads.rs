@@ -6,6 +6,7 @@ use muster_kernels::softmax::{
     BlockScan, CombinedStats, Positions, SoftmaxGrads, SoftmaxWeights, TableShard, combine_shards,
     softmax_gradient, softmax_scan,
 };
+use muster_proto::job::{FeatureSpec, ModelSpec};
 use muster_proto::measured::Term;
 
 use super::watch::Watch;
@@ -13,7 +14,7 @@ use super::{Effort, Points, ids, threads, values};
 use crate::batch::MicroBatch;
 use crate::embedding::Rows;
 use crate::loss::{NegativeSampler, Occurrences, PointwiseKind, pointwise, sampled_softmax_head};
-use crate::model::{isa, with_scratch};
+use crate::model::{Inputs, isa, with_scratch};
 
 const DIM: [usize; 6] = [8, 16, 32, 64, 128, 256];
 /// Kernels refuse only shapes that do not fit, and the shapes here are made to.
@@ -29,9 +30,9 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
     for busy in effort.levels() {
         for dim in effort.some(&DIM) {
             for positions in [32, 256] {
-                for rows in effort.some(&[64, 512, 4096]) {
+                for rows in effort.some(&[32, 128, 512, 1024, 4096]) {
                     let times = threads::run(busy, effort.time(), |_| softmax(dim, positions, rows));
-                    points.point(Term::Softmax, (&[dim, positions], rows, busy), times[0]);
+                    points.point(Term::Softmax, (&[dim, positions], rows, busy), times[0] / SHARDS as u32);
                 }
             }
             for tokens in [48, 400] {
@@ -43,8 +44,10 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
                 points.point(Term::Pointwise, (&[dim], tokens, busy), times[0]);
             }
             for tokens in [48, 400, 3000] {
-                let times = threads::run(busy, effort.time(), |_| gradients(dim, tokens));
-                points.point(Term::RowGradients, (&[dim], tokens, busy), times[0]);
+                for parts in [1, 2] {
+                    let times = threads::run(busy, effort.time(), |_| gradients(dim, parts, tokens));
+                    points.point(Term::RowGradients, (&[dim, parts], tokens, busy), times[0] / parts as u32);
+                }
             }
         }
     }
@@ -63,28 +66,48 @@ fn draws(count: usize) -> impl FnMut(&mut Watch) {
     }
 }
 
+/// Shards that a thread scores in turn: all of them forward before the first goes backward, so that what is kept of one may
+/// have left the nearest caches.
+const SHARDS: usize = 4;
+
+/// What one shard has and gets.
+struct Scored {
+    rows: Vec<f32>,
+    bias: Vec<f32>,
+    scan: BlockScan,
+    d_rows: Vec<f32>,
+    d_bias: Vec<f32>,
+    d_hidden: Vec<f32>,
+}
+
 fn softmax(dim: usize, positions: usize, n_rows: usize) -> impl FnMut(&mut Watch) {
-    let (rows, bias) = (values(n_rows * dim, 0.2), values(n_rows, 0.1));
+    let shard = |_| Scored {
+        rows: values(n_rows * dim, 0.2),
+        bias: values(n_rows, 0.1),
+        scan: BlockScan::new(Precision::F32),
+        d_rows: vec![0.0; n_rows * dim],
+        d_bias: vec![0.0; n_rows],
+        d_hidden: vec![0.0; positions * dim],
+    };
+    let mut shards: Vec<Scored> = (0..SHARDS).map(shard).collect();
     let hidden = values(positions * dim, 1.0);
     let targets: Vec<Option<u32>> = (0..positions).map(|p| (p % 8 == 0).then_some((p % n_rows) as u32)).collect();
     let weights = vec![1.0 / positions as f32; positions];
-    let (mut scan, mut combined) = (BlockScan::new(Precision::F32), CombinedStats::default());
-    let (mut d_hidden, mut d_rows, mut d_bias) =
-        (vec![0.0; positions * dim], vec![0.0; n_rows * dim], vec![0.0; n_rows]);
+    let mut combined = CombinedStats::default();
     move |watch: &mut Watch| {
-        let table = TableShard { rows: &rows, bias: Some(&bias), dim };
         let positions = Positions { hidden: &hidden, targets: &targets };
-        with_scratch(|scratch| softmax_scan(table, positions, &mut scan, scratch)).expect(FITS);
-        combine_shards(&[scan.stats()], &mut combined, isa()).expect(FITS);
-        let grads = SoftmaxGrads {
-            d_hidden: &mut d_hidden,
-            d_rows: &mut d_rows,
-            d_bias: Some(&mut d_bias),
-            beta: Beta::Accumulate,
-        };
+        for Scored { rows, bias, scan, .. } in &mut shards {
+            let table = TableShard { rows, bias: Some(bias), dim };
+            with_scratch(|scratch| softmax_scan(table, positions, scan, scratch)).expect(FITS);
+        }
+        let stats: Vec<_> = shards.iter().map(|shard| shard.scan.stats()).collect();
+        combine_shards(&stats, &mut combined, isa()).expect(FITS);
         let weights = SoftmaxWeights { combined: &combined, weights: &weights };
-        with_scratch(|scratch| softmax_gradient(table, positions, weights, &mut scan, grads, scratch))
-            .expect(FITS);
+        for Scored { rows, bias, scan, d_rows, d_bias, d_hidden } in &mut shards {
+            let table = TableShard { rows, bias: Some(bias), dim };
+            let grads = SoftmaxGrads { d_hidden, d_rows, d_bias: Some(d_bias), beta: Beta::Accumulate };
+            with_scratch(|scratch| softmax_gradient(table, positions, weights, scan, grads, scratch)).expect(FITS);
+        }
         watch.lap(0);
     }
 }
@@ -123,13 +146,18 @@ fn scores(dim: usize, tokens: usize) -> impl FnMut(&mut Watch) {
     }
 }
 
-/// The gradient of a micro-batch's rows, from that of its input.
-fn gradients(dim: usize, tokens: usize) -> impl FnMut(&mut Watch) {
-    let (ids, d_x) = (ids(tokens, 4 * tokens, 3), values(tokens * dim, 0.01));
+/// The gradient of a micro-batch's rows, from that of its input, of which they are all or half.
+fn gradients(dim: usize, parts: usize, tokens: usize) -> impl FnMut(&mut Watch) {
+    let dim_u32 = dim as u32;
+    let features = (1..parts).map(|part| FeatureSpec { column: format!("c{part}"), dim: Some(dim_u32) }).collect();
+    let spec = ModelSpec { embedding_dim: dim_u32, hidden_size: dim_u32, features, ..ModelSpec::default() };
+    let inputs = Inputs::new(&spec, 0);
+    let (ids, d_x) = (ids(tokens, 4 * tokens, 3), values(tokens * dim * parts, 0.01));
     move |watch: &mut Watch| {
-        let occurrences = Occurrences { ids: ids.clone(), rows: d_x.clone(), bias: Vec::new() };
-        let summed = occurrences.sum(0, dim);
+        for (table, rows) in inputs.table_gradients(&d_x) {
+            let occurrences = Occurrences { ids: ids.clone(), rows, bias: Vec::new() };
+            drop(occurrences.sum(table, dim).expect(FITS));
+        }
         watch.lap(0);
-        drop(summed.expect(FITS));
     }
 }

@@ -7,7 +7,7 @@ use muster_proto::measured::Term;
 
 use super::watch::Watch;
 use super::{Effort, Points, ids, threads, values};
-use crate::batch::MicroBatch;
+use crate::batch::{EpochPlan, MicroBatch, Sampler};
 use crate::embedding::{Rows, distinct};
 use crate::model::Inputs;
 
@@ -62,8 +62,12 @@ fn packing(columns: usize, tokens: usize) -> impl FnMut(&mut Watch) {
     let sequences = (tokens / 12).max(1);
     let steps = tokens / sequences;
     let log: Vec<Vec<u32>> = (0..columns as u32).map(|column| ids(200_000, 50_000, column)).collect();
-    let starts: Vec<usize> = (0..sequences).map(|sequence| sequence * 7919 % 190_000).collect();
+    let sampler = Sampler::new(EpochPlan::new(vec![64 * sequences as u64], sequences as u32), 1);
+    let mut step = 0;
     move |watch: &mut Watch| {
+        step += 1;
+        let drawn = sampler.samples(0, step);
+        let starts: Vec<usize> = drawn.iter().map(|sample| *sample as usize * 7919 % 190_000).collect();
         let mut batch = MicroBatch::with_features(columns - 1);
         let layout = Layout::from_batch_sizes(vec![sequences as u32; steps]);
         for t in 0..steps {

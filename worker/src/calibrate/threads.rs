@@ -33,7 +33,8 @@ pub(super) fn run<C: FnMut(&mut Watch)>(
     let all: Vec<Vec<Duration>> = std::thread::scope(|scope| {
         let one = &one;
         let threads: Vec<_> = (0..busy).map(|thread| scope.spawn(move || one(thread))).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        let ended = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        ended.map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     mean(&all)
 }

@@ -40,6 +40,12 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
             let times = threads::run(busy, effort.time(), |_| densify(rows));
             points.point(Term::Densify, (&[], rows * DIM, busy), times[0]);
         }
+        for dim in effort.some(&[8, 32, 128]) {
+            for touched in [100, 2_000] {
+                let times = threads::run(busy, effort.time(), |_| added(dim, touched));
+                points.point(Term::AddRows, (&[dim], touched, busy), times[0]);
+            }
+        }
     }
 }
 
@@ -93,6 +99,19 @@ fn densify(rows: usize) -> impl FnMut(&mut Watch) {
     let mut shard = shard(OptimizerKind::Sgd, rows, DIM);
     move |watch: &mut Watch| {
         shard.gradient.dense = false;
+        watch.begin();
+        shard.densify_gradient();
+        watch.lap(0);
+    }
+}
+
+fn added(dim: usize, touched: usize) -> impl FnMut(&mut Watch) {
+    let mut shard = shard(OptimizerKind::Sgd, 16 * touched, dim);
+    shard.densify_gradient();
+    let (ids, grads) = (distinct_ids(touched, 16 * touched), values(touched * dim, 0.01));
+    move |watch: &mut Watch| {
+        shard.gradient.ids.clone_from(&ids);
+        shard.gradient.rows.clone_from(&grads);
         watch.begin();
         shard.densify_gradient();
         watch.lap(0);

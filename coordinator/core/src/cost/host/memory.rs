@@ -2,6 +2,7 @@
 
 use muster_proto::checkpoint::copies_bytes;
 use muster_proto::job::OptimizerKind;
+use muster_proto::measured::{StepShape, Term};
 
 use super::step::Ranks;
 use super::tables::is_sparse;
@@ -10,6 +11,12 @@ use super::tables::is_sparse;
 const VALUE: f64 = 4.0;
 /// Allocators round up and keep some of what was freed.
 const SLACK: f64 = 1.01;
+/// Bytes of a page: memory that was never written takes none.
+const PAGE: f64 = 4096.0;
+/// Bytes that a thread's allocator may keep of what was freed.
+const KEPT: f64 = 67_108_864.0;
+/// Bytes of a copy that one rank sends to another at a time.
+const PART: f64 = 67_108_864.0;
 
 /// Values of optimizer state for each value that is trained.
 fn slots(kind: OptimizerKind) -> f64 {
@@ -20,21 +27,40 @@ fn slots(kind: OptimizerKind) -> f64 {
     }
 }
 
-/// Peak bytes of each rank.
-pub(super) fn peaks(ranks: &Ranks<'_>) -> Vec<u64> {
-    (0..ranks.n() as u32).map(|rank| (Held { ranks, rank }.peak() * SLACK).ceil() as u64).collect()
+/// Peak bytes of each rank of a job whose steps take `step` seconds.
+pub(super) fn peaks(ranks: &Ranks<'_>, step: f64) -> Vec<u64> {
+    (0..ranks.n() as u32).map(|rank| (Held { ranks, rank, step }.peak() * SLACK).ceil() as u64).collect()
 }
 
 /// What one rank holds.
 struct Held<'a> {
     ranks: &'a Ranks<'a>,
     rank: u32,
+    step: f64,
 }
 
 impl Held<'_> {
     /// Bytes of weights, and of their optimizer state, of the tables on this rank.
     fn model(&self) -> (f64, f64) {
-        self.tables(|table| self.ranks.values(table, self.rank))
+        let (weights, state) = self.tables(|table| self.ranks.values(table, self.rank));
+        if !is_sparse(self.ranks.job.table_optimizer().kind) {
+            return (weights, state);
+        }
+        // State begins as zeros, whose pages are not there before a row in them is written.
+        let (_, written) = self.tables(|table| {
+            self.ranks.values(table, self.rank) * self.pages_written(table)
+        });
+        (weights, written.min(state))
+    }
+
+    /// The share of the pages of a table's state that the run writes: a row lies in as many as it is long, and one more.
+    fn pages_written(&self, table: usize) -> f64 {
+        if self.ranks.is_scored_whole(table) {
+            return 1.0;
+        }
+        let touched = self.ranks.workload.touched.get(table).copied().unwrap_or(1.0).clamp(0.0, 1.0);
+        let row = f64::from(self.ranks.workload.tables[table].dim) * VALUE;
+        1.0 - (1.0 - touched).powf(1.0 + PAGE / row)
     }
 
     fn tables(&self, values: impl Fn(usize) -> f64) -> (f64, f64) {
@@ -81,7 +107,7 @@ impl Held<'_> {
         // Per layer: its input, gates, cells, hidden states; then what the head gets, its gradient and that of the input.
         let token = first + (layers - 1.0) * hidden + layers * 6.0 * hidden + 2.0 * head + 2.0 * first;
         let mine = self.ranks.plan.micro_batches_of(self.rank);
-        let of_step = |step: &muster_proto::measured::StepShape| -> f64 {
+        let of_step = |step: &StepShape| -> f64 {
             mine.clone().map(|micro| step.micro[micro as usize].tokens()).sum()
         };
         let tokens = self.ranks.workload.steps.iter().map(of_step).fold(0.0, f64::max);
@@ -99,41 +125,130 @@ impl Held<'_> {
         let owned = plan.owners.iter().filter(|owner| **owner == self.rank).count() as f64;
         let rows = decl.rows as f64 * owned / plan.owners.len().max(1) as f64;
         let dim = f64::from(decl.dim);
-        let tokens = |step: &muster_proto::measured::StepShape| step.micro.iter().map(|m| m.tokens()).sum::<f64>();
+        let tokens = |step: &StepShape| step.micro.iter().map(|m| m.tokens()).sum::<f64>();
         let positions = self.ranks.workload.steps.iter().map(tokens).fold(0.0, f64::max);
         let at_once = f64::from(self.ranks.job.batch.score_block).min(positions);
         let partials = positions * dim * (owned + 2.0);
         (at_once * rows + partials + at_once * owned * 2.0 * dim) * VALUE
     }
 
+    /// Rows and gradients on their way in a step: as looked up and laid out; as gradients by micro-batch, packed, received, and
+    /// sorted into shards.
+    fn on_the_way(&self) -> f64 {
+        let workload = self.ranks.workload;
+        let mine = self.ranks.plan.micro_batches_of(self.rank);
+        let of_step = |step: &StepShape| -> f64 {
+            let of_table = |(place, table): (usize, &usize)| {
+                let dim = f64::from(workload.tables[*table].dim);
+                let looked_up = step.ranks.get(self.rank as usize).map_or(0.0, |rank| f64::from(rank.rows[place]));
+                let given: f64 = mine.clone().map(|micro| f64::from(step.micro[micro as usize].rows[place])).sum();
+                let occurrences: f64 = mine
+                    .clone()
+                    .map(|micro| {
+                        let micro = &step.micro[micro as usize];
+                        micro.tokens() + self.ranks.scored_of(micro, *table)
+                    })
+                    .sum();
+                (2.0 * looked_up + 2.0 * occurrences + 4.0 * given) * dim * VALUE
+            };
+            workload.looked_up.iter().enumerate().map(of_table).sum()
+        };
+        workload.steps.iter().map(of_step).fold(0.0, f64::max)
+    }
+
+    /// The most of: the first copy that ranks make of each other's pieces, a later one, and the end of the run.
     fn peak(&self) -> f64 {
         let (weights, state) = self.model();
         let dense = self.dense();
         let dense_state = dense * slots(self.ranks.job.optimizer.kind);
         let resident = self.ranks.workload.resident.get(self.rank as usize).copied().unwrap_or_default();
-        let held = self.ranks.curves.process + resident.data + weights + state + dense + dense_state
-            + self.gradients()
-            + self.activations();
-        // The parameters of the best validation are kept until the end, when the last checkpoint is taken: a copy of the
-        // rank's pieces, of which one is encoded at a time.
-        let best = weights + dense;
-        let own = self.pieces(self.rank);
-        let shards = f64::from(self.ranks.job.tables.row_blocks) * self.ranks.workload.tables.len().max(1) as f64;
-        let own_dense = if self.rank == 0 { dense + dense_state } else { 0.0 };
-        let encoded = 2.0 * (own / shards).max(own_dense);
-        let checkpoint = own + own_dense + encoded;
-        held + best + checkpoint + self.copies(own)
+        let model = weights + state + dense + dense_state + self.gradients();
+        let held = self.ranks.curves.process + resident.data + model + self.activations() + self.on_the_way();
+        let evaluation = self.evaluation();
+        let kept = evaluation.min(KEPT * self.ranks.machine.threads as f64);
+        held + (self.end(weights) + kept).max(self.copying()).max(self.evaluating(weights, evaluation))
     }
 
-    /// Copies that ranks keep of each other's pieces.
-    fn copies(&self, own: f64) -> f64 {
-        let n = self.ranks.n() as u32;
-        if n == 1 || !self.ranks.job.checkpoint.memory_copies {
+    /// At the end the parameters of the best validation are kept while the last checkpoint is written: a copy of the rank's
+    /// pieces, of which one at a time is encoded. Copies are there too.
+    fn end(&self, weights: f64) -> f64 {
+        let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
+        let own = self.pieces(self.rank);
+        let on_first = if self.rank == 0 { dense } else { 0.0 };
+        let encoded = self.largest_piece().max(on_first);
+        let best = weights + self.dense();
+        let copies = self.keeps_copies().then(|| copies_bytes(own, self.neighbour(), dense, 0.0));
+        best + own + on_first + encoded + copies.unwrap_or(0.0)
+    }
+
+    /// Bytes that a round of an evaluation keeps: what the network gives for each event of each history, and their rows.
+    fn evaluation(&self) -> f64 {
+        let model = &self.ranks.job.model;
+        let resident = self.ranks.workload.resident.get(self.rank as usize).copied().unwrap_or_default();
+        let (hidden, layers) = (f64::from(model.hidden_size), f64::from(model.layers));
+        let first = f64::from(self.ranks.workload.input);
+        let token = first + (layers - 1.0) * hidden + layers * 6.0 * hidden + f64::from(model.head_input());
+        let rows = resident.round_items * f64::from(model.embedding_dim);
+        (resident.round_tokens * token + rows) * VALUE
+    }
+
+    /// During an evaluation there are copies, and after the first one the parameters of the best.
+    fn evaluating(&self, weights: f64, evaluation: f64) -> f64 {
+        let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
+        let own = self.pieces(self.rank);
+        let copies = self.keeps_copies().then(|| copies_bytes(own, self.neighbour(), dense, 0.0));
+        let training = &self.ranks.job.training;
+        let again = training.epochs > training.validate_every && training.max_steps.is_none();
+        let best = if again { weights + self.dense() } else { 0.0 };
+        evaluation + best + copies.unwrap_or(0.0)
+    }
+
+    /// While a copy is made, what goes into it is encoded, laid into a message, received as one from the neighbour, part by
+    /// part, and taken out of it; the copy before is there too, if there is one.
+    fn copying(&self) -> f64 {
+        if !self.keeps_copies() {
             return 0.0;
         }
-        let neighbour = self.pieces((self.rank + n - 1) % n);
+        let (own, neighbour) = (self.pieces(self.rank), self.neighbour());
         let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
-        // Without a checkpoint under way one more copy may be there while it is not known to be whole; the larger counts.
-        copies_bytes(own, neighbour, dense, 0.0)
+        let making = |share: f64| 2.0 * own * share + 2.0 * neighbour * share + (neighbour * share).min(PART) + dense;
+        let later = if self.writes_all_rows() { own + neighbour + dense + making(1.0) } else { 0.0 };
+        making(1.0).max(if self.lasts(own + neighbour) { later } else { 0.0 })
+    }
+
+    /// Whether a step writes more rows than a copy of only those would be made of.
+    fn writes_all_rows(&self) -> bool {
+        (0..self.ranks.workload.tables.len())
+            .any(|table| self.ranks.is_scored_whole(table) || !is_sparse(self.ranks.job.table_optimizer().kind))
+    }
+
+    /// Whether the job goes on until a second copy is due: copies take a twentieth of the time at most.
+    fn lasts(&self, bytes: f64) -> bool {
+        let of_copy = self.ranks.alone(Term::Copy, &[], 3.0 * bytes).unwrap_or(0.0);
+        let training = &self.ranks.job.training;
+        let steps = training.max_steps.map_or(f64::INFINITY, |steps| steps as f64);
+        steps * self.step > 1.0_f64.max(20.0 * of_copy)
+    }
+
+    fn keeps_copies(&self) -> bool {
+        self.ranks.n() > 1 && self.ranks.job.checkpoint.memory_copies
+    }
+
+    fn neighbour(&self) -> f64 {
+        let n = self.ranks.n() as u32;
+        self.pieces((self.rank + n - 1) % n)
+    }
+
+    /// Bytes of the largest table shard with its optimizer state.
+    fn largest_piece(&self) -> f64 {
+        let one = |table: usize| {
+            let decl = &self.ranks.workload.tables[table];
+            let (weights, state) = self.tables(|other| {
+                let all = decl.rows as f64 * f64::from(decl.dim + u32::from(decl.bias));
+                if other == table { all / f64::from(decl.row_blocks) } else { 0.0 }
+            });
+            weights + state
+        };
+        (0..self.ranks.workload.tables.len()).map(one).fold(0.0, f64::max)
     }
 }

@@ -48,6 +48,7 @@ pub fn forecast(rented: &Rented<'_>, curves: &Curves) -> Result<Forecast, Error>
         }
     }
     let layouts = plan.tables.iter().map(|(name, table)| (name.clone(), layout_of(table.placement)));
+    let seconds = phases.values().sum::<f64>() + rest;
     Ok(Forecast {
         source: curves.source.clone(),
         workers: plan.world_size,
@@ -55,7 +56,7 @@ pub fn forecast(rented: &Rented<'_>, curves: &Curves) -> Result<Forecast, Error>
         layouts: layouts.collect(),
         phases,
         rest,
-        peak_bytes: memory::peaks(&ranks),
+        peak_bytes: memory::peaks(&ranks, seconds),
         extrapolated: curves.take_outside(),
     })
 }

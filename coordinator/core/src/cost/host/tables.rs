@@ -96,6 +96,11 @@ impl Ranks<'_> {
             let given = self.per_rank(|micro| f64::from(step.micro[micro].rows[place]));
             let (dim, spread) = (f64::from(self.workload.tables[*table].dim), self.spread(*table));
             update.own += self.alone(Term::PushSum, &[dim, spread], given)?;
+            if self.is_scored_whole(*table) {
+                // The head left a dense gradient, to which sums of rows are added at once, by the rank's own thread.
+                let touched = self.touched(step, *table) * self.largest_share(*table);
+                update.own += self.busy(Term::AddRows, (&[dim], touched), self.machine.cores.min(self.n() as f64))?;
+            }
             values.push((spread, given * dim));
         }
         update.exchange = self.exchange(Term::PushRows, &values)?;
@@ -114,7 +119,8 @@ impl Ranks<'_> {
                 let dim = f64::from(self.workload.tables[*table].dim);
                 let inputs = if self.is_input(*table) { micro.tokens() } else { 0.0 };
                 let occurrences = inputs + self.scored_of(micro, *table);
-                self.busy(Term::RowGradients, (&[dim], occurrences), busy)
+                let parts = if f64::from(self.workload.input) > dim { 2.0 } else { 1.0 };
+                self.busy(Term::RowGradients, (&[dim, parts], occurrences), busy)
             };
             self.workload.looked_up.iter().map(of_table).sum()
         })?;
@@ -126,16 +132,17 @@ impl Ranks<'_> {
         let of_table = |table: usize| {
             let decl = &self.workload.tables[table];
             let share = self.largest_share(table);
-            let place = self.workload.looked_up.iter().position(|known| *known == table);
-            let touched = |place| step.ranks.iter().map(|rank| f64::from(rank.rows[place])).sum::<f64>();
-            let rows = match place {
-                _ if self.is_scored_whole(table) => decl.rows as f64,
-                Some(place) => touched(place).min(decl.rows as f64),
-                None => 0.0,
-            };
+            let rows = if self.is_scored_whole(table) { decl.rows as f64 } else { self.touched(step, table) };
             rows * f64::from(decl.dim) * share
         };
         (0..self.workload.tables.len()).map(of_table).sum::<f64>() + self.workload.parameters as f64
+    }
+
+    /// Rows of a table that a step touches on all ranks together, at most.
+    fn touched(&self, step: &StepShape, table: usize) -> f64 {
+        let place = self.workload.looked_up.iter().position(|known| *known == table);
+        let touched: f64 = place.map_or(0.0, |place| step.ranks.iter().map(|r| f64::from(r.rows[place])).sum());
+        touched.min(self.workload.tables[table].rows as f64)
     }
 
     /// The largest share of a table's rows that a rank has.
@@ -172,12 +179,11 @@ impl Ranks<'_> {
                     // All shards pass through the caches one after the other, so that their sum decides how fast.
                     let fill = self.curves.seconds(Ask::new(Term::Densify, &[], all, busy))?;
                     let fill = if whole { 0.0 } else { fill };
-                    (ask(Term::UpdateAll, kind, &[], all)? + fill) * values / all.max(1.0)
+                    let add = if whole { 0.0 } else { self.touched(step, table) * self.share(table, rank) };
+                    let add = self.busy(Term::AddRows, (&[f64::from(decl.dim)], add), busy)?;
+                    (ask(Term::UpdateAll, kind, &[], all)? + fill) * values / all.max(1.0) + add
                 } else {
-                    let place = self.workload.looked_up.iter().position(|known| *known == table);
-                    let touched: f64 =
-                        place.map_or(0.0, |place| step.ranks.iter().map(|r| f64::from(r.rows[place])).sum());
-                    let touched = touched.min(decl.rows as f64) * self.share(table, rank);
+                    let touched = self.touched(step, table) * self.share(table, rank);
                     ask(Term::UpdateRows, kind, &[f64::from(decl.dim)], touched)?
                 };
                 let shards = shards.round().max(1.0) as usize;
