@@ -67,9 +67,8 @@ impl RunRecord {
 /// Where the file cannot be written.
 pub fn save_steps(run_dir: &Path, steps: &serde_json::Value) -> Result<(), Error> {
     let path = run_dir.join(STEPS);
-    fs::write(&path, format!("{steps:#}\n")).map_err(|error| {
-        Error::failed(format!("cannot write {}: {error}", path.display())).with_file(&path)
-    })
+    fs::write(&path, format!("{steps:#}\n"))
+        .map_err(|error| Error::failed(format!("cannot write {}: {error}", path.display())).with_file(&path))
 }
 
 /// Where the checkpoints of a model lie: in an object store where the record of a run directory says so, else at `model`

@@ -85,7 +85,8 @@ impl Scored<'_> {
     pub fn text(&self) -> String {
         let mut table = Table::new(["", "forecast", "measured", "error"]);
         let mut row = |name: String, pair: Pair, unit: &str| {
-            let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.3} {unit}"));
+            let number =
+                |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.3} {unit}"));
             let error = pair.error().map_or_else(String::new, |error| format!("{:+.1} %", error * 100.0));
             table.row([name, number(pair.forecast), number(pair.measured), error]);
         };
@@ -103,7 +104,9 @@ impl Scored<'_> {
         }
         let source = match self.forecast {
             None => "nothing was forecast".to_owned(),
-            Some(Forecast { source, extrapolated, .. }) if extrapolated.is_empty() => format!("forecast from the {source}"),
+            Some(Forecast { source, extrapolated, .. }) if extrapolated.is_empty() => {
+                format!("forecast from the {source}")
+            }
             Some(Forecast { source, extrapolated, .. }) => {
                 format!("forecast from the {source}; beyond its points: {}", extrapolated.join(", "))
             }

@@ -154,7 +154,8 @@ impl Counter {
         let negatives = self.popularity * 24.0;
         let data = partitions().map(|partition| partition.bytes() as f64).sum::<f64>();
         let held_out = partitions().flat_map(|partition| {
-            let user = move |user| partition.held_out(user, Split::Test).map(|event| (partition, event.history));
+            let user =
+                move |user| partition.held_out(user, Split::Test).map(|event| (partition, event.history));
             (0..partition.users()).filter_map(user)
         });
         let histories: Vec<_> = held_out.collect();
@@ -167,9 +168,8 @@ impl Counter {
             (items.len() as f64, distinct(items.into_iter()).len() as f64)
         };
         let rounds = histories.chunks(crate::evaluate::ROUND).map(round);
-        let (round_tokens, round_items) = rounds.fold((0.0, 0.0), |most: (f64, f64), one| {
-            (most.0.max(one.0), most.1.max(one.1))
-        });
+        let (round_tokens, round_items) =
+            rounds.fold((0.0, 0.0), |most: (f64, f64), one| (most.0.max(one.0), most.1.max(one.1)));
         let data = data + samples * size_of::<Sample>() as f64 + negatives;
         Resident { data, round_tokens, round_items }
     }
@@ -184,7 +184,8 @@ impl Counter {
         }
         let mut written: Vec<Vec<bool>> =
             self.tables.iter().map(|table| vec![false; table.rows as usize]).collect();
-        for (step, group) in (0..planned).flat_map(|step| self.groups.iter().map(move |group| (step, group))) {
+        for (step, group) in (0..planned).flat_map(|step| self.groups.iter().map(move |group| (step, group)))
+        {
             let batch = pack_samples(&self.corpus, group, &self.sampler.samples(group.index as usize, step));
             for (table, written) in written.iter_mut().enumerate() {
                 let rows = self.rows(table, step, group, &batch);

@@ -69,8 +69,9 @@ impl Report for JobPlan {
             table.render(),
         ];
         let memory = self.0.peak_bytes.iter().enumerate();
-        let memory =
-            memory.map(|(rank, bytes)| format!("  rank {rank} holds at most {:.1} MiB", *bytes as f64 / f64::from(1 << 20)));
+        let memory = memory.map(|(rank, bytes)| {
+            format!("  rank {rank} holds at most {:.1} MiB", *bytes as f64 / f64::from(1 << 20))
+        });
         lines.extend(memory);
         lines.push(format!("forecast from the {source}"));
         if !extrapolated.is_empty() {

@@ -8,7 +8,7 @@ use muster_proto::measured::calibration::VERSION;
 use muster_proto::measured::{Calibration, TermPoints};
 use muster_proto::units::ByteSize;
 use muster_worker::calibrate::{Effort, measure};
-use muster_worker::train::peak_bytes;
+use muster_worker::train::resident_bytes;
 use serde_json::{Value, json};
 
 use crate::capacity::load;
@@ -50,13 +50,12 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     let path = match &args.out {
         Some(path) => path.clone(),
-        None => default_path().ok_or_else(|| {
-            Error::bad_input("no home folder is known; name a file").with_field("--out")
-        })?,
+        None => default_path()
+            .ok_or_else(|| Error::bad_input("no home folder is known; name a file").with_field("--out"))?,
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    // A worker without a job is this program before it has measured anything.
-    let process = ByteSize::from_bytes(peak_bytes());
+    // A worker without data is this program before it has measured anything, with the code in memory that it has after.
+    let (_, anonymous) = resident_bytes();
     let mut workers: Vec<usize> = args.workers.iter().map(|workers| *workers as usize).collect();
     workers.sort_unstable();
     workers.dedup();
@@ -68,6 +67,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         let _ = context.output.say(&format!("measuring {what}"));
     };
     let points = measure(&effort, &mut progress).map_err(|error| Error::from_chain(Kind::Failed, &error))?;
+    let process = ByteSize::from_bytes(resident_bytes().0 + anonymous);
     let calibration = Calibration {
         version: VERSION,
         machine: machine(),
@@ -95,7 +95,10 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
 fn machine() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name"));
-    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |name| name.trim_matches([' ', '\t', ':']).to_owned())
+    model.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |name| name.trim_matches([' ', '\t', ':']).to_owned(),
+    )
 }
 
 /// A time as `2026-11-28T10:30:00Z`, by the rule of Fliegel and Van Flandern (1968) for days.

@@ -9,7 +9,8 @@ use muster_core::cost::host::{Curves, Error, Rented, forecast};
 use muster_proto::capacity::Phase;
 use muster_proto::job::{Head, JobSpec, OptimizerKind, OptimizerSpec};
 use muster_proto::measured::{
-    Calibration, Elapsed, Forecast, MicroShape, Point, RankShape, Resident, StepShape, Term, TermPoints, Workload,
+    Calibration, Elapsed, Forecast, MicroShape, Point, RankShape, Resident, StepShape, Term, TermPoints,
+    Workload,
 };
 use muster_proto::sharding::{ShardingPlan, TableDecl};
 use muster_proto::units::ByteSize;
@@ -136,7 +137,10 @@ fn a_term_that_was_not_measured_is_named() {
     let mut laws = machine(|_, _| 1);
     laws.terms.retain(|term| term.term != Term::LstmBackward);
     let message = on(&laws, &job(), 1, 1).unwrap_err().to_string();
-    assert_eq!(message, "the calibration has no points of lstm_backward; measure again with muster calibrate");
+    assert_eq!(
+        message,
+        "the calibration has no points of lstm_backward; measure again with muster calibrate"
+    );
     let mut sgd = job();
     sgd.optimizer.kind = OptimizerKind::Sgd;
     let message = on(&machine(|_, _| 1), &sgd, 1, 1).unwrap_err().to_string();

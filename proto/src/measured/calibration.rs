@@ -258,11 +258,8 @@ pub mod spread {
 }
 
 /// The tables of a calibration file, for its reference page.
-pub const SECTIONS: &[Section] = &[
-    section::<Calibration>(""),
-    section::<TermPoints>("terms[]"),
-    section::<Point>("terms[].points[]"),
-];
+pub const SECTIONS: &[Section] =
+    &[section::<Calibration>(""), section::<TermPoints>("terms[]"), section::<Point>("terms[].points[]")];
 
 impl Spec for Calibration {
     fn validate(&self, problems: &mut Problems) {
@@ -322,7 +319,10 @@ mod tests {
     #[test]
     fn what_cannot_be_a_point_is_named_with_its_place() {
         let problem = refused("[64.0, 8.0]", "[64.0]");
-        assert!(problem.contains("terms.0.points.0.at: has 1 numbers, the term needs: hidden, sequences"), "{problem}");
+        assert!(
+            problem.contains("terms.0.points.0.at: has 1 numbers, the term needs: hidden, sequences"),
+            "{problem}"
+        );
         assert!(refused("busy = 1", "busy = 0").contains("terms.0.points.0.busy: is 0"));
         assert!(refused("1.5ms", "0us").contains("terms.0.points.0.time: is 0"));
         assert!(refused("size = 9.0", "size = -9.0").contains("terms.1.points.0.size: must be above 0"));

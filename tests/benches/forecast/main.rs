@@ -19,7 +19,7 @@ use muster_tests::folder::Folder;
 use serde_json::{Value, json};
 
 use jobs::{FORCED, JOBS, Job};
-use runs::{Case, Bench};
+use runs::{Bench, Case};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -40,7 +40,8 @@ fn main() {
     let workers: Vec<u32> = list("--workers")
         .map_or_else(|| vec![1, 2, 4], |all| all.iter().map(|workers| workers.parse().unwrap()).collect());
     let wanted = list("--jobs");
-    let is_wanted = |job: &&Job| wanted.as_ref().is_none_or(|names| names.iter().any(|name| name == job.name));
+    let is_wanted =
+        |job: &&Job| wanted.as_ref().is_none_or(|names| names.iter().any(|name| name == job.name));
     let bench = Bench { folder: &folder, calibration, repeats };
     let mut cases: Vec<Case> = Vec::new();
     for job in JOBS.iter().filter(is_wanted) {
@@ -63,7 +64,8 @@ fn main() {
     println!("{}", summary.text);
     if let Some(path) = value("--json") {
         let all: Vec<Value> = cases.iter().map(Case::json).collect();
-        let forced: Vec<Vec<Value>> = choices.iter().map(|choice| choice.iter().map(Case::json).collect()).collect();
+        let forced: Vec<Vec<Value>> =
+            choices.iter().map(|choice| choice.iter().map(Case::json).collect()).collect();
         let json = json!({"cases": all, "forced": forced, "summary": summary.json});
         std::fs::write(path, format!("{json:#}\n")).unwrap();
     }

@@ -67,7 +67,8 @@ impl Bench<'_> {
         training.insert("epochs".into(), 30.into());
         training.insert("validate_every".into(), 30.into());
         self.folder.write(&file, toml::to_string(&spec).unwrap());
-        let mut runs: Vec<Value> = (0..self.repeats).map(|_| self.train((job, &file), workers, sets)).collect();
+        let mut runs: Vec<Value> =
+            (0..self.repeats).map(|_| self.train((job, &file), workers, sets)).collect();
         let step = |run: &Value| run["scored"]["step"]["measured"].as_f64().unwrap();
         runs.sort_by(|a, b| step(a).total_cmp(&step(b)));
         let median = &runs[runs.len() / 2]["scored"];
@@ -80,7 +81,9 @@ impl Bench<'_> {
             plan: plan.to_owned(),
             forecast: median["step"]["forecast"].as_f64().unwrap(),
             measured: runs.iter().map(step).collect(),
-            memory: (0..workers as usize).map(|rank| (bytes(rank, "forecast"), bytes(rank, "measured"))).collect(),
+            memory: (0..workers as usize)
+                .map(|rank| (bytes(rank, "forecast"), bytes(rank, "measured")))
+                .collect(),
             scored: median.clone(),
         }
     }
@@ -90,8 +93,18 @@ impl Bench<'_> {
         let _ = std::fs::remove_dir_all(self.folder.at(out));
         let (workers, calibration) = (workers.to_string(), self.calibration.display().to_string());
         let mut args = vec![
-            "train", file, "--dataset", job.dataset, "--workers", &workers, "--device", "cpu", "--out", out,
-            "--calibration", &calibration,
+            "train",
+            file,
+            "--dataset",
+            job.dataset,
+            "--workers",
+            &workers,
+            "--device",
+            "cpu",
+            "--out",
+            out,
+            "--calibration",
+            &calibration,
         ];
         for set in sets {
             args.extend(["--set", set]);

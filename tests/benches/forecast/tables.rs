@@ -14,10 +14,22 @@ pub(crate) fn line(case: &Case) -> String {
     });
     let phase = |name: &str| {
         let pair = &case.scored["phases"][name];
-        format!("{:.2}/{:.2}", pair["forecast"].as_f64().unwrap_or(0.0), pair["measured"].as_f64().unwrap_or(0.0))
+        format!(
+            "{:.2}/{:.2}",
+            pair["forecast"].as_f64().unwrap_or(0.0),
+            pair["measured"].as_f64().unwrap_or(0.0)
+        )
     };
     let phases = [
-        "input_exchange", "lookup", "forward_exchange", "dense", "loss", "backward_exchange", "table_update", "all_reduce", "rest",
+        "input_exchange",
+        "lookup",
+        "forward_exchange",
+        "dense",
+        "loss",
+        "backward_exchange",
+        "table_update",
+        "all_reduce",
+        "rest",
     ];
     format!(
         "{:<18} {} {:<28} {:>9.3} ms forecast {:>9.3} ms measured {:>+6.1} % noise {:>4.1} %  MiB {}  {}",
@@ -49,7 +61,8 @@ pub(crate) fn summary(cases: &[Case], choices: &[Vec<Case>]) -> Summary {
     let ranks = cases.iter().chain(choices.iter().flatten()).flat_map(|case| &case.memory);
     let memory: Vec<f64> =
         ranks.filter(|rank| rank.1 >= LARGE).map(|(forecast, measured)| forecast / measured - 1.0).collect();
-    let (least, most) = memory.iter().fold((0.0_f64, 0.0_f64), |(least, most), error| (least.min(*error), most.max(*error)));
+    let (least, most) =
+        memory.iter().fold((0.0_f64, 0.0_f64), |(least, most), error| (least.min(*error), most.max(*error)));
     let text = format!(
         "\nstep time of {} cases: mean absolute error {:.1} %, worst {:.1} %, bias {:+.1} %; noise floor {:.1} %\n\
          fastest of forced plans picked in {picked} of {} cases\n\

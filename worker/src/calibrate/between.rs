@@ -44,10 +44,12 @@ fn checkpoints(effort: &Effort, folder: &std::path::Path, points: &mut Points) -
             let encoded = encode_shard(&shard, OptimizerKind::Adam);
             std::hint::black_box(blake3::hash(&encoded));
             let path = folder.join("piece");
-            failed = failed.or(std::fs::File::create(&path).and_then(|mut file| {
-                std::io::Write::write_all(&mut file, &encoded)?;
-                file.sync_all()
-            }).err());
+            failed = failed.or(std::fs::File::create(&path)
+                .and_then(|mut file| {
+                    std::io::Write::write_all(&mut file, &encoded)?;
+                    file.sync_all()
+                })
+                .err());
             watch.lap(0);
         }
         if let Some(error) = failed {

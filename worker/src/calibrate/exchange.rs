@@ -5,8 +5,8 @@ use std::time::Duration;
 use muster_collective::{Collective, CollectiveExt, RootSums};
 use muster_kernels::bf16::Precision;
 use muster_proto::job::{Normalize, OptimizerKind};
-use muster_proto::measured::calibration::spread;
 use muster_proto::measured::Term;
+use muster_proto::measured::calibration::spread;
 use muster_proto::sharding::{Placement, ShardingPlan, TableDecl};
 use rayon::prelude::*;
 
@@ -24,7 +24,8 @@ const BLOCKS: u32 = 8;
 const ROWS: usize = 40_000;
 
 pub(super) fn measure(effort: &Effort, ranks: usize, points: &mut Points) -> Result<(), Unconnected> {
-    let spreads: &[f64] = if ranks == 1 { &[spread::SHARED] } else { &[spread::ONE, spread::SHARED, spread::REPLICATED] };
+    let spreads: &[f64] =
+        if ranks == 1 { &[spread::SHARED] } else { &[spread::ONE, spread::SHARED, spread::REPLICATED] };
     for &spread in spreads {
         rows(effort, (ranks, spread), points)?;
         if spread != spread::REPLICATED {
@@ -33,7 +34,8 @@ pub(super) fn measure(effort: &Effort, ranks: usize, points: &mut Points) -> Res
     }
     sums(effort, ranks, points)?;
     let threads = effort.threads_of(ranks);
-    let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|_| Unconnected::Ended);
+    let pool =
+        || rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|_| Unconnected::Ended);
     let times = run(ranks, effort.time(), |_| {
         let pool = pool();
         move |watch: &mut Watch, _: &mut dyn Collective| {
@@ -60,10 +62,16 @@ fn decl(rows: usize, dim: usize, row_blocks: u32, spread: f64) -> TableDecl {
 
 /// A table of `rank` among so many.
 fn table(decl: &TableDecl, rank: usize, ranks: usize) -> Table {
-    let plan = ShardingPlan::simple(std::slice::from_ref(decl), BLOCKS, ranks as u32)
-        .expect("a trial has ranks");
+    let plan =
+        ShardingPlan::simple(std::slice::from_ref(decl), BLOCKS, ranks as u32).expect("a trial has ranks");
     let plan = plan.tables[&decl.name].clone();
-    Table::initial(decl.clone(), plan, rank as u32, OptimizerKind::RowWiseAdagrad, Init { seed: 1, std: 0.05 })
+    Table::initial(
+        decl.clone(),
+        plan,
+        rank as u32,
+        OptimizerKind::RowWiseAdagrad,
+        Init { seed: 1, std: 0.05 },
+    )
 }
 
 /// Lookups and gradients.

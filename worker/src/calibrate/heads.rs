@@ -53,6 +53,24 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
     }
 }
 
+/// What calls gave, for as long as a step keeps it: memory that a step holds cannot be had again in it.
+struct Kept<T>(Vec<T>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Kept<T> {
+    /// Drops all where a thread's share of a step's micro-batches is there.
+    fn renew(&mut self) {
+        if self.0.len() >= SHARDS {
+            self.0.clear();
+        }
+    }
+}
+
 /// Draws from as many items as a shop has.
 fn draws(count: usize) -> impl FnMut(&mut Watch) {
     let counts: Vec<u64> = (0..50_000).map(|item| 1 + 100_000 / (1 + item)).collect();
@@ -91,7 +109,8 @@ fn softmax(dim: usize, positions: usize, n_rows: usize) -> impl FnMut(&mut Watch
     };
     let mut shards: Vec<Scored> = (0..SHARDS).map(shard).collect();
     let hidden = values(positions * dim, 1.0);
-    let targets: Vec<Option<u32>> = (0..positions).map(|p| (p % 8 == 0).then_some((p % n_rows) as u32)).collect();
+    let targets: Vec<Option<u32>> =
+        (0..positions).map(|p| (p % 8 == 0).then_some((p % n_rows) as u32)).collect();
     let weights = vec![1.0 / positions as f32; positions];
     let mut combined = CombinedStats::default();
     move |watch: &mut Watch| {
@@ -106,7 +125,8 @@ fn softmax(dim: usize, positions: usize, n_rows: usize) -> impl FnMut(&mut Watch
         for Scored { rows, bias, scan, d_rows, d_bias, d_hidden } in &mut shards {
             let table = TableShard { rows, bias: Some(bias), dim };
             let grads = SoftmaxGrads { d_hidden, d_rows, d_bias: Some(d_bias), beta: Beta::Accumulate };
-            with_scratch(|scratch| softmax_gradient(table, positions, weights, scan, grads, scratch)).expect(FITS);
+            with_scratch(|scratch| softmax_gradient(table, positions, weights, scan, grads, scratch))
+                .expect(FITS);
         }
         watch.lap(0);
     }
@@ -129,34 +149,44 @@ fn sampled(dim: usize, negatives: usize, tokens: usize) -> impl FnMut(&mut Watch
     let counts: Vec<u64> = (0..known as u64).map(|item| 1 + 1000 / (1 + item)).collect();
     let sampler = NegativeSampler::new(&counts, 0.75, negatives as u32, true, 1);
     let (drawn, hidden) = (sampler.sample(0, 0), values(tokens * dim, 1.0));
+    let mut kept = Kept::default();
     move |watch: &mut Watch| {
+        kept.renew();
+        watch.begin();
         let done = sampled_softmax_head(&batch, &hidden, 0.01, &output, &sampler, &drawn);
         watch.lap(0);
-        drop(done.expect(FITS));
+        kept.0.push(done.expect(FITS));
     }
 }
 
 fn scores(dim: usize, tokens: usize) -> impl FnMut(&mut Watch) {
     let (output, batch) = (looked_up(2 * tokens, dim), batch_of(tokens, 2 * tokens));
     let hidden = values(tokens * dim, 1.0);
+    let mut kept = Kept::default();
     move |watch: &mut Watch| {
+        kept.renew();
+        watch.begin();
         let done = pointwise(PointwiseKind::Bce, &batch, &hidden, 0.01, &output);
         watch.lap(0);
-        drop(done.expect(FITS));
+        kept.0.push(done.expect(FITS));
     }
 }
 
 /// The gradient of a micro-batch's rows, from that of its input, of which they are all or half.
 fn gradients(dim: usize, parts: usize, tokens: usize) -> impl FnMut(&mut Watch) {
     let dim_u32 = dim as u32;
-    let features = (1..parts).map(|part| FeatureSpec { column: format!("c{part}"), dim: Some(dim_u32) }).collect();
+    let features =
+        (1..parts).map(|part| FeatureSpec { column: format!("c{part}"), dim: Some(dim_u32) }).collect();
     let spec = ModelSpec { embedding_dim: dim_u32, hidden_size: dim_u32, features, ..ModelSpec::default() };
     let inputs = Inputs::new(&spec, 0);
     let (ids, d_x) = (ids(tokens, 4 * tokens, 3), values(tokens * dim * parts, 0.01));
+    let mut kept = Kept::default();
     move |watch: &mut Watch| {
+        kept.renew();
+        watch.begin();
         for (table, rows) in inputs.table_gradients(&d_x) {
             let occurrences = Occurrences { ids: ids.clone(), rows, bias: Vec::new() };
-            drop(occurrences.sum(table, dim).expect(FITS));
+            kept.0.push(occurrences.sum(table, dim).expect(FITS));
         }
         watch.lap(0);
     }

@@ -63,7 +63,8 @@ fn recurrence(hidden: usize, sequences: usize, tokens: usize) -> impl FnMut(&mut
     move |watch: &mut Watch| {
         with_scratch(|scratch| {
             let (gates, c, h) = (&mut gates[..], &mut c[..], &mut h[..]);
-            let forward = lstm::Forward { layout: &layout, weights: &weights, x: &x, h0: None, c0: None, gates, c, h };
+            let forward =
+                lstm::Forward { layout: &layout, weights: &weights, x: &x, h0: None, c0: None, gates, c, h };
             lstm::forward(forward, scratch).expect(FITS);
         });
         watch.lap(0);
@@ -110,14 +111,17 @@ fn products(input: usize, hidden: usize, tokens: usize) -> impl FnMut(&mut Watch
     let matrix = MatrixRef::row_major(&w, gates, input).expect(FITS);
     forward.pack(matrix.transposed());
     backward.pack(matrix);
-    let (mut y, mut d_x, mut d_w) = (vec![0.0; tokens * gates], vec![0.0; tokens * input], vec![0.0; gates * input]);
+    let (mut y, mut d_x, mut d_w) =
+        (vec![0.0; tokens * gates], vec![0.0; tokens * input], vec![0.0; gates * input]);
     move |watch: &mut Watch| {
         let packed = |a: &[f32], width: usize, b: &PackedB, c: &mut [f32]| {
             let columns = 0..b.cols();
             let a = MatrixRef::row_major(a, tokens, width).expect(FITS);
             let c = MatrixMut::row_major(c, tokens, columns.len()).expect(FITS);
-            with_scratch(|scratch| gemm_packed(GemmPacked { a, b, columns, c, beta: Beta::Overwrite }, scratch))
-                .expect(FITS);
+            with_scratch(|scratch| {
+                gemm_packed(GemmPacked { a, b, columns, c, beta: Beta::Overwrite }, scratch)
+            })
+            .expect(FITS);
         };
         packed(&x, input, &forward, &mut y);
         watch.lap(0);

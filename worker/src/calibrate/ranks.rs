@@ -43,10 +43,15 @@ pub(super) fn run<C>(
 where
     C: FnMut(&mut Watch, &mut dyn Collective) -> Result<(), Unconnected>,
 {
-    let listeners: Vec<TcpListener> =
-        (0..world).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>().map_err(Unconnected::Listen)?;
-    let peers: Vec<SocketAddr> =
-        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(Unconnected::Listen)?;
+    let listeners: Vec<TcpListener> = (0..world)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()
+        .map_err(Unconnected::Listen)?;
+    let peers: Vec<SocketAddr> = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()
+        .map_err(Unconnected::Listen)?;
     let one = |rank: usize, listener: TcpListener| -> Result<Vec<Duration>, Unconnected> {
         let mut collective = join(rank, &listener, peers.clone())?;
         measure(&mut *collective, time, make(rank))
@@ -62,7 +67,11 @@ where
     Ok(mean(&all))
 }
 
-fn measure<C>(collective: &mut dyn Collective, time: Duration, mut call: C) -> Result<Vec<Duration>, Unconnected>
+fn measure<C>(
+    collective: &mut dyn Collective,
+    time: Duration,
+    mut call: C,
+) -> Result<Vec<Duration>, Unconnected>
 where
     C: FnMut(&mut Watch, &mut dyn Collective) -> Result<(), Unconnected>,
 {

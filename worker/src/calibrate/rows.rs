@@ -1,7 +1,7 @@
 //! From samples to the network's input: choosing and packing a batch, and laying rows out.
 
-use muster_kernels::lstm::Layout;
 use muster_kernels::dropout::RowKey;
+use muster_kernels::lstm::Layout;
 use muster_proto::job::ModelSpec;
 use muster_proto::measured::Term;
 

@@ -258,10 +258,7 @@ pub(crate) fn send_gradients(
 ///
 /// # Errors
 /// The collective's.
-pub(crate) fn share_dense_gradients(
-    table: &mut Table,
-    collective: &mut dyn Collective,
-) -> Result<(), Error> {
+pub(crate) fn share_dense_gradients(table: &mut Table, collective: &mut dyn Collective) -> Result<(), Error> {
     if collective.world_size() == 1 {
         return Ok(());
     }

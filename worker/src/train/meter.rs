@@ -135,8 +135,19 @@ impl Sum {
 /// The most bytes that were resident in this process so far; 0 where the system does not say.
 #[must_use]
 pub fn peak_bytes() -> u64 {
+    status_bytes("VmHWM:")
+}
+
+/// What the process's own code and its runtime take now, apart from data: pages of files, and memory of nothing else, as
+/// `/proc/self/status` of Linux tells them; 0 where the system does not say.
+#[must_use]
+pub fn resident_bytes() -> (u64, u64) {
+    (status_bytes("RssFile:"), status_bytes("RssAnon:"))
+}
+
+fn status_bytes(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kibibytes.unwrap_or(0) * 1024
 }

@@ -32,14 +32,14 @@ impl Ranks<'_> {
                     let tokens = micro.tokens();
                     let dim = f64::from(self.job.model.head_input());
                     match &self.job.model.head {
-                        Head::SampledSoftmax { negatives, .. } => self.busy(
-                            Term::SampledSoftmax,
-                            (&[dim, f64::from(*negatives)], tokens),
+                        Head::SampledSoftmax { negatives, .. } => {
+                            self.busy(Term::SampledSoftmax, (&[dim, f64::from(*negatives)], tokens), busy)
+                        }
+                        Head::Regression {} => self.busy(
+                            Term::Pointwise,
+                            (&[f64::from(self.workload.outputs)], micro.sequences()),
                             busy,
                         ),
-                        Head::Regression {} => {
-                            self.busy(Term::Pointwise, (&[f64::from(self.workload.outputs)], micro.sequences()), busy)
-                        }
                         _ => self.busy(Term::Pointwise, (&[dim], tokens), busy),
                     }
                 })?;

@@ -13,6 +13,8 @@ const VALUE: f64 = 4.0;
 const SLACK: f64 = 1.01;
 /// Bytes of a page: memory that was never written takes none.
 const PAGE: f64 = 4096.0;
+/// Bytes of the shared memory that each rank writes its messages to and all of its host read.
+const SHARED: f64 = 2_101_248.0;
 /// Bytes that a thread's allocator may keep of what was freed.
 const KEPT: f64 = 67_108_864.0;
 /// Bytes of a copy that one rank sends to another at a time.
@@ -47,9 +49,8 @@ impl Held<'_> {
             return (weights, state);
         }
         // State begins as zeros, whose pages are not there before a row in them is written.
-        let (_, written) = self.tables(|table| {
-            self.ranks.values(table, self.rank) * self.pages_written(table)
-        });
+        let (_, written) =
+            self.tables(|table| self.ranks.values(table, self.rank) * self.pages_written(table));
         (weights, written.min(state))
     }
 
@@ -107,9 +108,8 @@ impl Held<'_> {
         // Per layer: its input, gates, cells, hidden states; then what the head gets, its gradient and that of the input.
         let token = first + (layers - 1.0) * hidden + layers * 6.0 * hidden + 2.0 * head + 2.0 * first;
         let mine = self.ranks.plan.micro_batches_of(self.rank);
-        let of_step = |step: &StepShape| -> f64 {
-            mine.clone().map(|micro| step.micro[micro as usize].tokens()).sum()
-        };
+        let of_step =
+            |step: &StepShape| -> f64 { mine.clone().map(|micro| step.micro[micro as usize].tokens()).sum() };
         let tokens = self.ranks.workload.steps.iter().map(of_step).fold(0.0, f64::max);
         let micro_batches = mine.len() as f64;
         // Four packed forms of each weight, the gradients of each micro-batch, and their sum.
@@ -140,8 +140,10 @@ impl Held<'_> {
         let of_step = |step: &StepShape| -> f64 {
             let of_table = |(place, table): (usize, &usize)| {
                 let dim = f64::from(workload.tables[*table].dim);
-                let looked_up = step.ranks.get(self.rank as usize).map_or(0.0, |rank| f64::from(rank.rows[place]));
-                let given: f64 = mine.clone().map(|micro| f64::from(step.micro[micro as usize].rows[place])).sum();
+                let looked_up =
+                    step.ranks.get(self.rank as usize).map_or(0.0, |rank| f64::from(rank.rows[place]));
+                let given: f64 =
+                    mine.clone().map(|micro| f64::from(step.micro[micro as usize].rows[place])).sum();
                 let occurrences: f64 = mine
                     .clone()
                     .map(|micro| {
@@ -163,7 +165,14 @@ impl Held<'_> {
         let dense_state = dense * slots(self.ranks.job.optimizer.kind);
         let resident = self.ranks.workload.resident.get(self.rank as usize).copied().unwrap_or_default();
         let model = weights + state + dense + dense_state + self.gradients();
-        let held = self.ranks.curves.process + resident.data + model + self.activations() + self.on_the_way();
+        let n = self.ranks.n() as f64;
+        let shared = if n > 1.0 { n * SHARED } else { 0.0 };
+        let held = self.ranks.curves.process
+            + shared
+            + resident.data
+            + model
+            + self.activations()
+            + self.on_the_way();
         let evaluation = self.evaluation();
         let kept = evaluation.min(KEPT * self.ranks.machine.threads as f64);
         held + (self.end(weights) + kept).max(self.copying()).max(self.evaluating(weights, evaluation))
@@ -211,15 +220,23 @@ impl Held<'_> {
         }
         let (own, neighbour) = (self.pieces(self.rank), self.neighbour());
         let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
-        let making = |share: f64| 2.0 * own * share + 2.0 * neighbour * share + (neighbour * share).min(PART) + dense;
-        let later = if self.writes_all_rows() { own + neighbour + dense + making(1.0) } else { 0.0 };
+        let making =
+            |share: f64| 2.0 * own * share + 2.0 * neighbour * share + (neighbour * share).min(PART) + dense;
+        let later = own + neighbour + dense + making(self.written());
         making(1.0).max(if self.lasts(own + neighbour) { later } else { 0.0 })
     }
 
-    /// Whether a step writes more rows than a copy of only those would be made of.
-    fn writes_all_rows(&self) -> bool {
-        (0..self.ranks.workload.tables.len())
-            .any(|table| self.ranks.is_scored_whole(table) || !is_sparse(self.ranks.job.table_optimizer().kind))
+    /// The share of the pieces that a later copy is made of: from half of a shard's rows on, all of it.
+    fn written(&self) -> f64 {
+        let tables = &self.ranks.workload.tables;
+        let bytes = |table: usize| tables[table].bytes() as f64;
+        let of = |table: usize| {
+            let all = self.ranks.is_scored_whole(table) || !is_sparse(self.ranks.job.table_optimizer().kind);
+            let touched = self.ranks.workload.touched.get(table).copied().unwrap_or(1.0);
+            if all || touched >= 0.5 { 1.0 } else { touched }
+        };
+        let all: f64 = (0..tables.len()).map(bytes).sum();
+        (0..tables.len()).map(|table| bytes(table) * of(table)).sum::<f64>() / all.max(1.0)
     }
 
     /// Whether the job goes on until a second copy is due: copies take a twentieth of the time at most.

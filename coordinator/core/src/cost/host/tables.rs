@@ -99,7 +99,8 @@ impl Ranks<'_> {
             if self.is_scored_whole(*table) {
                 // The head left a dense gradient, to which sums of rows are added at once, by the rank's own thread.
                 let touched = self.touched(step, *table) * self.largest_share(*table);
-                update.own += self.busy(Term::AddRows, (&[dim], touched), self.machine.cores.min(self.n() as f64))?;
+                update.own +=
+                    self.busy(Term::AddRows, (&[dim], touched), self.machine.cores.min(self.n() as f64))?;
             }
             values.push((spread, given * dim));
         }
@@ -141,7 +142,8 @@ impl Ranks<'_> {
     /// Rows of a table that a step touches on all ranks together, at most.
     fn touched(&self, step: &StepShape, table: usize) -> f64 {
         let place = self.workload.looked_up.iter().position(|known| *known == table);
-        let touched: f64 = place.map_or(0.0, |place| step.ranks.iter().map(|r| f64::from(r.rows[place])).sum());
+        let touched: f64 =
+            place.map_or(0.0, |place| step.ranks.iter().map(|r| f64::from(r.rows[place])).sum());
         touched.min(self.workload.tables[table].rows as f64)
     }
 
