@@ -23,7 +23,8 @@ use runs::{Bench, Case};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let ["run", rest @ ..] = args.iter().map(String::as_str).collect::<Vec<_>>()[..] else { return };
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let ["run", rest @ ..] = args.as_slice() else { return };
     let flag = |name: &str| rest.iter().position(|arg| *arg == name);
     let value = |name: &str| flag(name).and_then(|place| rest.get(place + 1)).copied();
     let list = |name: &str| value(name).map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>());

@@ -2,7 +2,7 @@
 
 use muster_proto::job::Head;
 use muster_proto::job::tables::{ITEM, OUTPUT};
-use muster_proto::measured::{StepShape, Term};
+use muster_proto::measured::{MicroShape, StepShape, Term};
 use muster_proto::sharding::{Placement, TableDecl};
 
 use super::curves::Error;
@@ -51,7 +51,7 @@ impl Ranks<'_> {
     /// Scores block after block of positions; the owners of table shards meet after each.
     fn full_softmax(&self, step: &StepShape) -> Result<f64, Error> {
         let Some((_, table)) = self.output() else { return Ok(0.0) };
-        let positions: f64 = step.micro.iter().map(|micro| micro.tokens()).sum();
+        let positions: f64 = step.micro.iter().map(MicroShape::tokens).sum();
         let plan = &self.plan.tables[&table.name];
         let dim = f64::from(table.dim);
         let blocks = f64::from(table.row_blocks);

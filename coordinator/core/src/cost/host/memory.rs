@@ -2,7 +2,7 @@
 
 use muster_proto::checkpoint::copies_bytes;
 use muster_proto::job::OptimizerKind;
-use muster_proto::measured::{StepShape, Term};
+use muster_proto::measured::{MicroShape, StepShape, Term};
 
 use super::step::Ranks;
 use super::tables::is_sparse;
@@ -125,7 +125,7 @@ impl Held<'_> {
         let owned = plan.owners.iter().filter(|owner| **owner == self.rank).count() as f64;
         let rows = decl.rows as f64 * owned / plan.owners.len().max(1) as f64;
         let dim = f64::from(decl.dim);
-        let tokens = |step: &StepShape| step.micro.iter().map(|m| m.tokens()).sum::<f64>();
+        let tokens = |step: &StepShape| step.micro.iter().map(MicroShape::tokens).sum::<f64>();
         let positions = self.ranks.workload.steps.iter().map(tokens).fold(0.0, f64::max);
         let at_once = f64::from(self.ranks.job.batch.score_block).min(positions);
         let partials = positions * dim * (owned + 2.0);
