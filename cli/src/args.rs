@@ -94,6 +94,8 @@ pub enum Command {
     Store(cmd::store::Args),
     /// Forecast steps, time, cost and memory before renting
     Capacity(cmd::capacity::Args),
+    /// Measure this machine, for forecasts of steps on it
+    Calibrate(cmd::calibrate::Args),
     /// Look at a prepared dataset
     Data(cmd::data::Args),
 }

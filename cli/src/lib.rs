@@ -12,6 +12,7 @@ pub mod cmd;
 pub mod context;
 pub mod curves;
 pub mod error;
+pub mod forecast;
 pub mod history;
 pub mod incidents;
 pub mod lineage;
@@ -24,6 +25,7 @@ pub mod progress;
 pub mod reference;
 pub mod run_dir;
 pub mod run_record;
+pub mod scored;
 pub mod submission;
 pub mod summary;
 pub mod table;
@@ -84,6 +86,7 @@ fn run(context: &Context, command: &Command) -> Result<Verdict, Error> {
         Command::Store(args) => cmd::store::run(context, args),
         Command::Data(args) => cmd::data::run(context, args),
         Command::Capacity(args) => cmd::capacity::run(context, args),
+        Command::Calibrate(args) => cmd::calibrate::run(context, args),
     }
     .map(|()| Verdict::Good)
 }

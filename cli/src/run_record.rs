@@ -11,6 +11,9 @@ use crate::error::Error;
 
 const FILE: &str = "run.json";
 
+/// What the run's steps took, beside their forecast.
+const STEPS: &str = "steps.json";
+
 /// What a run was made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -56,6 +59,16 @@ impl RunRecord {
         }
         Ok(None)
     }
+}
+
+/// Writes what the run's steps were forecast and measured to take into the run directory.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn save_steps(run_dir: &Path, steps: &serde_json::Value) -> Result<(), Error> {
+    let path = run_dir.join(STEPS);
+    fs::write(&path, format!("{steps:#}\n"))
+        .map_err(|error| Error::failed(format!("cannot write {}: {error}", path.display())).with_file(&path))
 }
 
 /// Where the checkpoints of a model lie: in an object store where the record of a run directory says so, else at `model`

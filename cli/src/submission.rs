@@ -79,6 +79,7 @@ pub fn plan(job: &JobSpec, job_path: &Path, placement: &Placement) -> Result<Sub
         device,
         numerics: None,
         min_workers: placement.min_workers,
+        forecast: None,
     })
 }
 

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use muster_proto::control::Spent;
-use serde_json::{Map, Value};
+use muster_proto::measured::{Breakdown, Forecast};
+use serde_json::{Map, Value, json};
 
 use crate::metrics;
 use crate::output::Report;
+use crate::scored::Scored;
 use crate::table::grouped;
 
 /// The summary of a run, as rank 0 gave it, with the paths of its files.
@@ -23,6 +25,28 @@ impl Summary {
         fields.insert("run".to_owned(), Value::from(run_dir.display().to_string()));
         fields.insert("curves".to_owned(), Value::from(curves.display().to_string()));
         Self(fields)
+    }
+
+    /// Adds what the steps were forecast to take, and how far that is from what they took.
+    #[must_use]
+    pub fn scored(mut self, forecast: Option<&Forecast>) -> Self {
+        let measured = self.measured();
+        let scored = Scored { forecast, measured: &measured };
+        self.0.insert("scored".to_owned(), scored.json());
+        self.0.insert("forecast".to_owned(), json!(forecast));
+        self
+    }
+
+    /// What the steps were forecast and measured to take.
+    pub fn steps(&self) -> Value {
+        let part = |name: &str| self.0.get(name).cloned().unwrap_or_default();
+        json!({"forecast": part("forecast"), "measured": part("measured"), "scored": part("scored")})
+    }
+
+    /// What each rank's steps took.
+    fn measured(&self) -> Vec<Breakdown> {
+        let told = self.0.get("measured").cloned().unwrap_or_default();
+        serde_json::from_value(told).unwrap_or_default()
     }
 
     /// The digest over all pieces of the model.
@@ -69,6 +93,14 @@ impl Report for Summary {
         let present = keys.iter().filter(|key| self.0.contains_key(**key));
         let mut lines: Vec<String> =
             present.map(|key| format!("  {:<18} {}", key.replace('_', " "), self.shown(key))).collect();
+        let forecast =
+            self.0.get("forecast").and_then(|told| serde_json::from_value::<Forecast>(told.clone()).ok());
+        let measured = self.measured();
+        let scored = Scored { forecast: forecast.as_ref(), measured: &measured };
+        // The catalogue knows no host well enough to be shown unasked.
+        if forecast.as_ref().is_some_and(|forecast| !forecast.peak_bytes.is_empty()) {
+            lines.extend([String::new(), scored.text()]);
+        }
         if let Some(Value::Object(metrics)) = self.0.get("metrics")
             && !metrics.is_empty()
         {

@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod fence;
 pub mod ids;
 pub mod job;
+pub mod measured;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 pub mod sharding;

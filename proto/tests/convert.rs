@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_proto::capacity::Phase;
 use muster_proto::control::{
     Capabilities, Cause, Cohort, DeviceKind, Directive, EventKind, Failure, FailureCause, Gpu, Hello,
     Incident, JobEvent, JobPhase, JobStatus, PiecesSaved, Prepare, Progress, RankStage, RankState,
@@ -14,6 +15,7 @@ use muster_proto::control::{
 use muster_proto::convert::Error;
 use muster_proto::fence::Fence;
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
+use muster_proto::measured::{Breakdown, Forecast, Share};
 use muster_proto::sharding::{ColumnBlock, Placement, ShardingPlan, TableDecl};
 use muster_proto::wire;
 
@@ -79,8 +81,27 @@ fn capabilities() -> Capabilities {
     }
 }
 
+fn breakdown() -> Breakdown {
+    let share =
+        |micros| Share { wall: Duration::from_micros(micros), inside: Duration::from_micros(micros / 2) };
+    let phases = BTreeMap::from([(Phase::Dense, share(40)), (Phase::AllReduce, share(20))]);
+    Breakdown { steps: 7, phases, rest: share(2), peak_bytes: 1 << 40 }
+}
+
+fn forecast() -> Forecast {
+    Forecast {
+        source: "calibration of m".into(),
+        workers: 2,
+        phases: BTreeMap::from([(Phase::Loss, 0.25)]),
+        rest: 0.5,
+        peak_bytes: vec![3, 4],
+        ..Forecast::default()
+    }
+}
+
 fn state() -> RankState {
-    let timing = StepTiming { step: Step(4), own: Duration::from_micros(1500) };
+    let breakdown = Some(Box::new(breakdown()));
+    let timing = StepTiming { step: Step(4), own: Duration::from_micros(1500), breakdown };
     RankState { fence: fence(), stage: RankStage::Ready, timing: Some(timing) }
 }
 
@@ -204,6 +225,7 @@ fn jobs_workers_and_events_arrive_as_they_were_sent() {
         device: Some(DeviceKind::Cpu),
         numerics: Some("n".into()),
         min_workers: 2,
+        forecast: Some(forecast()),
     };
     assert_eq!(Submission::try_from(wired(&wire::SubmitJobRequest::from(&job))).unwrap(), job);
     let registration = Registration {
@@ -266,6 +288,8 @@ fn a_job_in_any_phase_arrives_as_it_was_sent() {
                 own_seconds: 0.5,
                 median_seconds: 0.25,
             }),
+            forecast: Some(forecast()),
+            measured: vec![breakdown(), breakdown()],
         };
         assert_eq!(JobStatus::try_from(wired(&wire::JobStatus::from(job.clone()))).unwrap(), job);
     }

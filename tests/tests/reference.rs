@@ -10,6 +10,7 @@ use muster_proto::capacity::{self, CapacitySpec};
 use muster_proto::config::reference::{Section, page, undocumented};
 use muster_proto::dataset::DatasetSpec;
 use muster_proto::job::{self, JobSpec};
+use muster_proto::measured::{Calibration, calibration};
 use muster_tests::source::root;
 
 fn assert_current(name: &str, page: &str) {
@@ -53,6 +54,16 @@ fn the_page_of_capacity_files_has_every_key() {
     // What has to be given has no default to show.
     example.remove("name");
     assert_current("capacity.md", &page_of_keys("Capacity file", capacity::SECTIONS, &example));
+}
+
+#[test]
+fn the_page_of_calibration_files_has_every_key() {
+    let text = "version = 1\nmachine = \"\"\ncores = 1\ndate = \"\"\nmuster = \"\"\nbuild = \"\"\ntransport = \"\"\nprocess = 0\nterms = []\n";
+    let mut example: toml::Table =
+        toml::from_str(&toml::to_string(&toml::from_str::<Calibration>(text).unwrap()).unwrap()).unwrap();
+    // A program writes the file, so nothing has a default to show.
+    example.clear();
+    assert_current("calibration.md", &page_of_keys("Calibration file", calibration::SECTIONS, &example));
 }
 
 #[test]

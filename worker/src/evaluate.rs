@@ -19,6 +19,7 @@ pub use metrics::{Metrics, ranking_metrics};
 pub use pointwise::{PointwiseScores, click_metrics, rating_metrics};
 pub use ranking::{Ranked, Users, rank_users};
 pub use report::{Report, to_csv};
+pub(crate) use split::ROUND;
 pub use split::evaluate;
 
 /// Why an evaluation failed.

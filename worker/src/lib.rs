@@ -5,12 +5,14 @@
 //! * [`batch`] draws and packs samples; [`embedding`] holds table shards; [`model`] the dense network; [`loss`] heads.
 //! * [`train`] is the step and the epochs around it; [`checkpoint`] keeps the result on disks, [`copies`] in memory;
 //!   [`evaluate`] judges it.
+//! * [`calibrate`] measures what the pieces of a step take on this machine, [`workload`] counts what a job's steps are made of.
 //! * [`recommend`] serves one user from a finished model.
 //!
 //! Nothing here knows how many workers there are but through the plan and the collective.
 
 pub mod agent;
 pub mod batch;
+pub mod calibrate;
 pub mod checkpoint;
 pub mod copies;
 pub mod cuda;
@@ -23,6 +25,7 @@ pub mod recommend;
 pub mod runner;
 pub mod train;
 pub mod tree;
+pub mod workload;
 
 /// The numeric contract of results: kernels' k-ordered chains with blocks of 256, 16 virtual lanes, own exp and tanh,
 /// sums along canonical trees. Workers of one job must have the same.

@@ -9,7 +9,7 @@ mod sampled;
 
 use muster_proto::job::Normalize;
 
-pub(crate) use full_softmax::{Global, gather_positions, parse_stats, send_gradients};
+pub(crate) use full_softmax::{Global, gather_positions, parse_stats, send_gradients, share_dense_gradients};
 pub use full_softmax::{Workspace as SoftmaxWorkspace, full_softmax};
 pub use pointwise::{Occurrences, PointwiseKind, pointwise, series_regression};
 pub use sampled::{NegativeSampler, sampled_softmax_head};

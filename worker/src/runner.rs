@@ -261,6 +261,7 @@ fn summary(assignment: &Assignment, trainer: &Trainer, finished: &Finished) -> s
         "training_seconds": seconds,
         "copies": spent(&finished.copies),
         "checkpoints": spent(&finished.checkpoints),
+        "measured": finished.measured,
         "tokens_per_second": if seconds > 0.0 { finished.targets as f64 / seconds } else { 0.0 },
         "metrics": finished.test.metrics,
         "users": finished.test.users,

@@ -1,5 +1,6 @@
 //! Capacity questions: from files to answers, tables, CSV and pages. What is computed is in `muster_core`.
 
+pub mod job_plan;
 pub mod load;
 pub mod page;
 pub mod planned;

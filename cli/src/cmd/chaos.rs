@@ -100,6 +100,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Verdict, Error> {
         resume: None,
         out: Some(folder.join(name)),
         sets: args.sets.clone(),
+        calibration: None,
     };
     let quiet = train::train(context, &run("undisturbed", 0), None)?;
     let pace = match args.mtbf {

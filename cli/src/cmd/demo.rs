@@ -97,6 +97,7 @@ fn train(context: &Context, args: &Args, folder: &Path) -> Result<Summary, Error
         resume: None,
         out: Some(folder.join("run")),
         sets: Vec::new(),
+        calibration: None,
     };
     train::train(context, &args, None)
 }

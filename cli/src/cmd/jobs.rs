@@ -11,8 +11,10 @@ use crate::args::ClusterArgs;
 use crate::cluster::{block_on, connect};
 use crate::context::Context;
 use crate::error::Error;
+use crate::forecast;
 use crate::incidents;
 use crate::output::{Report, Told};
+use crate::scored::Scored;
 use crate::submission::{self, JobFile, Placement};
 use crate::table::Table;
 
@@ -83,6 +85,12 @@ pub struct SubmitArgs {
     /// Override a key of the job file
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// What muster calibrate wrote on a machine like the workers', for a forecast to score the run against
+    #[arg(long, value_name = "FILE.toml")]
+    pub calibration: Option<PathBuf>,
+    /// Threads of each worker that the forecast takes
+    #[arg(long, value_name = "N", requires = "calibration", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
     /// How to reach the coordinator
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -170,6 +178,11 @@ fn submit(context: &Context, args: &SubmitArgs) -> Result<(), Error> {
     };
     let mut submission = submission::plan(&job, &args.job, &placement)?;
     submission.run_dir = submission::absolute(&args.out)?;
+    // The workers' machine is not this one, unless somebody says whose calibration it is.
+    if let Some(calibration) = &args.calibration {
+        submission.forecast =
+            forecast::if_known(&job, &submission, (args.workers, args.threads), Some(calibration))?;
+    }
     block_on(async {
         let job = connect(&args.cluster).await?.submit(&submission).await?;
         context.output.report(&Told { thing: "job", number: job.0, what: "submitted" })
@@ -222,6 +235,10 @@ impl Report for Job<'_> {
         }
         lines.extend(incidents::spent(&job.spent).map(|spent| format!("  time        {spent}")));
         lines.extend(job.straggler.map(|slow| format!("  straggler   {}", incidents::straggler(&slow))));
+        let scored = Scored { forecast: job.forecast.as_ref(), measured: &job.measured };
+        if !scored.is_empty() {
+            lines.push(format!("  a step\n{}", scored.text()));
+        }
         if !job.incidents.is_empty() {
             lines.push(incidents::table(&job.incidents));
         }
@@ -229,7 +246,13 @@ impl Report for Job<'_> {
     }
 
     fn json(&self) -> Value {
-        json!(self.0)
+        let job = self.0;
+        let scored = Scored { forecast: job.forecast.as_ref(), measured: &job.measured };
+        let mut json = json!(job);
+        if let Value::Object(fields) = &mut json {
+            fields.insert("scored".to_owned(), scored.json());
+        }
+        json
     }
 }
 

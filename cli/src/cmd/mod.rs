@@ -1,5 +1,6 @@
 //! One command a file: its raw flags, their checks, what it does, what it reports.
 
+pub mod calibrate;
 pub mod capacity;
 pub mod chaos;
 pub mod coordinator;

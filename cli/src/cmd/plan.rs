@@ -10,10 +10,11 @@ use muster_core::planner::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::capacity::{load, planned, rank_chart};
+use crate::capacity::{job_plan, load, planned, rank_chart};
 use crate::context::Context;
 use crate::error::{Error, Kind, chain};
 use crate::output::Report;
+use crate::submission::JobFile;
 use crate::table::Table;
 
 const EXAMPLES: &str = "\
@@ -23,6 +24,7 @@ Examples:
   muster plan shop.toml --output json > plan.json
   muster plan shop.toml --set pools.0.nodes=3 --from plan.json --tolerance 0.05
   muster plan shop.toml --job job.toml --dataset prepared
+  muster plan --job job.toml --dataset prepared --workers 2 --calibration machine.toml
   muster plan --options options.json
   muster plan --options options.json --output json --threads 4
   muster plan --options options.json --effort 10";
@@ -33,7 +35,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// A capacity question: the planner's costs follow from its pools, tables, dense part and run
-    #[arg(value_name = "SPEC.toml", required_unless_present = "options", conflicts_with = "options")]
+    #[arg(value_name = "SPEC.toml", required_unless_present_any = ["options", "job"], conflicts_with = "options")]
     pub spec: Option<PathBuf>,
     /// Ready-made sharding options per table, as JSON
     #[arg(long, value_name = "FILE.json")]
@@ -41,7 +43,7 @@ pub struct Args {
     /// What goes with a spec
     #[command(flatten)]
     pub question: Question,
-    /// Threads to search with; all cores where absent
+    /// Threads to search with, all cores where absent; with --job alone, threads of each worker
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
     /// Multiplies the work of the search; it is counted, not timed, so the plan does not depend on the machine
@@ -52,15 +54,21 @@ pub struct Args {
 /// What goes with a spec.
 #[derive(Debug, clap::Args)]
 pub struct Question {
-    /// Replace a value of the spec
-    #[arg(long, value_name = "KEY.PATH=VALUE", requires = "spec")]
+    /// Replace a value of the spec; with --job alone, of the job
+    #[arg(long, value_name = "KEY.PATH=VALUE", conflicts_with = "options")]
     pub set: Vec<String>,
     /// The pool of the spec to plan for; its first where absent
     #[arg(long, value_name = "NAME", requires = "spec")]
     pub pool: Option<String>,
-    /// Take tables, dense part and run from a job over --dataset
-    #[arg(long, value_name = "JOB.toml", requires_all = ["dataset", "spec"])]
+    /// Take tables, dense part and run from a job over --dataset; without a spec, forecast the job on workers of this machine
+    #[arg(long, value_name = "JOB.toml", requires = "dataset", conflicts_with = "options")]
     pub job: Option<PathBuf>,
+    /// Local workers to forecast --job on
+    #[arg(long, value_name = "N", requires = "job", conflicts_with = "spec", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: u32,
+    /// What muster calibrate wrote; this machine's, or else the catalogue, where absent
+    #[arg(long, value_name = "FILE.toml", requires = "job", conflicts_with = "spec")]
+    pub calibration: Option<PathBuf>,
     /// The prepared dataset of --job
     #[arg(long, value_name = "DIR", requires = "job")]
     pub dataset: Option<PathBuf>,
@@ -86,6 +94,16 @@ fn share(text: &str) -> Result<f64, String> {
 /// # Errors
 /// Where the file is refused, or no plan fits.
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
+    let question = &args.question;
+    if let (None, Some(job), Some(dataset)) = (&args.spec, &question.job, &question.dataset) {
+        return context.output.report(&job_plan::of(&job_plan::Question {
+            job: JobFile { path: job, sets: &question.set, seed: None },
+            dataset,
+            workers: question.workers,
+            threads: args.threads,
+            calibration: question.calibration.as_deref(),
+        })?);
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.unwrap_or(0) as usize)
         .build()
@@ -93,7 +111,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     pool.install(|| match (&args.spec, &args.options) {
         (Some(spec), _) => of_spec(context, args, spec),
         (None, Some(options)) => of_options(context, args, options),
-        (None, None) => Err(Error::bad_input("give a SPEC.toml, or --options FILE.json")),
+        (None, None) => Err(Error::bad_input("give a SPEC.toml, --job JOB.toml, or --options FILE.json")),
     })
 }
 

@@ -13,10 +13,11 @@ use crate::cluster::{self, StopRequests, block_on, connect_to};
 use crate::context::Context;
 use crate::curves;
 use crate::error::Error;
+use crate::forecast;
 use crate::local::{self, LocalCluster, threads_each};
 use crate::progress::Progress;
 use crate::run_dir;
-use crate::run_record::{RunRecord, address, open_dataset};
+use crate::run_record::{self, RunRecord, address, open_dataset};
 use crate::submission::{self, JobFile, Placement};
 use crate::summary::Summary;
 use crate::watch::{self, Around};
@@ -72,6 +73,9 @@ pub struct Args {
     /// Override a key of the job file
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// What muster calibrate wrote, for the forecast that the run is scored against; this machine's where absent
+    #[arg(long, value_name = "FILE.toml")]
+    pub calibration: Option<PathBuf>,
 }
 
 /// What a worker computes on.
@@ -155,6 +159,10 @@ pub fn train(context: &Context, args: &Args, faults: Option<&mut Faults>) -> Res
         if let Some(url) = &args.coordinator {
             // Before a folder is made: with nobody there, nothing is left behind.
             let client = connect_to(url, token).await?;
+            // The workers' machine is not this one, unless somebody says whose calibration it is.
+            if args.calibration.is_some() {
+                foresee(args, &job, &mut submission)?;
+            }
             let run_dir = claim(args, &job, &mut submission)?;
             let job = client.submit(&submission).await?;
             return Ok((
@@ -172,6 +180,9 @@ pub fn train(context: &Context, args: &Args, faults: Option<&mut Faults>) -> Res
         let device = if submission.device == Some(DeviceKind::Cpu) { Device::Cpu } else { args.device };
         let here = device.here()?;
         here.note.iter().for_each(|note| progress.say(note));
+        if here.kind == DeviceKind::Cpu {
+            foresee(args, &job, &mut submission)?;
+        }
         let run_dir = claim(args, &job, &mut submission)?;
         let plan = local::Plan {
             workers: args.workers + args.spares,
@@ -186,7 +197,16 @@ pub fn train(context: &Context, args: &Args, faults: Option<&mut Faults>) -> Res
         Ok((run_dir, summary))
     })?;
     let curves = curves::draw(&run_dir)?;
-    Ok(Summary::new(summary, &run_dir, &curves))
+    let summary = Summary::new(summary, &run_dir, &curves).scored(submission.forecast.as_ref());
+    run_record::save_steps(&run_dir, &summary.steps())?;
+    Ok(summary)
+}
+
+/// Adds what the steps of the job are forecast to take.
+fn foresee(args: &Args, job: &JobSpec, submission: &mut Submission) -> Result<(), Error> {
+    let workers = (args.workers, args.threads);
+    submission.forecast = forecast::if_known(job, submission, workers, args.calibration.as_deref())?;
+    Ok(())
 }
 
 /// Makes the run directory, or takes the one to resume, and writes what the run is made of into it.

@@ -143,5 +143,6 @@ fn submission(ranks: usize) -> Submission {
         device: None,
         numerics: None,
         min_workers: 1,
+        forecast: None,
     }
 }

@@ -7,6 +7,7 @@ use muster_proto::control::{
     Straggler, Submission,
 };
 use muster_proto::ids::{Generation, JobId, Rank, Step, WorldSize};
+use muster_proto::measured::Breakdown;
 use serde::{Deserialize, Serialize};
 
 use crate::incident::{MAX_INCIDENTS, OpenIncident};
@@ -216,7 +217,12 @@ impl Job {
         Some(self.event(kind))
     }
 
-    pub(crate) fn status(&self, job: JobId, now: Time, straggler: Option<Straggler>) -> JobStatus {
+    pub(crate) fn status(
+        &self,
+        job: JobId,
+        now: Time,
+        (straggler, measured): (Option<Straggler>, Vec<Breakdown>),
+    ) -> JobStatus {
         let reason = match &self.state.phase {
             Phase::Gathering(gathering) => gathering.reason.as_ref().map(ToString::to_string),
             Phase::Draining(draining) => Some(draining.blame.reason().to_owned()),
@@ -244,6 +250,8 @@ impl Job {
             incidents: self.state.incidents.clone(),
             spent: self.spent(now),
             straggler,
+            forecast: self.submission.forecast.clone(),
+            measured,
         }
     }
 }

@@ -55,6 +55,7 @@ pub use self::event::{Event, RequestId, SessionId};
 pub use self::explain::{Group, NotReady};
 pub use self::invariants::Violation;
 pub use self::job::MAX_EVENTS;
+pub use self::phase::{PlanError, plan_of};
 pub use self::record::{PREFIX, RestoreError};
 pub use self::refusal::Refusal;
 pub use self::time::Time;

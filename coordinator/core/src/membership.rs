@@ -60,7 +60,7 @@ impl Worker {
             capabilities: self.capabilities.clone(),
             connected: self.session.is_some(),
             assignment,
-            running: self.running,
+            running: self.running.clone(),
             cordoned: self.cordon != Cordon::Open,
         }
     }

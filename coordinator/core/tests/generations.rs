@@ -42,6 +42,7 @@ fn waiting_job(change: impl Fn(&mut serde_json::Value)) -> Store {
         device: None,
         numerics: None,
         min_workers: 1,
+        forecast: None,
     };
     let mut store = Store::new();
     let submit = Event::Submit { request: RequestId(1), submission: Box::new(submission) };

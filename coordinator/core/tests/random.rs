@@ -325,6 +325,7 @@ fn submission(world_size: u32) -> Submission {
         device: (world_size > 1).then_some(DeviceKind::Cpu),
         numerics: None,
         min_workers: 1,
+        forecast: None,
     }
 }
 

@@ -8,7 +8,7 @@ use super::workload::DurationText;
 use crate::config::Problems;
 
 /// A phase of a step; ranks meet between two of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Ids go to the owners of their rows.

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::seconds;
 use super::{Capabilities, DeviceKind, JobPhase, Progress, RankState, RestoredFrom, Spent, Straggler};
 use crate::fence::Fence;
 use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
+use crate::measured::{Breakdown, Forecast};
 use crate::sharding::TableDecl;
 
 /// A job to train.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
     /// Name for people.
     pub name: String,
@@ -34,6 +36,9 @@ pub struct Submission {
     pub numerics: Option<String>,
     /// The fewest ranks that it goes on with when workers are lost; at least 1.
     pub min_workers: u32,
+    /// What its steps are forecast to take, where whoever submits it can say.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
 }
 
 /// How a job is ended early.
@@ -102,22 +107,6 @@ impl Incident {
     #[must_use]
     pub fn downtime(&self) -> Duration {
         self.detect + self.abort + self.decide + self.rendezvous + self.reload + self.recompute
-    }
-}
-
-/// Durations as seconds, as people read them.
-mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(value.as_secs_f64())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
     }
 }
 
@@ -209,6 +198,10 @@ pub struct JobStatus {
     pub spent: Spent,
     /// The rank for which the others wait, if there is one.
     pub straggler: Option<Straggler>,
+    /// What its steps were forecast to take when it was submitted.
+    pub forecast: Option<Forecast>,
+    /// What its ranks' steps take, in rank order, as they told last; empty where they have not.
+    pub measured: Vec<Breakdown>,
 }
 
 /// A worker at a glance.

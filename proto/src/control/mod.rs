@@ -6,6 +6,7 @@ mod cohort;
 mod float;
 mod job;
 mod peers;
+pub(crate) mod seconds;
 mod session;
 mod spent;
 
@@ -25,6 +26,7 @@ pub use self::session::{
 };
 pub use self::spent::{Cause, Spent, Straggler};
 use crate::ids::Step;
+use crate::measured::Breakdown;
 
 /// What a worker computes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -132,13 +134,15 @@ pub struct Progress {
 }
 
 /// The last step of a rank and how it was spent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepTiming {
     /// The step.
     pub step: Step,
     /// Time of a step outside of collectives: what the rank itself is answerable for. The mean over the steps since this
     /// was told before.
     pub own: Duration,
+    /// Where the time of the same steps went, by phase.
+    pub breakdown: Option<Box<Breakdown>>,
 }
 
 /// What a worker does for its job.

@@ -31,7 +31,7 @@ pub struct Hello {
 }
 
 /// What a worker does for its job right now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankState {
     /// The assignment.
     pub fence: Fence,

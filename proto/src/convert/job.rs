@@ -5,6 +5,7 @@ use super::state::{device_from, phase_from};
 use super::{Error, duration, duration_from, json, missing, spent};
 use crate::control::{CancelMode, EventKind, Incident, JobEvent, JobStatus, Submission, WorkerStatus};
 use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
+use crate::measured::Forecast;
 use crate::wire::{self, watch_job_response as watch};
 
 impl From<&Submission> for wire::SubmitJobRequest {
@@ -21,8 +22,24 @@ impl From<&Submission> for wire::SubmitJobRequest {
             device: job.device.map_or(0, |device| wire::DeviceKind::from(device).into()),
             numerics: job.numerics.clone(),
             min_workers: job.min_workers,
+            forecast_json: forecast_json(job.forecast.as_ref()),
         }
     }
+}
+
+/// A forecast as its message has it: JSON, or nothing.
+fn forecast_json(forecast: Option<&Forecast>) -> String {
+    forecast.map_or_else(String::new, |forecast| {
+        serde_json::to_string(forecast).expect("a forecast has only string keys")
+    })
+}
+
+fn forecast_from(text: &str, message: &'static str) -> Result<Option<Forecast>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = serde_json::from_str(text);
+    parsed.map_err(|error| Error::Json { message, field: "forecast_json", problem: error.to_string() })
 }
 
 impl TryFrom<wire::SubmitJobRequest> for Submission {
@@ -41,6 +58,7 @@ impl TryFrom<wire::SubmitJobRequest> for Submission {
             reproducible: request.reproducible,
             numerics: request.numerics,
             min_workers: request.min_workers.max(1),
+            forecast: forecast_from(&request.forecast_json, "SubmitJobRequest")?,
         })
     }
 }
@@ -185,6 +203,8 @@ impl From<JobStatus> for wire::JobStatus {
             incidents: job.incidents.into_iter().map(Into::into).collect(),
             spent: spent::spent(&job.spent),
             straggler: job.straggler.map(Into::into),
+            forecast_json: forecast_json(job.forecast.as_ref()),
+            measured: job.measured.iter().map(Into::into).collect(),
         }
     }
 }
@@ -206,6 +226,8 @@ impl TryFrom<wire::JobStatus> for JobStatus {
             incidents: job.incidents.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             spent: spent::spent_from(job.spent)?,
             straggler: job.straggler.map(Into::into),
+            forecast: forecast_from(&job.forecast_json, "JobStatus")?,
+            measured: job.measured.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Reading can fail, by a typed error that names the message and the field; writing cannot.
 
+mod breakdown;
 mod cohort;
 mod directives;
 mod job;

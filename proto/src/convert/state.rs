@@ -197,9 +197,11 @@ impl From<RankState> for wire::RankState {
             RankStage::Training => wire::RankStage::Training,
             RankStage::Stopping => wire::RankStage::Stopping,
         };
-        let timing = state
-            .timing
-            .map(|timing| wire::StepTiming { step: timing.step.0, own: Some(duration(timing.own)) });
+        let timing = state.timing.map(|timing| wire::StepTiming {
+            step: timing.step.0,
+            own: Some(duration(timing.own)),
+            breakdown: timing.breakdown.as_deref().map(Into::into),
+        });
         Self { fence: Some(state.fence.into()), stage: stage.into(), timing }
     }
 }
@@ -221,7 +223,8 @@ impl TryFrom<wire::RankState> for RankState {
         };
         let timing = state.timing.map(|timing| {
             let own = duration_from(timing.own, "StepTiming", "own")?;
-            Ok(StepTiming { step: Step(timing.step), own })
+            let breakdown = timing.breakdown.map(TryInto::try_into).transpose()?.map(Box::new);
+            Ok(StepTiming { step: Step(timing.step), own, breakdown })
         });
         let fence = state.fence.ok_or(missing(MESSAGE, "fence"))?.into();
         Ok(Self { fence, stage, timing: timing.transpose()? })

@@ -118,6 +118,7 @@ pub(crate) fn submission(name: &str, world_size: u32) -> Submission {
         device: None,
         numerics: None,
         min_workers: 1,
+        forecast: None,
     }
 }
 

@@ -207,5 +207,6 @@ fn submission() -> Submission {
         device: None,
         numerics: None,
         min_workers: 1,
+        forecast: None,
     }
 }

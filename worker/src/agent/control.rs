@@ -13,6 +13,7 @@ use muster_proto::ids::{Rank, Step};
 use tokio::sync::Notify;
 
 use super::timing::Timing;
+use crate::train::Laps;
 
 /// Reports that close an evaluation, and saved checkpoints, kept for a coordinator that is away; older ones go.
 const KEPT: usize = 256;
@@ -137,6 +138,11 @@ impl Control {
         let mut state = self.shared.lock();
         state.timing.add(step, own);
         state.steps += 1;
+    }
+
+    /// Reports where the time of a step went, before the step itself; goes out with it.
+    pub fn spent(&self, laps: &Laps) {
+        self.shared.lock().timing.spent(laps);
     }
 
     /// Reports that this rank's share of a checkpoint is durable.

@@ -16,7 +16,7 @@ use crate::model::isa;
 use crate::train::Trainer;
 
 /// Users of a rank in one round of ranking; bounds the memory of an evaluation.
-const ROUND: usize = 1024;
+pub(crate) const ROUND: usize = 1024;
 
 /// Evaluates a split with the model as it is. Collective; every rank gets the same result.
 ///

@@ -255,7 +255,10 @@ pub(crate) fn send_gradients(
 }
 
 /// Gives every rank the dense gradients of all shards of a replicated table.
-fn share_dense_gradients(table: &mut Table, collective: &mut dyn Collective) -> Result<(), Error> {
+///
+/// # Errors
+/// The collective's.
+pub(crate) fn share_dense_gradients(table: &mut Table, collective: &mut dyn Collective) -> Result<(), Error> {
     if collective.world_size() == 1 {
         return Ok(());
     }

@@ -144,6 +144,10 @@ impl Hooks for AgentHooks {
         self.control.stepped(Step(step), own);
     }
 
+    fn spent(&mut self, laps: &train::Laps) {
+        self.control.spent(laps);
+    }
+
     fn caught_up(&mut self, steps_redone: u64, time: Duration) {
         tracing::info!(steps_redone, seconds = time.as_secs_f64(), "reached again what was reached before");
         self.control.caught_up(steps_redone, time);

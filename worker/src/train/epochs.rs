@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use muster_collective::{Collective, CollectiveExt};
 use muster_data::Split;
 use muster_proto::checkpoint::{Base, Counted, Ledger, Manifest, Validation, model_digest};
+use muster_proto::measured::Breakdown;
 
 use super::Error;
 use super::hooks::{Hooks, Progress};
@@ -181,6 +182,7 @@ impl Run<'_> {
         let report = trainer.step(status, self.collective)?;
         let time = started.elapsed();
         let waited = self.collective.inside().saturating_sub(inside);
+        self.hooks.spent(trainer.meter.last());
         self.hooks.stepped(trainer.step, time.saturating_sub(waited));
         self.stepped(trainer.step);
         let record = &mut self.record;
@@ -322,8 +324,10 @@ impl Run<'_> {
         } else {
             evaluate(trainer, Split::Test, Detail::Full, self.collective)?
         };
+        let measured = gather_measured(trainer, self.collective)?;
         let record = &self.record;
         Ok(Finished {
+            measured,
             steps: trainer.step,
             steps_here: trainer.step - record.totals.first_step,
             samples: record.totals.samples,
@@ -338,6 +342,16 @@ impl Run<'_> {
             drained,
         })
     }
+}
+
+/// What the steps of all ranks took in this generation, in rank order; what cannot be read is left out.
+fn gather_measured(trainer: &Trainer, collective: &mut dyn Collective) -> Result<Vec<Breakdown>, Error> {
+    let mine = serde_json::to_vec(&trainer.meter.mean()).unwrap_or_default();
+    let mut all = vec![mine.clone()];
+    if collective.world_size() > 1 {
+        collective.all_gather::<u8>(&mine, &mut all)?;
+    }
+    Ok(all.iter().filter_map(|bytes| serde_json::from_slice(bytes).ok()).collect())
 }
 
 /// What all ranks trained, together with what the resumed checkpoint says.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use muster_proto::ids::Rank;
 
+use super::meter::Laps;
+
 /// What the surroundings of a training loop see and ask.
 pub trait Hooks {
     /// A record of training; called every `log_every` steps on every rank.
@@ -24,6 +26,8 @@ pub trait Hooks {
     fn caught_up(&mut self, steps_redone: u64, time: Duration);
     /// A step was made; `own` is this rank's time in it outside of collectives.
     fn stepped(&mut self, step: u64, own: Duration);
+    /// Where the time of the step went that was just made.
+    fn spent(&mut self, _laps: &Laps) {}
     /// Whether this rank was told to give up.
     fn aborted(&mut self) -> Option<String>;
 }

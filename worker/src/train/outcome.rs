@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use muster_proto::checkpoint::{Validation, Writer};
+use muster_proto::measured::Breakdown;
 
 use crate::checkpoint::Location;
 use crate::copies::Spent;
@@ -37,6 +38,8 @@ pub struct Finished {
     pub copies: Spent,
     /// What checkpoints took on this rank; the bytes are those of all ranks.
     pub checkpoints: Spent,
+    /// What the steps of this generation took on each rank, in rank order, and the most memory that each had.
+    pub measured: Vec<Breakdown>,
     /// The test split with the best parameters at hand.
     pub test: Evaluation,
     /// State of validation.

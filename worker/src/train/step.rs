@@ -7,6 +7,7 @@ use muster_collective::{Collective, RootSums};
 use muster_data::Dataset;
 use muster_kernels::bf16::Precision;
 use muster_kernels::cuda::Device;
+use muster_proto::capacity::Phase;
 use muster_proto::checkpoint::{Counted, Validation};
 use muster_proto::job::{self, JobSpec, OptimizerKind};
 use muster_proto::sharding::ShardingPlan;
@@ -14,6 +15,7 @@ use rayon::prelude::*;
 
 use super::clip::clip;
 use super::heads::{Totals, count};
+use super::meter::{Meter, Watched};
 use super::{Error, learning_rate};
 use crate::batch::{Corpus, Group, MicroBatch, Sampler, pack_samples};
 use crate::checkpoint::{self, Extent, Reader, Snapshot};
@@ -112,6 +114,8 @@ pub struct Trainer {
     /// The state of validation of the checkpoint that was resumed from.
     pub(super) resumed_validation: Validation,
     dense_gradient: Vec<f32>,
+    /// Where the time of the steps goes.
+    pub meter: Meter,
 }
 
 impl Trainer {
@@ -144,6 +148,7 @@ impl Trainer {
             resumed_ledger: Vec::new(),
             resumed_validation: Validation::default(),
             dense_gradient: Vec::new(),
+            meter: Meter::default(),
         }
     }
 
@@ -283,37 +288,55 @@ impl Trainer {
         match self.accelerator.take() {
             None => self.step_on_host(status, collective),
             Some(mut accelerator) => {
+                // Kernels are queued and awaited across phases, so that only the whole step has a time.
+                self.meter.begin(collective);
                 let report = accelerator.step(self, status, collective);
                 self.accelerator = Some(accelerator);
+                self.meter.lap(None, collective);
+                self.meter.end();
                 report
             }
         }
     }
 
     fn step_on_host(&mut self, status: u64, collective: &mut dyn Collective) -> Result<StepReport, Error> {
+        self.meter.begin(collective);
         let batches = self.next_batches();
         let negatives = self.negatives_of(self.step, &batches);
-        let rows = look_up(&self.set, self.requests(&batches, &negatives), collective)?;
+        self.meter.lap(None, collective);
+        let mut watched = Watched::new(collective);
+        let rows = look_up(&self.set, self.requests(&batches, &negatives), &mut watched)?;
+        self.meter.lap_exchanges(Phase::Lookup, &[Phase::InputExchange, Phase::ForwardExchange], &watched);
         self.network.pack(&self.dense, &mut self.packed)?;
         self.forward(&batches, &rows)?;
+        self.meter.lap(Some(Phase::Dense), collective);
         let totals = count(&batches, status, collective)?;
+        self.meter.lap(None, collective);
         let head = self.head(&batches, &rows, &negatives, totals, collective)?;
+        self.meter.lap(Some(Phase::Loss), collective);
         let step = self.step + 1;
         if !head.loss.is_finite() {
             return Err(Error::NotFinite { step, loss: head.loss });
         }
         self.backward(&batches)?;
+        self.meter.lap(Some(Phase::Dense), collective);
         self.sum_dense_gradients(&batches, collective)?;
+        self.meter.lap(Some(Phase::AllReduce), collective);
         let (tables, gradients) = self.row_gradients(&batches, &head.occurrences)?;
-        push_gradients(&mut self.set, &tables, &gradients, collective)?;
+        let mut watched = Watched::new(collective);
+        push_gradients(&mut self.set, &tables, &gradients, &mut watched)?;
+        self.meter.lap_exchanges(Phase::TableUpdate, &[Phase::BackwardExchange], &watched);
         if let Some(limit) = self.job.training.clip_norm {
             clip(&mut self.set, &mut self.dense_gradient, f64::from(limit), collective)?;
         }
         let (set, rule) = (&mut self.set, self.job.table_optimizer());
         self.pool.install(|| sum_row_squares(set, rule, collective))?;
         let learning_rate = self.update(step)?;
+        self.meter.lap(Some(Phase::TableUpdate), collective);
         self.count_samples(&batches);
         self.step = step;
+        self.meter.lap(None, collective);
+        self.meter.end();
         let Totals { targets, samples, status } = totals;
         Ok(StepReport { loss: head.loss, targets, samples, learning_rate, status })
     }

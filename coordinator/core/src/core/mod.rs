@@ -94,7 +94,7 @@ impl Core {
     /// One job.
     #[must_use]
     pub fn job(&self, id: JobId, now: Time) -> Option<JobStatus> {
-        self.jobs.get(&id).map(|job| job.status(id, now, self.straggler(job)))
+        self.jobs.get(&id).map(|job| job.status(id, now, (self.straggler(job), self.measured(job))))
     }
 
     /// All workers, in order of their ids.

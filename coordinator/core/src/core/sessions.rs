@@ -134,15 +134,14 @@ impl Core {
     fn on_heartbeat(&mut self, now: Time, id: WorkerId, running: Option<RankState>, out: &mut Outbox) {
         self.heard(now, id);
         let Some(worker) = self.members.get_mut(id) else { return };
+        let runs = running.as_ref().map(|state| state.fence);
         worker.running = running;
-        match (worker.hold, running) {
-            (Hold::Stopping { fence }, state) if state.is_none_or(|state| state.fence != fence) => {
-                self.release(id);
-            }
-            (Hold::Idle, Some(state)) => {
-                worker.hold = Hold::Stopping { fence: state.fence };
+        match (worker.hold, runs) {
+            (Hold::Stopping { fence }, runs) if runs != Some(fence) => self.release(id),
+            (Hold::Idle, Some(fence)) => {
+                worker.hold = Hold::Stopping { fence };
                 let reason = "the coordinator does not count on this rank".to_owned();
-                out.send(worker.session, Directive::Abort { fence: state.fence, reason });
+                out.send(worker.session, Directive::Abort { fence, reason });
             }
             _ => {}
         }

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
-use muster_proto::control::Straggler;
+use muster_proto::control::{StepTiming, Straggler};
 use muster_proto::ids::{Rank, WorkerId};
+use muster_proto::measured::Breakdown;
 
 use super::Core;
+use crate::assignment::{Assignment, Member};
 use crate::job::Job;
-use crate::phase::Phase;
+use crate::phase::{Ended, Phase, Training};
 
 /// A rank straggles if it computes for this many times as long as the median rank.
 const RATIO: f64 = 1.5;
@@ -21,11 +23,33 @@ impl Core {
         let Phase::Training(training) = &job.state.phase else { return None };
         let assignment = &training.assignment;
         let timed = assignment.live().filter_map(|(rank, member)| {
-            let running = self.members.get(member.worker)?.running?;
-            let timing = running.timing.filter(|_| running.fence == assignment.fence(member))?;
+            let timing = self.timing(assignment, member)?;
             Some((timing.own, rank, member.worker))
         });
         slowest(timed.collect())
+    }
+
+    /// Where the time of each rank's steps goes, in rank order; empty while some have not told.
+    pub(super) fn measured(&self, job: &Job) -> Vec<Breakdown> {
+        match &job.state.phase {
+            Phase::Training(Training { assignment, .. }) => {
+                let of = |(_, member): (Rank, &Member)| {
+                    self.timing(assignment, member)?.breakdown.as_deref().cloned()
+                };
+                assignment.ranks().map(of).collect::<Option<_>>().unwrap_or_default()
+            }
+            // What ranks told at the end stands in the result.
+            Phase::Ended(Ended::Finished { summary }) => {
+                let told = summary.get("measured").cloned().unwrap_or_default();
+                serde_json::from_value(told).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn timing(&self, assignment: &Assignment, member: &Member) -> Option<&StepTiming> {
+        let running = self.members.get(member.worker)?.running.as_ref()?;
+        running.timing.as_ref().filter(|_| running.fence == assignment.fence(member))
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod calibration;
 pub mod constants;
 pub mod dense;
+pub mod host;
 pub mod layout;
 pub mod memory;
 pub mod phase;

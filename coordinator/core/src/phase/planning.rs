@@ -23,7 +23,7 @@ const NAMED: usize = 16;
 
 /// Why a job has no plan.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PlanError {
+pub enum PlanError {
     /// The pieces cannot be placed as the job declares them.
     #[error(transparent)]
     Sharding(#[from] sharding::Error),
@@ -35,10 +35,15 @@ pub(crate) enum PlanError {
     Planner(#[from] planner::Error),
     /// Pieces fit, but not the copies of a neighbour's.
     #[error(
-        "rank {} misses {} bytes for the copies in memory that it keeps for the rank before it; give its host more memory, or \
-         set checkpoint.memory_copies = false", .0.rank, .0.bytes
+        "rank {rank} misses {bytes} bytes for the copies in memory that it keeps for the rank before it; give its host more memory, or \
+         set checkpoint.memory_copies = false"
     )]
-    Copies(Shortage),
+    Copies {
+        /// The rank.
+        rank: u32,
+        /// What it lacks.
+        bytes: u64,
+    },
 }
 
 /// How often a plan is looked for with more room for copies than the one before left.
@@ -52,15 +57,38 @@ pub(crate) struct Worker<'a> {
     pub(crate) sharers: u32,
 }
 
+impl From<Shortage> for PlanError {
+    fn from(Shortage { rank, bytes }: Shortage) -> Self {
+        Self::Copies { rank, bytes }
+    }
+}
+
 impl PlanError {
     /// Whether more workers would mend it.
     pub(crate) fn is_of_memory(&self) -> bool {
         match self {
             Self::Planner(error) => error.is_of_memory(),
-            Self::Copies(_) => true,
+            Self::Copies { .. } => true,
             Self::Sharding(_) => false,
         }
     }
+}
+
+/// The plan that a job gets in its first generation on such workers, in rank order.
+///
+/// # Errors
+/// Pieces that fit on no worker, or not on all of them together.
+pub fn plan_of(submission: &Submission, workers: &[&Capabilities]) -> Result<ShardingPlan, PlanError> {
+    let of_host = |host: &str| workers.iter().filter(|worker| worker.host == host).count() as u32;
+    let known: Vec<Worker<'_>> = workers
+        .iter()
+        .map(|capabilities| Worker { capabilities, sharers: of_host(&capabilities.host) })
+        .collect();
+    let nodes = Nodes::by_host(workers.iter().map(|worker| worker.host.as_str()));
+    if nodes.is_empty() {
+        return Err(sharding::Error::NoRanks.into());
+    }
+    fresh(submission, &known, &nodes).map(|(_, (plan, ..))| plan)
 }
 
 /// What a plan is made from.
@@ -127,11 +155,11 @@ fn fresh<'a>(
         // Where the pieces of a rank are more than the mean, the next one has to keep more copies.
         let largest = pieces.copies(&found.0).into_iter().fold(0.0, f64::max);
         pieces = Pieces::new(submission, workers, nodes, Some(largest))?;
-        found = pieces.solve(submission.micro_batches).map_err(|_| PlanError::Copies(shortage))?;
+        found = pieces.solve(submission.micro_batches).map_err(|_| PlanError::from(shortage))?;
     }
     match pieces.shortage(&found.0) {
         None => Ok((pieces, found)),
-        Some(shortage) => Err(PlanError::Copies(shortage)),
+        Some(shortage) => Err(shortage.into()),
     }
 }
 

@@ -246,6 +246,7 @@ fn submission(name: &str, args: &Args<'_>) -> Submission {
         device: args.get("device").map(|device| device.parse().unwrap()),
         numerics: args.get("numerics").map(str::to_owned),
         min_workers: args.number("min").unwrap_or(1) as u32,
+        forecast: None,
     }
 }
 

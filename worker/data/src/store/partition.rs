@@ -86,6 +86,16 @@ impl Partition {
         self.keys.len() as u32
     }
 
+    /// Bytes of memory that its contents take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let columns = self.categorical.len() + self.numeric.len();
+        let series =
+            self.series.as_ref().map_or(0, |series| 4 * (series.features.len() + series.targets.len()));
+        let keys: usize = (0..self.keys.len()).map(|idx| self.keys.get(idx).len() + size_of::<usize>()).sum();
+        4 * self.offsets.len() + (4 + 8 + 4 * columns) * self.items.len() + series + keys
+    }
+
     /// The key of a user, by position in the partition.
     ///
     /// # Panics

@@ -1,0 +1,81 @@
+//! Forecasts of local runs against the runs: `cargo bench -p muster-tests --bench forecast -- run [--repeats N] [--quick]
+//! [--calibration FILE] [--jobs NAME,..] [--workers 1,2,4] [--json FILE]`.
+//!
+//! Calibrates this machine, then trains jobs of other shapes on 1, 2 and 4 local workers, several times each, and holds the
+//! forecast of each against the median of its runs: milliseconds a step, peak bytes of each rank. Then forces four plans on
+//! some of the jobs and looks whether the forecast picks the fastest. What repeated runs of one job differ by is the noise
+//! floor: plans within it count as ties. Prints tables and writes JSON. Without arguments (as CI calls it) it does nothing.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails where it stands")]
+
+mod jobs;
+mod runs;
+mod tables;
+
+use std::path::PathBuf;
+
+use muster_tests::folder::Folder;
+use serde_json::{Value, json};
+
+use jobs::{FORCED, JOBS, Job};
+use runs::{Bench, Case};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let ["run", rest @ ..] = args.as_slice() else { return };
+    let flag = |name: &str| rest.iter().position(|arg| *arg == name);
+    let value = |name: &str| flag(name).and_then(|place| rest.get(place + 1)).copied();
+    let list = |name: &str| value(name).map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>());
+    let folder = Folder::new(env!("CARGO_BIN_EXE_muster-under-test"));
+    for (name, users, items, events) in jobs::DATASETS {
+        jobs::prepare(&folder, name, [users, items, events]);
+    }
+    let quick = flag("--quick").is_some();
+    let calibration = match value("--calibration") {
+        Some(path) => PathBuf::from(path),
+        None => calibrate(&folder, quick),
+    };
+    let repeats = value("--repeats").map_or(3, |text| text.parse().unwrap());
+    let workers: Vec<u32> = list("--workers")
+        .map_or_else(|| vec![1, 2, 4], |all| all.iter().map(|workers| workers.parse().unwrap()).collect());
+    let wanted = list("--jobs");
+    let is_wanted =
+        |job: &&Job| wanted.as_ref().is_none_or(|names| names.iter().any(|name| name == job.name));
+    let bench = Bench { folder: &folder, calibration, repeats };
+    let mut cases: Vec<Case> = Vec::new();
+    for job in JOBS.iter().filter(is_wanted) {
+        for workers in &workers {
+            let case = bench.case(job, *workers, "planned", &[]);
+            println!("{}", tables::line(&case));
+            cases.push(case);
+        }
+    }
+    let mut choices = Vec::new();
+    for job in JOBS.iter().filter(is_wanted).filter(|job| FORCED.contains(&job.name)) {
+        for workers in workers.iter().filter(|workers| **workers > 1) {
+            let forced: Vec<Case> =
+                jobs::plans(job).iter().map(|(name, sets)| bench.case(job, *workers, name, sets)).collect();
+            forced.iter().for_each(|case| println!("{}", tables::line(case)));
+            choices.push(forced);
+        }
+    }
+    let summary = tables::summary(&cases, &choices);
+    println!("{}", summary.text);
+    if let Some(path) = value("--json") {
+        let all: Vec<Value> = cases.iter().map(Case::json).collect();
+        let forced: Vec<Vec<Value>> =
+            choices.iter().map(|choice| choice.iter().map(Case::json).collect()).collect();
+        let json = json!({"cases": all, "forced": forced, "summary": summary.json});
+        std::fs::write(path, format!("{json:#}\n")).unwrap();
+    }
+}
+
+fn calibrate(folder: &Folder, quick: bool) -> PathBuf {
+    let mut args = vec!["calibrate", "--out", "calibration.toml"];
+    args.extend(quick.then_some("--quick"));
+    let told = folder.result(&args);
+    println!("calibrated in {:.0} s: {} points", told["seconds"].as_f64().unwrap(), told["points"]);
+    folder.at("calibration.toml")
+}

@@ -1,0 +1,114 @@
+//! A case: one job on so many workers under one plan, trained several times.
+
+use std::path::PathBuf;
+
+use muster_tests::folder::Folder;
+use serde_json::{Value, json};
+
+use crate::jobs::Job;
+
+/// Trains cases.
+pub(crate) struct Bench<'a> {
+    pub(crate) folder: &'a Folder,
+    pub(crate) calibration: PathBuf,
+    pub(crate) repeats: usize,
+}
+
+/// What a case was forecast and measured to take.
+pub(crate) struct Case {
+    pub(crate) job: String,
+    pub(crate) workers: u32,
+    pub(crate) plan: String,
+    /// Milliseconds of a step.
+    pub(crate) forecast: f64,
+    /// Milliseconds of a step, run by run, ascending.
+    pub(crate) measured: Vec<f64>,
+    /// Peak bytes of each rank: forecast, and the most of all runs.
+    pub(crate) memory: Vec<(f64, f64)>,
+    /// The phases of the median run, as the run told them.
+    pub(crate) scored: Value,
+}
+
+impl Case {
+    /// The median run's milliseconds.
+    pub(crate) fn median(&self) -> f64 {
+        self.measured[self.measured.len() / 2]
+    }
+
+    /// What runs differ by from their median, as a share: the mean.
+    pub(crate) fn noise(&self) -> f64 {
+        let median = self.median();
+        let off: f64 = self.measured.iter().map(|run| (run / median - 1.0).abs()).sum();
+        off / self.measured.len().saturating_sub(1).max(1) as f64
+    }
+
+    pub(crate) fn error(&self) -> f64 {
+        self.forecast / self.median() - 1.0
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "job": self.job, "workers": self.workers, "plan": self.plan, "forecast_ms": self.forecast,
+            "measured_ms": self.measured, "median_ms": self.median(), "noise": self.noise(), "error": self.error(),
+            "memory": self.memory, "scored": self.scored,
+        })
+    }
+}
+
+impl Bench<'_> {
+    /// Trains a job with `sets` over its file.
+    pub(crate) fn case(&self, job: &Job, workers: u32, plan: &str, sets: &[String]) -> Case {
+        let file = format!("{}.job.toml", job.name);
+        let mut spec: toml::Table = job.spec.parse().unwrap();
+        spec.insert("name".into(), job.name.into());
+        let training = spec.entry("training").or_insert_with(|| toml::Table::new().into());
+        let training = training.as_table_mut().unwrap();
+        training.entry("max_steps").or_insert_with(|| 60.into());
+        training.insert("epochs".into(), 30.into());
+        training.insert("validate_every".into(), 30.into());
+        self.folder.write(&file, toml::to_string(&spec).unwrap());
+        let mut runs: Vec<Value> =
+            (0..self.repeats).map(|_| self.train((job, &file), workers, sets)).collect();
+        let step = |run: &Value| run["scored"]["step"]["measured"].as_f64().unwrap();
+        runs.sort_by(|a, b| step(a).total_cmp(&step(b)));
+        let median = &runs[runs.len() / 2]["scored"];
+        let bytes = |rank: usize, of: &str| {
+            runs.iter().filter_map(|run| run["scored"]["memory"][rank][of].as_f64()).fold(0.0, f64::max)
+        };
+        Case {
+            job: job.name.to_owned(),
+            workers,
+            plan: plan.to_owned(),
+            forecast: median["step"]["forecast"].as_f64().unwrap(),
+            measured: runs.iter().map(step).collect(),
+            memory: (0..workers as usize)
+                .map(|rank| (bytes(rank, "forecast"), bytes(rank, "measured")))
+                .collect(),
+            scored: median.clone(),
+        }
+    }
+
+    fn train(&self, (job, file): (&Job, &str), workers: u32, sets: &[String]) -> Value {
+        let out = "run";
+        let _ = std::fs::remove_dir_all(self.folder.at(out));
+        let (workers, calibration) = (workers.to_string(), self.calibration.display().to_string());
+        let mut args = vec![
+            "train",
+            file,
+            "--dataset",
+            job.dataset,
+            "--workers",
+            &workers,
+            "--device",
+            "cpu",
+            "--out",
+            out,
+            "--calibration",
+            &calibration,
+        ];
+        for set in sets {
+            args.extend(["--set", set]);
+        }
+        self.folder.result(&args)
+    }
+}
