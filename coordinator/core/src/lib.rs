@@ -42,6 +42,7 @@ mod job;
 mod membership;
 mod phase;
 pub mod planner;
+pub mod pool;
 mod record;
 mod refusal;
 mod submission;
