@@ -12,6 +12,7 @@ pub mod ids;
 pub mod job;
 #[cfg(feature = "rpc")]
 pub mod rpc;
+pub mod schedule;
 pub mod sharding;
 pub mod units;
 pub mod wire;

@@ -45,6 +45,7 @@ pub mod planner;
 pub mod pool;
 mod record;
 mod refusal;
+pub mod retrain;
 mod submission;
 mod suspicion;
 mod time;
