@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-pub(crate) use problem::unknown as unknown_name;
+pub use problem::unknown as unknown_name;
 pub use problem::{Problem, Problems};
 
 /// A configuration that a person writes: typed, without unknown keys, with rules across its fields.

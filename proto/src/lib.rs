@@ -13,6 +13,7 @@ pub mod job;
 pub mod measured;
 #[cfg(feature = "rpc")]
 pub mod rpc;
+pub mod schedule;
 pub mod sharding;
 pub mod units;
 pub mod wire;

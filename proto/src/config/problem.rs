@@ -106,7 +106,7 @@ pub(super) fn did_you_mean<'a>(name: &str, known: &[&'a str]) -> Option<&'a str>
 }
 
 /// A sentence about a name that does not exist: the likely one, or all there are.
-pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     match did_you_mean(name, known) {
         Some(candidate) => format!("unknown {what} `{name}`, did you mean `{candidate}`?"),
         None if known.is_empty() => format!("unknown {what} `{name}`, none is allowed here"),
