@@ -80,12 +80,20 @@ def without_repeats(rows, rules, dropped):
         users[user].append((item, time))
     for user, events in users.items():
         events.sort(key=lambda event: event[1])
-        kept, seen, last = [], set(), {}
+        kept, seen, last, before = [], set(), {}, None
+        kind = rules.get("duplicates", "exact")
         for item, time in events:
-            if (item, time) in seen:
+            repeats = {
+                "keep": False,
+                "exact": (item, time) in seen,
+                "consecutive": item == before,
+                "repeats": any(item == other for other, _ in seen),
+            }[kind]
+            before = item
+            seen.add((item, time))
+            if repeats:
                 dropped["duplicate"] += 1
                 continue
-            seen.add((item, time))
             near = rules.get("near_duplicates", 0)
             if near and item in last and time - last[item] <= near:
                 dropped["near_duplicate"] += 1

@@ -93,7 +93,12 @@ impl<'s> Deriver<'s> {
             Some(counts) => counts.of(index, partition.items.len())?,
             None => items::Columns::default(),
         };
-        let of_user = self.user_counts(partition);
+        let is_of_user = |derived: &Derived| matches!(derived, Derived::UserClicks | Derived::UserBuys);
+        let of_user = if features.derive.iter().any(is_of_user) {
+            self.user_counts(partition)
+        } else {
+            items::Columns::default()
+        };
         let numeric = features
             .of_kind(ColumnKind::Numeric)
             .map(|derived| match derived {

@@ -133,6 +133,7 @@ fn broken_files_are_left_out_and_say_why() {
     let rows: String = (0..2000).map(|row| format!("9,x{row},{row}\n")).collect();
     let text = format!("user,item,time\n{rows}");
     let (gz, zs) = (gzip(&text), zst(&text));
+    let open_quote = format!("user,item,time\n9,a,1\n9,\"b,2\n{}", rows.repeat(10));
     let mut flipped = gz.clone();
     flipped[gz.len() / 2] ^= 0x55;
     check_all(&[
@@ -145,6 +146,12 @@ fn broken_files_are_left_out_and_say_why() {
             LeftOut("is not a whole gzip file"),
         ),
         dirt("zstd that is torn", &zs[..zs.len() - 9], LeftOut("is not a whole zstd file")),
+        dirt(
+            "a quote that takes the rest of a long file",
+            open_quote,
+            LeftOut("a quote on line 3 is not closed"),
+        )
+        .cleaning("max_row = \"100 KiB\"\n"),
         dirt("UTF-16", b"\xff\xfeu\0s\0e\0r\0", LeftOut("UTF-16, convert it")),
         dirt("a column that has another name", "user,product,time\n9,x,1\n", LeftOut("no column `item`")),
         dirt("a column twice", "user,item,time,item\n9,x,1,y\n", LeftOut("column `item` occurs twice")),
@@ -164,7 +171,7 @@ fn rows_that_cannot_be_read_are_listed_with_their_lines() {
     check_all(&[
         csv("a user id of 10 MB", &format!("{long},a,1\n9,b,2\n"), Quarantined(&[(2, "invalid", "user", "10000000 bytes long, over 65536")])),
         csv("a row of 20 MB", &format!("9,a,1\n{long}{long},a,1\n"), Quarantined(&[(3, "invalid", "", "longer than 16777216 bytes")])),
-        csv("a quote that is never closed", "9,a,1\n9,\"b,2\n9,c,3\n", Quarantined(&[(3, "invalid", "", "2 fields")])),
+        csv("a quote that is never closed", "9,a,1\n9,\"b,2\n9,c,3\n9,d,4\n", Quarantined(&[(3, "invalid", "", "is a quote not closed?")])),
         csv("too many and too few fields", "9,a,1,1\n9,b\n9,c,2\n", Quarantined(&[(2, "invalid", "", "4 fields"), (3, "invalid", "", "2 fields")])),
         dirt("bytes that are not UTF-8", b"user,item,time\n9,\xff,1\n9,b,1\n", Quarantined(&[(2, "invalid", "", "column `item` is not UTF-8")])),
         csv("a time in words", "9,a,noon\n9,b,5\n", Quarantined(&[(2, "invalid", "time", "`noon` is not a number")])),

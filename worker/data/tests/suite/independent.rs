@@ -43,7 +43,8 @@ impl Case {
         let file = data.join(self.file);
         let Some(expected) = count(&file, &self.told) else { return vec![] };
         let folder = Folder::new();
-        let head = format!("name = \"log\"\ninput = \"{}\"\nformat = \"tsv\"\n", file.display());
+        let format = if self.told["separator"] == ";" { "semicolon" } else { "tsv" };
+        let head = format!("name = \"log\"\ninput = \"{}\"\nformat = \"{format}\"\n", file.display());
         let manifest = folder.prepare(&format!("{head}[columns]\n{}{}", self.columns, self.rules)).unwrap();
         let dataset = folder.open();
         let mut unknown = 0;
@@ -68,6 +69,7 @@ impl Case {
 }
 
 const MOVIELENS: &str = "movielens-100k/ml-100k.inter";
+const DIGINETICA: &str = "raw-logs/diginetica-purchases.csv";
 const RETAILROCKET: &str = "raw-logs/sample_retailrocket.csv";
 /// 1 October 1997 to 31 March 1998, and 20 June 2015 to 1 September 2015.
 const YEARS: (i64, i64) = (875_664_000_000, 891_302_400_000);
@@ -153,37 +155,64 @@ fn every_rule_drops_what_python_counts_on_two_real_logs() {
 fn near_duplicates_and_exact_ones_are_what_python_counts_without_ids() {
     let case = retailrocket(
         "[cleaning]\nmin_time = \"2015-06-20\"\nmax_time = \"2015-09-01\"\nnear_duplicates = \"5m\"\n\
-         [cleaning.bots]\nmax_per_minute = 5\nmax_events = 30\naction = \"cut\"\n[sequences]\nmin_events = 2\n",
-        &json!({"near_duplicates": 300_000, "rates": [[5, 60_000]], "max_events": 30, "cut": true, "min_events": 2}),
+         [cleaning.bots]\nmax_per_minute = 5\nmax_events = 30\naction = \"cut\"\n[sequences]\nmin_events = 2\n\
+         [[cleaning.ranges]]\ncolumn = \"session_id\"\nmax = 4000\n",
+        &json!({
+            "near_duplicates": 300_000, "rates": [[5, 60_000]], "max_events": 30, "cut": true, "min_events": 2,
+            "ranges": {"session_id": [0, 4000]},
+        }),
     );
     let mut told = case.told;
     told["columns"].as_object_mut().unwrap().remove("event_id");
-    let columns = "user = \"user_id\"\nitem = \"item_id\"\ntime = \"timestamp\"\n";
-    Case { columns, told, ..case }.check();
+    told["columns"]["numeric"] = json!(["session_id"]);
+    let columns =
+        "user = \"user_id\"\nitem = \"item_id\"\ntime = \"timestamp\"\nnumeric = [\"session_id\"]\n";
+    let rules = Case { columns, told, ..case }.check();
+    for rule in ["bot_length", "bot_rate", "duplicate", "near_duplicate", "out_of_range_session_id"] {
+        assert!(rules.is_empty() || rules.iter().any(|found| found == rule), "{rule}: {rules:?}");
+    }
+}
+
+#[test]
+fn items_that_a_user_repeats_are_what_python_counts() {
+    for kind in ["consecutive", "repeats", "keep"] {
+        let rules: &'static str = match kind {
+            "consecutive" => "[cleaning]\nmax_time = \"2015-09-01\"\nduplicates = \"consecutive\"\n",
+            "repeats" => "[cleaning]\nmax_time = \"2015-09-01\"\nduplicates = \"repeats\"\n",
+            _ => "[cleaning]\nmax_time = \"2015-09-01\"\nduplicates = \"keep\"\n",
+        };
+        let mut case = retailrocket(rules, &json!({ "duplicates": kind }));
+        case.told["rules"]["min_time"] = 0.into();
+        case.check();
+    }
 }
 
 #[test]
 fn missing_users_of_diginetica_are_what_python_counts() {
-    let file = "raw-logs/diginetica-purchases.csv";
-    let Some(data) = real_data(file) else { return };
-    let path = data.join(file);
-    let told = json!({
-        "separator": ";",
-        "columns": {"user": "userId", "item": "itemId", "time": "timeframe", "event_id": "ordernumber"},
-        "rules": {"min_time": 0, "max_time": 4_102_444_800_000_i64, "min_user_events": 2},
-    });
-    let Some(expected) = count(&path, &told) else { return };
-    let folder = Folder::new();
-    let text = format!(
-        "name = \"d\"\ninput = \"{}\"\nformat = \"semicolon\"\n[columns]\nuser = \"userId\"\nitem = \"itemId\"\n\
-         time = \"timeframe\"\nevent_id = \"ordernumber\"\n[cleaning]\nmin_user_events = 2\n",
-        path.display()
-    );
-    let manifest = folder.prepare(&text).unwrap();
-    println!("{file}: {:?}", manifest.cleaning);
-    assert_eq!(json!(manifest.cleaning.dropped), expected["dropped"]);
-    assert_eq!(json!(manifest.cleaning.rows_out), expected["rows_out"]);
-    let listed = std::fs::read_to_string(folder.out().join("quarantine.jsonl")).unwrap();
-    let by_row = ["missing_user", "impossible_time"].map(|rule| manifest.cleaning.dropped[rule]);
-    assert_eq!(listed.lines().count() as u64, by_row.iter().sum::<u64>());
+    let head = "[cleaning]\nmin_user_events = 2\n";
+    let as_user = "user = \"userId\"\nitem = \"itemId\"\ntime = \"timeframe\"\nevent_id = \"ordernumber\"\n";
+    let told = |columns: Value, rules: Value| {
+        let mut told = json!({"separator": ";", "columns": columns, "rules": rules});
+        told["rules"]["min_time"] = 0.into();
+        told["rules"]["max_time"] = 4_102_444_800_000_i64.into();
+        told["rules"]["min_user_events"] = 2.into();
+        told
+    };
+    let by_user = json!({"user": "userId", "item": "itemId", "time": "timeframe", "event_id": "ordernumber"});
+    let case = Case { file: DIGINETICA, columns: as_user, rules: head, told: told(by_user, json!({})) };
+    let rules = case.check();
+    let expected = ["impossible_time", "missing_user", "rare_user", "repeated_event_id"];
+    assert!(rules.is_empty() || rules == expected, "{rules:?}");
+    let as_feature =
+        "user = \"sessionId\"\nitem = \"itemId\"\ntime = \"timeframe\"\nnumeric = [\"userId\"]\n";
+    let by_session =
+        json!({"user": "sessionId", "item": "itemId", "time": "timeframe", "numeric": ["userId"]});
+    let case = Case {
+        file: DIGINETICA,
+        columns: as_feature,
+        rules: "[cleaning]\nmin_user_events = 2\nrequired = [\"userId\"]\n",
+        told: told(by_session, json!({"required": ["userId"]})),
+    };
+    let rules = case.check();
+    assert!(rules.is_empty() || rules.iter().any(|rule| rule == "missing_userId"), "{rules:?}");
 }

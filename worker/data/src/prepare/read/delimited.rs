@@ -65,9 +65,19 @@ pub(super) fn read(table: &Table<'_>, dialect: Dialect, sink: Sink<'_>) -> Resul
         let line = records.line();
         match next {
             Next::End => return Ok(()),
+            // Whatever rows the quote took with it are lost, so that this is no longer about one row.
+            Next::TooLong if records.has_line_ends() => {
+                let most = table.max_row;
+                let what =
+                    format!("a quote on line {line} is not closed within {most} bytes (`cleaning.max_row`)");
+                return Err(Error::Format { path: table.path.to_owned(), format: "delimited", what });
+            }
             Next::TooLong => sink(Row { line, cells: Err(too_long(table.max_row)) })?,
             Next::Record if records.len() != names.len() => {
-                let what = format!("{} fields, the first line has {}", records.len(), names.len());
+                let mut what = format!("{} fields, the first line has {}", records.len(), names.len());
+                if records.has_line_ends() {
+                    what.push_str("; it goes on over several lines, is a quote not closed?");
+                }
                 sink(Row { line, cells: Err(what) })?;
             }
             Next::Record => give(table, records, &positions, sink)?,

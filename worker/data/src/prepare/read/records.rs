@@ -42,6 +42,11 @@ impl<R: BufRead> Records<R> {
         self.line
     }
 
+    /// Whether the record at hand goes on over more lines than one.
+    pub(super) fn has_line_ends(&self) -> bool {
+        self.at_line > self.line + 1
+    }
+
     /// Number of fields of the record at hand.
     pub(super) fn len(&self) -> usize {
         self.fields
