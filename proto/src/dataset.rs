@@ -5,19 +5,25 @@
 
 mod cleaning;
 mod columns;
+mod features;
 mod inputs;
 mod manifest;
+mod rules;
+mod split;
 pub mod time;
 
 use serde::{Deserialize, Serialize};
 
 pub use cleaning::{CleaningSpec, Duplicates, OnInvalid};
 pub use columns::{ColumnsSpec, EventFeature, TimeFormat, split_name};
+pub use features::{Derived, FeaturesSpec};
 pub use inputs::{Format, Inputs, ItemTableSpec, SourceSpec};
 pub use manifest::{
-    CleaningReport, Column, ColumnKind, ColumnOf, DatasetManifest, FileEntry, ManifestError, PartitionEntry,
-    SplitCounts,
+    CleaningReport, Column, ColumnKind, ColumnOf, DatasetManifest, FileEntry, LeftOut, ManifestError,
+    PartitionEntry, SplitCounts,
 };
+pub use rules::{BotAction, BotsSpec, RangeSpec};
+pub use split::{SplitKind, SplitSpec, VocabularySpec};
 
 use crate::config::reference::{self, Section, section};
 use crate::config::{Problems, Spec};
@@ -34,7 +40,9 @@ crate::documented! {
         /// `events`: users' sequences of items. `series`: sequences of numbers with a target, for regression.
         #[serde(default)]
         pub kind: DatasetKind,
-        /// Input file or files, read in this order; relative to this file, `${NAME}` is an environment variable.
+        /// Input file or files, read in this order; relative to this file, `${NAME}` is an environment variable. A folder
+        /// is all files below it, `*`, `?`, `[a-z]` and `**` stand for names; both in the order of the bytes of their
+        /// paths. Files may be compressed with gzip or zstd, which their content tells.
         pub input: Inputs,
         /// Format of the input: `csv`, `tsv`, `semicolon`, `jsonl`, `parquet`, or `lines` (user item item ...).
         pub format: Format,
@@ -59,6 +67,12 @@ crate::documented! {
         /// What is held out.
         #[serde(default)]
         pub split: SplitSpec,
+        /// Which items get an id of their own.
+        #[serde(default)]
+        pub vocabulary: VocabularySpec,
+        /// Columns that are derived from the log.
+        #[serde(default)]
+        pub features: FeaturesSpec,
         /// Tables with attributes of items.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub item_tables: Vec<ItemTableSpec>,
@@ -104,37 +118,6 @@ pub enum GroupBy {
     Session,
 }
 
-crate::documented! {
-    /// What is held out for validation and test.
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    #[serde(default)]
-    pub struct SplitSpec {
-        /// `leave_one_out` (events): a sequence's last event is test, the one before it validation.
-        /// `holdout` (series): whole sequences are held out, by a hash of their key.
-        pub kind: SplitKind,
-        /// Share of sequences for validation; `holdout` only.
-        pub valid: f64,
-        /// Share of sequences for test; `holdout` only.
-        pub test: f64,
-    }
-}
-
-impl Default for SplitSpec {
-    fn default() -> Self {
-        Self { kind: SplitKind::LeaveOneOut, valid: 0.1, test: 0.1 }
-    }
-}
-
-/// How events are held out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SplitKind {
-    /// The last event is test, the one before it validation, where there are three or more.
-    LeaveOneOut,
-    /// Whole sequences are held out.
-    Holdout,
-}
-
 fn yes() -> bool {
     true
 }
@@ -152,8 +135,12 @@ impl DatasetSpec {
             section::<SourceSpec>("source"),
             section::<ColumnsSpec>("columns"),
             section::<CleaningSpec>("cleaning"),
+            section::<RangeSpec>("cleaning.ranges[]"),
+            section::<BotsSpec>("cleaning.bots"),
             section::<SequencesSpec>("sequences"),
             section::<SplitSpec>("split"),
+            section::<VocabularySpec>("vocabulary"),
+            section::<FeaturesSpec>("features"),
             section::<ItemTableSpec>("item_tables[]"),
         ]
     }
@@ -178,6 +165,7 @@ impl DatasetSpec {
             separator: None,
             optional: false,
         };
+        let range = RangeSpec { column: String::new(), min: None, max: None };
         Self {
             name: String::new(),
             kind: DatasetKind::default(),
@@ -187,9 +175,11 @@ impl DatasetSpec {
             partitions: default_partitions(),
             source: SourceSpec::default(),
             columns: ColumnsSpec::default(),
-            cleaning: CleaningSpec::default(),
+            cleaning: CleaningSpec { ranges: vec![range], ..CleaningSpec::default() },
             sequences: SequencesSpec::default(),
             split: SplitSpec::default(),
+            vocabulary: VocabularySpec::default(),
+            features: FeaturesSpec::default(),
             item_tables: vec![table],
         }
     }
@@ -231,21 +221,15 @@ impl Spec for DatasetSpec {
             || "`lines` holds items, a series needs columns",
         );
         problems.within("columns", |problems| self.check_columns(problems));
-        problems.within("cleaning", |problems| self.cleaning.validate(problems));
-        problems.within("split", |problems| {
-            let (kind, shares) = (self.split.kind, [self.split.valid, self.split.test]);
-            problems.check(
-                shares.iter().all(|share| (0.0..1.0).contains(share)),
-                "valid",
-                || "shares are 0 or more and under 1",
-            );
-            problems.check(shares.iter().sum::<f64>() < 1.0, "test", || "nothing is left to train on");
-            problems.check(
-                is_series == (kind == SplitKind::Holdout),
-                "kind",
-                || "`series` takes `holdout`, `events` take `leave_one_out`",
-            );
-        });
+        let columns = &self.columns;
+        problems.within("cleaning", |problems| self.cleaning.validate(problems, columns, is_series));
+        problems.within("split", |problems| self.split.validate(problems, is_series, columns.time.is_some()));
+        problems.within("features", |problems| self.features.validate(problems, columns, is_series));
+        problems.check(
+            !is_series || self.vocabulary.min_train_events == 0,
+            "vocabulary.min_train_events",
+            || "a series has no items",
+        );
         problems.check(!is_series || self.item_tables.is_empty(), "item_tables", || "a series has no items");
         for (idx, table) in self.item_tables.iter().enumerate() {
             problems.within(&format!("item_tables.{idx}"), |problems| table.validate(problems));
@@ -261,6 +245,11 @@ impl DatasetSpec {
         for feature in self.columns.features() {
             problems.check(seen.insert(feature.name.clone()), "columns", || {
                 format!("two columns are named `{}`", feature.name)
+            });
+        }
+        for (idx, derived) in self.features.derive.iter().enumerate() {
+            problems.check(seen.insert(derived.name().to_owned()), &format!("features.derive.{idx}"), || {
+                format!("two columns are named `{}`", derived.name())
             });
         }
         for (idx, table) in self.item_tables.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! `muster prepare`: raw logs in, a clean and provable dataset out.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use muster_data::prepare::{PrepareArgs, prepare};
+use muster_data::prepare::{PrepareArgs, QUARANTINE_FILE, prepare};
 use muster_proto::config;
 use muster_proto::dataset::{DatasetManifest, DatasetSpec};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   muster prepare dataset.toml --out prepared
   MUSTER_DATA=~/logs muster prepare deploy/examples/beauty/dataset.toml --out beauty
-  muster prepare dataset.toml --set input=day-2.csv --set clean.min_user_events=3 --out prepared";
+  muster prepare dataset.toml --set input=day-2.csv --set cleaning.min_user_events=3 --out prepared";
 
 /// Cleans, featurizes and partitions the logs that a dataset file declares, and says how many rows each rule
 /// dropped. The same input and file give the same bytes.
@@ -74,12 +74,16 @@ fn in_dataset_file(error: Error, dataset: &Path) -> Error {
     if error.file.is_none() { error.with_file(dataset) } else { error }
 }
 
-/// An `input=FILE` that exists from the current folder means that file; any other path is left to resolve against
-/// the dataset file's folder, as paths inside it do.
+/// An `input=FILE` that exists from the current folder means that file; of a pattern, the folders before its first `*`,
+/// `?` or `[` decide. Any other path is left to resolve against the dataset file's folder, as paths inside it do.
 fn from_here(set: &str) -> String {
     let Some(file) = set.strip_prefix("input=") else { return set.to_owned() };
+    let parts = Path::new(file).components();
+    let is_plain = |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    let plain: PathBuf = parts.take_while(is_plain).collect();
+    let is_here = Path::new(file).exists() || !plain.as_os_str().is_empty() && plain.exists();
     match std::path::absolute(file) {
-        Ok(path) if Path::new(file).exists() => format!("input={}", path.display()),
+        Ok(path) if is_here => format!("input={}", path.display()),
         _ => set.to_owned(),
     }
 }
@@ -93,6 +97,13 @@ pub struct Prepared {
     pub manifest: DatasetManifest,
 }
 
+impl Prepared {
+    /// Where the rejected rows are listed, if there are any.
+    fn quarantine(&self) -> Option<PathBuf> {
+        Some(self.out.join(QUARANTINE_FILE)).filter(|path| path.is_file())
+    }
+}
+
 impl Report for Prepared {
     fn text(&self) -> String {
         let manifest = &self.manifest;
@@ -102,6 +113,13 @@ impl Report for Prepared {
             table.row([format!("dropped: {rule}"), grouped(*count)]);
         }
         table.row(["kept".to_owned(), grouped(manifest.cleaning.rows_out)]);
+        let mut notes = String::new();
+        for left_out in &manifest.cleaning.left_out {
+            notes.push_str(&format!("\n  left out: {}: {}", left_out.file, left_out.why));
+        }
+        if let Some(path) = self.quarantine() {
+            notes.push_str(&format!("\n  rejected rows are listed in {}", path.display()));
+        }
         let counts = format!(
             "  {} users, {} items, {} events in {} partitions",
             grouped(u64::from(manifest.users)),
@@ -110,7 +128,7 @@ impl Report for Prepared {
             manifest.partitions.len()
         );
         let digest = format!("  digest {}", manifest.digest);
-        format!("{}\n\n{counts}\n{digest}\n  written to {}", table.render(), self.out.display())
+        format!("{}\n\n{counts}\n{digest}\n  written to {}{notes}", table.render(), self.out.display())
     }
 
     fn json(&self) -> Value {
@@ -120,6 +138,8 @@ impl Report for Prepared {
             "rows_in": manifest.cleaning.rows_in,
             "rows_out": manifest.cleaning.rows_out,
             "dropped": manifest.cleaning.dropped,
+            "left_out": manifest.cleaning.left_out,
+            "quarantine": self.quarantine().map(|path| path.display().to_string()),
             "digest": manifest.digest,
             "users": manifest.users,
             "items": manifest.items,

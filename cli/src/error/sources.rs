@@ -90,13 +90,16 @@ impl From<prepare::Error> for Error {
             Prepare::Variable { path, .. } | Prepare::Unclosed { path } => {
                 mapped.with_file(path).with_field("input")
             }
-            Prepare::NotFound { path, .. } => mapped.with_file(path).with_field("input"),
+            Prepare::NotFound { path, .. } | Prepare::NoFiles { path } | Prepare::Loop { path, .. } => {
+                mapped.with_file(path).with_field("input")
+            }
             Prepare::NoColumn { path, column, .. }
             | Prepare::ColumnTwice { path, column }
             | Prepare::Value { path, column, .. } => mapped.with_file(path).with_field(column),
             Prepare::Row { path, line, .. } => mapped.with_file(path).with_field(format!("line {line}")),
             Prepare::Empty { files } => mapped.with_file(files).with_field("input"),
             Prepare::NothingLeft { .. } => mapped.with_field("cleaning"),
+            Prepare::NothingToTrain { .. } => mapped.with_field("split.valid_from"),
             Prepare::TooManyValues { column, .. } => mapped.with_field(column),
             Prepare::PartitionTooLarge { .. } => mapped.with_field("partitions"),
             Prepare::OutputOccupied { path } => mapped.with_file(path).with_field("--out"),

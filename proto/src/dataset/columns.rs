@@ -19,7 +19,8 @@ crate::documented! {
         /// When it happened; without it, the order of the file is the order of events.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub time: Option<String>,
-        /// How times are written: `seconds` or `millis` since 1970, `iso8601`, or `date`.
+        /// How times are written: `seconds`, `millis` or `micros` since 1970, `unix_auto` (any of these, told apart by
+        /// their size: under 1e11 seconds, under 1e14 milliseconds), `iso8601`, or `date`.
         pub time_format: TimeFormat,
         /// The session's key, for `group_by = "session"`.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,6 +31,9 @@ crate::documented! {
         /// Category of the item in this event; becomes the categorical column `category`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub category: Option<String>,
+        /// The event's own id: of a user's events with the same one, in all files, the first in the log counts.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub event_id: Option<String>,
         /// Rating; becomes the numeric column `rating`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub rating: Option<String>,
@@ -39,6 +43,9 @@ crate::documented! {
         /// Whether the event is positive, 0 or 1; becomes the numeric column `label`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub label: Option<String>,
+        /// How long the user stayed, not negative; becomes the numeric column `dwell`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub dwell: Option<String>,
         /// Target of a series; its last value is what the sequence is for.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub target: Option<String>,
@@ -60,6 +67,10 @@ pub enum TimeFormat {
     Seconds,
     /// Milliseconds since 1970.
     Millis,
+    /// Microseconds since 1970.
+    Micros,
+    /// Seconds, milliseconds or microseconds since 1970, told apart by their size.
+    UnixAuto,
     /// `2014-04-06T20:21:58.444Z`, also with a space, without seconds, or with an offset.
     #[serde(rename = "iso8601")]
     Iso8601,
@@ -95,6 +106,7 @@ impl ColumnsSpec {
             ("rating", &self.rating, Numeric),
             ("price", &self.price, Numeric),
             ("label", &self.label, Numeric),
+            ("dwell", &self.dwell, Numeric),
         ];
         let of_roles = roles.into_iter().filter_map(|(name, input, kind)| {
             input.as_ref().map(|input| EventFeature { name: name.to_owned(), input: input.clone(), kind })

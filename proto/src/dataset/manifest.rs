@@ -23,6 +23,9 @@ pub struct DatasetManifest {
     pub users: u32,
     /// Number of items; 0 for a series.
     pub items: u32,
+    /// Whether item 0 stands for all items that are too rare for an id of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown_item: bool,
     /// Number of events, or rows of a series.
     pub events: u64,
     /// What is held out, and how much.
@@ -96,9 +99,29 @@ pub struct CleaningReport {
     pub rows_out: u64,
     /// Rows dropped by each rule that dropped any.
     pub dropped: BTreeMap<String, u64>,
+    /// Files that could not be read as a whole; none of their rows are counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A file that could not be read as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its path, below the dataset file's folder where it lies there.
+    pub file: String,
+    /// What was wrong with it.
+    pub why: String,
 }
 
 impl CleaningReport {
+    /// Adds what another report counts.
+    pub fn add(&mut self, other: &Self) {
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        other.dropped.iter().for_each(|(rule, rows)| self.drop_rows(rule, *rows));
+        self.left_out.extend(other.left_out.iter().cloned());
+    }
+
     /// Counts `rows` dropped by `rule`.
     pub fn drop_rows(&mut self, rule: &str, rows: u64) {
         if rows > 0 {

@@ -1,6 +1,6 @@
 //! Dataset files, times and manifests: what is read and what is refused.
 
-use super::time::{format_iso8601, parse_iso8601};
+use super::time::{format_iso8601, format_iso8601_exact, parse_iso8601};
 use super::*;
 use crate::config::{parse, reference};
 
@@ -55,6 +55,57 @@ fn two_columns_of_one_name_are_refused() {
 }
 
 #[test]
+fn rules_on_columns_that_are_not_there_are_refused_all_at_once() {
+    let text = problems(&format!(
+        "{MINIMAL}price = \"cost\"\ncategorical = [\"brand\"]\n[cleaning]\nrequired = [\"prize\"]\nnear_duplicates = \"5s\"\n\
+         max_field = \"20 MiB\"\n[[cleaning.ranges]]\ncolumn = \"brand\"\n[[cleaning.ranges]]\ncolumn = \"price\"\n\
+         min = 5\nmax = 1\n[cleaning.bots]\nmax_per_minute = 0\n"
+    ));
+    for part in [
+        "cleaning.required.0: unknown feature `prize`, did you mean `price`?",
+        "cleaning.near_duplicates: a distance in time asks for `columns.time`",
+        "cleaning.max_field: is over max_row",
+        "cleaning.ranges.0.column: unknown numeric feature `brand`",
+        "cleaning.ranges.0.min: neither min nor max is given",
+        "cleaning.ranges.1.max: is below min",
+        "cleaning.bots.max_per_minute: would drop every event",
+        "cleaning.bots.max_per_minute: a rate asks for `columns.time`",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let text = problems(&format!("{MINIMAL}[cleaning.bots]\nmax_per_our = 1\n"));
+    assert!(text.contains("unknown key `max_per_our`, did you mean `max_per_hour`?"), "{text}");
+}
+
+#[test]
+fn a_split_by_time_needs_times_and_both_dates() {
+    let text = problems(&format!("{MINIMAL}[split]\nkind = \"time\"\nvalid_from = \"2014-04-06\"\n"));
+    assert!(text.contains("split.kind: `time` asks for `columns.time`"), "{text}");
+    assert!(text.contains("split.test_from: is required beside valid_from"), "{text}");
+    let text = problems(&format!("{MINIMAL}[split]\nvalid_from = \"soon\"\ntest_from = \"2014-04-06\"\n"));
+    assert!(text.contains("split.valid_from: is for `kind = \"time\"` only"), "{text}");
+    assert!(text.contains("split.valid_from: `soon` is not a date"), "{text}");
+    let text = problems(&format!(
+        "{MINIMAL}time = \"t\"\n[split]\nkind = \"time\"\nvalid_from = \"2014-04-06\"\ntest_from = \"2014-04-05\"\n"
+    ));
+    assert!(text.contains("split.test_from: is before valid_from"), "{text}");
+}
+
+#[test]
+fn derived_columns_name_what_they_lack() {
+    let text = problems(&format!(
+        "{MINIMAL}[features]\nderive = [\"hour\", \"price_bucket\", \"user_buys\", \"hour\"]\nprice_buckets = 1\n"
+    ));
+    assert!(text.contains("features.derive.0: `hour` asks for `columns.time`"), "{text}");
+    assert!(text.contains("features.derive.1: `price_bucket` asks for `columns.price`"), "{text}");
+    assert!(text.contains("features.derive.2: `user_buys` asks for `columns.event`"), "{text}");
+    assert!(text.contains("features.derive.3: two columns are named `hour`"), "{text}");
+    assert!(text.contains("features.price_buckets: 1 is not in 2..=1024"), "{text}");
+    let text = problems(&format!("{MINIMAL}[features]\nderive = [\"weekdays\"]\n"));
+    assert!(text.contains("unknown value `weekdays`, did you mean `weekday`?"), "{text}");
+}
+
+#[test]
 fn every_key_is_on_the_reference_page() {
     let example = DatasetSpec::example();
     assert_eq!(reference::undocumented(&DatasetSpec::sections(), &example).unwrap(), Vec::<String>::new());
@@ -98,6 +149,7 @@ fn impossible_dates_are_refused() {
 fn times_are_written_as_they_are_read() {
     for millis in [0, 1_396_815_718_000, 951_782_400_000, -1000, 4_102_444_800_000] {
         assert_eq!(parse_iso8601(&format_iso8601(millis)), Some(millis));
+        assert_eq!(parse_iso8601(&format_iso8601_exact(millis + 7)), Some(millis + 7));
     }
 }
 
@@ -123,6 +175,7 @@ fn manifest() -> DatasetManifest {
         }],
         users: 3,
         items: 2,
+        unknown_item: false,
         events: 9,
         split: SplitSpec::default(),
         splits: SplitCounts { train: 3, valid: 3, test: 3 },

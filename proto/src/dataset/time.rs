@@ -82,6 +82,16 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
+/// Writes milliseconds since 1970 so that [`parse_iso8601`] reads the same: with a fraction where there is one.
+#[must_use]
+pub fn format_iso8601_exact(millis: i64) -> String {
+    let text = format_iso8601(millis);
+    match millis.rem_euclid(1000) {
+        0 => text,
+        fraction => format!("{}.{fraction:03}Z", text.trim_end_matches('Z')),
+    }
+}
+
 /// Writes milliseconds since 1970 as `2014-04-06T20:21:58Z`, fractions dropped.
 #[must_use]
 pub fn format_iso8601(millis: i64) -> String {

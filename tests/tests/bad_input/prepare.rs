@@ -216,6 +216,55 @@ fn a_parquet_file_that_is_cut_short_is_refused() {
 }
 
 #[test]
+fn a_pattern_that_stands_for_no_file_is_refused() {
+    let folder = with_dataset(&DATASET.replace("log.csv", "logs/*.csv"));
+    refuse(&folder, Refusal { code: 2, file: "logs/*.csv", field: "input", words: &["stands for no file"] });
+}
+
+#[test]
+fn a_folder_of_logs_that_contains_itself_is_refused() {
+    let folder = with_dataset(&DATASET.replace("log.csv", "logs"));
+    folder.write("logs/day.csv", log());
+    std::os::unix::fs::symlink(".", folder.at("logs/again")).unwrap();
+    let words = &["logs/again", "which contains it"];
+    refuse(&folder, Refusal { code: 2, file: "logs/again", field: "input", words });
+}
+
+#[test]
+fn a_torn_file_among_good_ones_is_left_out_and_told_of() {
+    let folder = with_dataset(&DATASET.replace("log.csv", "logs"));
+    folder.write("logs/day-1.csv", log());
+    folder.write("logs/day-2.csv.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1]);
+    let result = folder.result(&["prepare", "dataset.toml", "--out", "prepared"]);
+    assert_eq!(result["left_out"][0]["file"], "logs/day-2.csv.gz", "{result}");
+    assert!(result["quarantine"].as_str().unwrap().ends_with("quarantine.jsonl"), "{result}");
+    let folder = with_dataset(&format!("{DATASET}\n[cleaning]\nstrict = true\n").replace("log.csv", "logs"));
+    folder.write("logs/day-1.csv", log());
+    folder.write("logs/day-2.csv.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1]);
+    refuse(
+        &folder,
+        Refusal { code: 2, file: "day-2.csv.gz", field: "", words: &["is not a whole gzip file"] },
+    );
+}
+
+#[test]
+fn a_rule_that_does_not_exist_comes_with_the_nearest_one() {
+    let folder = with_dataset(&format!("{DATASET}\n[cleaning.bots]\nmax_per_our = 3\n"));
+    let words = &["did you mean `max_per_hour`?"];
+    refuse(&folder, Refusal { code: 2, file: "dataset.toml", field: "cleaning.bots.max_per_our", words });
+}
+
+#[test]
+fn a_split_by_time_before_all_events_is_refused() {
+    let split = "\n[split]\nkind = \"time\"\nvalid_from = \"1980-01-01\"\ntest_from = \"1980-01-02\"\n";
+    let folder = with_dataset(&format!("{DATASET}{split}"));
+    refuse(
+        &folder,
+        Refusal { code: 2, file: "", field: "split.valid_from", words: &["1980-01-01", "train on"] },
+    );
+}
+
+#[test]
 fn a_folder_with_files_in_it_is_not_written_to() {
     let folder = folder();
     folder.write("prepared/precious.txt", "mine");

@@ -1,11 +1,13 @@
 //! Logs in, dataset out: read, clean, sort, split, partition.
 //!
 //! The passes:
-//! 1. rows, one by one, are checked and spilled to the file of their log partition (`ingest`),
-//! 2. each partition is sorted into sequences, duplicates go (`sequences`),
+//! 1. rows, one by one, are checked and spilled to the file of their log partition, or listed as rejected (`ingest`,
+//!    `quarantine`),
+//! 2. each partition is sorted into sequences, duplicates and bots go (`sequences`, `seen`, `bots`),
 //! 3. the k-core is found, reading the partitions until nothing changes (`kcore`),
 //! 4. the rules on whole sequences apply, and what is left is counted (`filter`),
-//! 5. final ids are given and the partitions written (`write`), the manifest last (`publish`).
+//! 5. a split by time finds where its parts begin (`cut`, `quantile`), and derived columns what they need (`features`),
+//! 6. final ids are given and the partitions written (`write`), the manifest last (`publish`).
 //!
 //! Invariants: the same input and spec give the same bytes, whatever the number of threads; nothing is
 //! visible at the target until all of it is on disk. Memory: the distinct keys of items and categories,
@@ -14,16 +16,23 @@
 //! rows of 50,000 users and items in 64 partitions took 37 MB on 2 threads.
 
 mod attributes;
+mod bots;
+mod buckets;
 mod cell;
+mod cut;
 mod error;
+mod features;
 mod filter;
 mod ingest;
 mod inputs;
 mod intern;
 mod kcore;
 mod publish;
+mod quantile;
+mod quarantine;
 mod read;
 mod rules;
+mod seen;
 mod sequences;
 mod spill;
 mod stage;
@@ -36,6 +45,7 @@ use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetManifest, Datase
 
 pub use error::Error;
 pub use inputs::Variables;
+pub use quarantine::FILE as QUARANTINE_FILE;
 
 use filter::Counts;
 use ingest::Ingested;
@@ -70,18 +80,24 @@ pub fn prepare(args: &PrepareArgs<'_>) -> Result<DatasetManifest, Error> {
     let files = inputs::resolve(&spec.input, args.base, &spec.source, args.variables)?;
     let item_files = attributes::resolve_tables(spec, args.base, args.variables)?;
     let output = Output::start(args.out)?;
-    let ingested = ingest::ingest(spec, &files, &output.work_dir())?;
+    let ingested = ingest::ingest(&ingest::Sources {
+        spec,
+        files: &files,
+        base: args.base,
+        work: &output.work_dir(),
+        dataset: &output.files_dir(),
+    })?;
     let stage = make_stage(args, &output, &ingested)?;
     let mut report = ingested.report.clone();
-    report.drop_rows(rules::DUPLICATE, sort_partitions(spec, &stage, &ingested)?);
+    report.add(&sort_partitions(spec, &stage, &ingested)?);
     let (counts, users) = filter_partitions(spec, &stage, &ingested)?;
-    counts.report.dropped.iter().for_each(|(rule, rows)| report.drop_rows(rule, *rows));
-    report.rows_out = counts.report.rows_out;
+    report.add(&counts.report);
     if report.rows_out == 0 {
         return Err(Error::NothingLeft { report });
     }
+    let (split, counts) = cut::apply(spec, &stage, &ingested.categories, counts)?;
     write::write(
-        &write::Prepared { spec, item_files: &item_files, ingested, stage, counts, users, report },
+        &write::Prepared { spec, item_files: &item_files, ingested, stage, counts, split, users, report },
         output,
     )
 }
@@ -106,15 +122,17 @@ fn make_stage(args: &PrepareArgs<'_>, output: &Output, ingested: &Ingested) -> R
     })
 }
 
-/// Stages all partitions as sequences; gives the number of duplicates.
-fn sort_partitions(spec: &DatasetSpec, stage: &Stage, ingested: &Ingested) -> Result<u64, Error> {
-    let duplicates = stage.map(|index| {
+/// Stages all partitions as sequences; gives what was dropped on the way.
+fn sort_partitions(spec: &DatasetSpec, stage: &Stage, ingested: &Ingested) -> Result<CleaningReport, Error> {
+    let reports = stage.map(|index| {
         let bytes = ingested.spills.take(index)?;
-        let (partition, duplicates) = sequences::build(spec, index, &bytes, stage.shape)?;
+        let (partition, report) = sequences::build(spec, index, &bytes, stage.shape)?;
         stage.save(index, partition)?;
-        Ok(duplicates)
+        Ok(report)
     })?;
-    Ok(duplicates.into_iter().sum())
+    let mut total = CleaningReport::default();
+    reports.iter().for_each(|report| total.add(report));
+    Ok(total)
 }
 
 /// Stages what the rules on sequences leave; gives counts of it, and the users of each partition.

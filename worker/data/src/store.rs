@@ -18,3 +18,4 @@ pub use partition::{HeldOut, Partition, Series, Split};
 
 pub(crate) use codec::{Shape, decode_partition, encode_items, encode_partition, encode_vocabulary};
 pub(crate) use items::AttributeLists;
+pub(crate) use partition::Cut;

@@ -10,7 +10,7 @@ use super::cell::Cell;
 use super::error::Error;
 use super::inputs::{Variables, resolve};
 use super::intern::Interner;
-use super::read::{Table, read_rows};
+use super::read::{Table, read_rows, read_whole};
 use super::vocabulary::Renaming;
 use crate::store::{AttributeLists, Keys};
 
@@ -51,6 +51,7 @@ pub(super) fn read_attributes(
         let mut join = Join {
             ids: &ids,
             missing: &spec.cleaning.missing,
+            max_row: spec.cleaning.max_row.bytes() as usize,
             separator: table.separator.as_deref(),
             seen: vec![false; items.len()],
             values: table.categorical.iter().map(|_| Values::new(items.len())).collect(),
@@ -101,6 +102,7 @@ impl Values {
 struct Join<'j> {
     ids: &'j HashMap<&'j str, u32>,
     missing: &'j [String],
+    max_row: usize,
     separator: Option<&'j str>,
     seen: Vec<bool>,
     values: Vec<Values>,
@@ -111,7 +113,8 @@ impl Join<'_> {
     fn read_table(&mut self, path: &Path, spec: &ItemTableSpec) -> Result<(), Error> {
         let wanted: Vec<String> =
             std::iter::once(spec.key.as_str()).chain(spec.inputs()).map(str::to_owned).collect();
-        let table = Table { path, format: spec.format, header: spec.header, wanted: &wanted };
+        let (format, header) = (spec.format, spec.header);
+        let table = Table { path, format, header, wanted: &wanted, max_row: self.max_row };
         read_rows(&table, &mut |row| {
             let line = row.line;
             let refuse = |what| Error::Row { path: path.to_owned(), line, what };
@@ -125,7 +128,7 @@ impl Join<'_> {
     }
 
     fn read_map(&mut self, path: &Path) -> Result<(), Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let bytes = read_whole(path)?;
         let broken = |what: String| Error::Format { path: path.to_owned(), format: "JSON map", what };
         let map: serde_json::Map<String, Value> =
             serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;

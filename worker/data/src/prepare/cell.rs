@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use muster_proto::dataset::TimeFormat;
-use muster_proto::dataset::time::parse_iso8601;
+use muster_proto::dataset::time::{format_iso8601, parse_iso8601};
 
 /// One value of a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,35 +55,95 @@ impl Cell<'_> {
 
     /// The value as milliseconds since 1970.
     pub(super) fn time(&self, format: TimeFormat) -> Result<i64, String> {
-        let unit = match format {
-            TimeFormat::Seconds => 1000,
-            TimeFormat::Millis => 1,
-            TimeFormat::Iso8601 | TimeFormat::Date => 0,
-        };
+        let unit = Unit::of(format);
         match self {
             Self::Time(millis) => Ok(*millis),
-            Self::Text(text) if unit == 0 => {
+            Self::Text(text) if unit == Unit::Date => {
                 parse_iso8601(text).ok_or_else(|| format!("`{text}` is not a date or time of ISO 8601"))
             }
             Self::Text(text) => match text.trim().parse::<i64>() {
-                Ok(number) => scale(number, unit),
-                Err(_) => round(self.number()?, unit),
+                Ok(number) => unit.scale(number),
+                Err(_) => unit.round(self.number()?),
             },
-            Self::Integer(number) if unit > 0 => scale(*number, unit),
-            Self::Float(number) if unit > 0 => round(*number, unit),
-            Self::Integer(_) | Self::Float(_) => {
+            Self::Integer(_) | Self::Float(_) if unit == Unit::Date => {
                 Err("is a number, `columns.time_format` says a date".to_owned())
             }
+            Self::Integer(number) => unit.scale(*number),
+            Self::Float(number) => unit.round(*number),
             Self::Missing => Err("is missing".to_owned()),
         }
     }
+
+    /// The value as reports show it, no longer than 80 characters.
+    pub(super) fn shown(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing => return None,
+            Self::Text(text) => shortened(text),
+            Self::Integer(number) => number.to_string(),
+            Self::Float(number) => number.to_string(),
+            Self::Time(millis) => format_iso8601(*millis),
+        })
+    }
 }
 
-fn scale(number: i64, unit: i64) -> Result<i64, String> {
-    number.checked_mul(unit).ok_or_else(|| format!("{number} is beyond all time"))
+/// The text, or its first 80 characters and its length.
+pub(super) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}... ({} bytes)", &text[..end], text.len()),
+    }
 }
 
-fn round(number: f64, unit: i64) -> Result<i64, String> {
-    let millis = (number * unit as f64).round();
-    if millis.abs() < 9.0e18 { Ok(millis as i64) } else { Err(format!("{number} is not a time")) }
+/// What a number of a time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Seconds,
+    Millis,
+    Micros,
+    /// One of the three, by its size.
+    Auto,
+    Date,
+}
+
+impl Unit {
+    fn of(format: TimeFormat) -> Self {
+        match format {
+            TimeFormat::Seconds => Self::Seconds,
+            TimeFormat::Millis => Self::Millis,
+            TimeFormat::Micros => Self::Micros,
+            TimeFormat::UnixAuto => Self::Auto,
+            TimeFormat::Iso8601 | TimeFormat::Date => Self::Date,
+        }
+    }
+
+    /// Both bounds are the year 5138; from below, milliseconds begin in March 1973, microseconds likewise.
+    fn by_size(size: f64) -> Self {
+        if size < 1e11 {
+            Self::Seconds
+        } else if size < 1e14 {
+            Self::Millis
+        } else {
+            Self::Micros
+        }
+    }
+
+    fn scale(self, number: i64) -> Result<i64, String> {
+        match self {
+            Self::Seconds => number.checked_mul(1000),
+            Self::Micros => Some(number.div_euclid(1000)),
+            Self::Auto => return Self::by_size((number as f64).abs()).scale(number),
+            Self::Millis | Self::Date => Some(number),
+        }
+        .ok_or_else(|| format!("{number} is beyond all time"))
+    }
+
+    fn round(self, number: f64) -> Result<i64, String> {
+        let millis = match self {
+            Self::Seconds => (number * 1000.0).round(),
+            Self::Micros => (number / 1000.0).floor(),
+            Self::Auto => return Self::by_size(number.abs()).round(number),
+            Self::Millis | Self::Date => number.round(),
+        };
+        if millis.abs() < 9.0e18 { Ok(millis as i64) } else { Err(format!("{number} is not a time")) }
+    }
 }

@@ -35,6 +35,23 @@ pub enum Error {
         /// Where the file comes from.
         source_spec: Box<SourceSpec>,
     },
+    /// A folder or a pattern stands for no file.
+    #[error("input {} stands for no file", path.display())]
+    NoFiles {
+        /// The folder or pattern.
+        path: PathBuf,
+    },
+    /// A folder contains itself.
+    #[error(
+        "input folder {} is a link to {}, which contains it: remove the link, or name the files", path.display(),
+        target.display()
+    )]
+    Loop {
+        /// The folder, as it was reached.
+        path: PathBuf,
+        /// What it really is.
+        target: PathBuf,
+    },
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -108,6 +125,16 @@ pub enum Error {
         /// What cleaning did.
         report: CleaningReport,
     },
+    /// A split by time begins before all events.
+    #[error(
+        "no event is before `split.valid_from` ({valid_from}), the first is at {first}: nothing is left to train on"
+    )]
+    NothingToTrain {
+        /// Where validation begins.
+        valid_from: String,
+        /// The first time that is left.
+        first: String,
+    },
     /// There are more distinct values than ids.
     #[error("column `{column}` has more than {limit} distinct values; {hint}")]
     TooManyValues {
@@ -156,6 +183,16 @@ pub enum Error {
         /// What the pool said.
         what: String,
     },
+}
+
+impl Error {
+    /// Whether the error is about one input file as a whole, so that the others can count without it.
+    pub(super) fn is_of_a_file(&self) -> bool {
+        matches!(
+            self,
+            Self::Read { .. } | Self::Format { .. } | Self::NoColumn { .. } | Self::ColumnTwice { .. }
+        )
+    }
 }
 
 fn describe(source: &SourceSpec) -> String {

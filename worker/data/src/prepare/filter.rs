@@ -1,6 +1,6 @@
 //! Applies the rules on whole sequences to a partition, and counts what is left.
 
-use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetSpec};
+use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetSpec, SplitKind};
 
 use super::rules;
 use super::sequences::pick;
@@ -33,8 +33,7 @@ impl Counts {
         add(&mut self.items, &part.items);
         add(&mut self.train_items, &part.train_items);
         self.categories.iter_mut().zip(&part.categories).for_each(|(total, part)| add(total, part));
-        part.report.dropped.iter().for_each(|(rule, rows)| self.report.drop_rows(rule, *rows));
-        self.report.rows_out += part.report.rows_out;
+        self.report.add(&part.report);
         self.time_range = match (self.time_range, part.time_range) {
             (Some((min, max)), Some((other_min, other_max))) => {
                 Some((min.min(other_min), max.max(other_max)))
@@ -43,18 +42,21 @@ impl Counts {
         };
     }
 
-    /// Counts what is in a partition.
+    /// Counts what is in a partition; values of categories in training events alone where the split is by time.
     pub(super) fn add(&mut self, partition: &Partition) {
         for item in &partition.items {
             self.items[*item as usize] += 1;
         }
+        let is_by_time = partition.cut.kind == SplitKind::Time;
         for user in 0..partition.users() {
-            for item in &partition.items[partition.train(user)] {
+            let train = partition.train(user);
+            for item in &partition.items[train.clone()] {
                 self.train_items[*item as usize] += 1;
             }
-        }
-        for (counts, ids) in self.categories.iter_mut().zip(&partition.categorical) {
-            ids.iter().for_each(|id| counts[*id as usize] += 1);
+            let counted = if is_by_time { train } else { partition.range(user) };
+            for (counts, ids) in self.categories.iter_mut().zip(&partition.categorical) {
+                ids[counted.clone()].iter().for_each(|id| counts[*id as usize] += 1);
+            }
         }
         self.report.rows_out += partition.times.len() as u64;
         let range = partition.times.iter().min().copied().zip(partition.times.iter().max().copied());

@@ -1,5 +1,11 @@
-//! From paths as people write them to files that are there.
+//! From paths as people write them to files that are there: variables, folders and patterns.
+//!
+//! What a folder or a pattern stands for comes in the order of the bytes of the paths, each file once.
 
+mod pattern;
+mod walk;
+
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use muster_proto::dataset::{Inputs, SourceSpec};
@@ -16,17 +22,27 @@ pub(super) fn resolve(
     source: &SourceSpec,
     variables: Variables<'_>,
 ) -> Result<Vec<PathBuf>, Error> {
-    inputs
-        .paths()
-        .iter()
-        .map(|text| {
-            let path = base.join(expand(text, source, variables)?);
-            if path.exists() {
-                return Ok(path);
+    let mut files = Vec::new();
+    for text in inputs.paths() {
+        let path = base.join(expand(text, source, variables)?);
+        let found = match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => walk::files_below(&path)?,
+            Ok(_) => {
+                files.push(path);
+                continue;
             }
-            Err(Error::NotFound { path, source_spec: Box::new(source.clone()) })
-        })
-        .collect()
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(Error::Read { path, source: error });
+            }
+            Err(_) if pattern::is_pattern(&path) => walk::matching(&path)?,
+            Err(_) => return Err(Error::NotFound { path, source_spec: Box::new(source.clone()) }),
+        };
+        if found.is_empty() {
+            return Err(Error::NoFiles { path });
+        }
+        files.extend(found);
+    }
+    Ok(files)
 }
 
 fn expand(text: &str, source: &SourceSpec, variables: Variables<'_>) -> Result<String, Error> {

@@ -46,7 +46,8 @@ impl Output {
         self.staging.path().join("work")
     }
 
-    fn files_dir(&self) -> PathBuf {
+    /// The folder that becomes the dataset.
+    pub(super) fn files_dir(&self) -> PathBuf {
         self.staging.path().join("dataset")
     }
 

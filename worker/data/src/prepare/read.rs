@@ -4,9 +4,10 @@ mod delimited;
 mod jsonl;
 mod lines;
 mod parquet;
+mod records;
+mod source;
 
-use std::fs::File;
-use std::io::BufReader;
+use std::io::Read as _;
 use std::path::Path;
 
 use muster_proto::dataset::Format;
@@ -22,6 +23,8 @@ pub(super) struct Table<'t> {
     pub(super) header: bool,
     /// Names of columns; of `lines`, the user and then the item.
     pub(super) wanted: &'t [String],
+    /// The most bytes of a row of text.
+    pub(super) max_row: usize,
 }
 
 /// One row.
@@ -67,9 +70,11 @@ pub(super) fn column_names(table: &Table<'_>) -> Result<Vec<String>, Error> {
     }
 }
 
-fn open(path: &Path) -> Result<BufReader<File>, Error> {
-    let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(BufReader::with_capacity(1 << 20, file))
+/// All of a file, decompressed.
+pub(super) fn read_whole(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    source::open(path)?.read_to_end(&mut bytes).map_err(|error| source::read_error(path, error))?;
+    Ok(bytes)
 }
 
 /// Positions of the wanted columns among `names`.

@@ -7,8 +7,6 @@ use crate::store::Keys;
 pub(super) struct Renaming {
     /// The keys by final id.
     pub(super) keys: Keys,
-    /// Provisional ids by final id.
-    pub(super) provisional: Vec<u32>,
     /// Final ids by provisional id; [`Renaming::NONE`] where there is none.
     pub(super) ids: Vec<u32>,
 }
@@ -18,8 +16,13 @@ impl Renaming {
 
     /// Orders what occurs. The first `fixed` provisional ids keep their place, whether they occur or not.
     pub(super) fn new(keys: &Keys, counts: &[u64], fixed: u32) -> Self {
+        Self::ranked(keys, |id| counts[id] > 0, counts, fixed)
+    }
+
+    /// Orders by `counts` what `has_id` says, by provisional id.
+    pub(super) fn ranked(keys: &Keys, has_id: impl Fn(usize) -> bool, counts: &[u64], fixed: u32) -> Self {
         let mut provisional: Vec<u32> =
-            (0..keys.len() as u32).filter(|id| *id < fixed || counts[*id as usize] > 0).collect();
+            (0..keys.len() as u32).filter(|id| *id < fixed || has_id(*id as usize)).collect();
         let free = (fixed as usize).min(provisional.len());
         provisional[free..].sort_unstable_by(|a, b| {
             let (a, b) = (*a as usize, *b as usize);
@@ -30,7 +33,22 @@ impl Renaming {
             ids[*old as usize] = id as u32;
         }
         let keys = provisional.iter().map(|old| keys.get(*old as usize)).collect();
-        Self { keys, provisional, ids }
+        Self { keys, ids }
+    }
+
+    /// What has no id of its own gets 0, the unknown one.
+    pub(super) fn or_unknown(mut self) -> Self {
+        self.ids.iter_mut().filter(|id| **id == Self::NONE).for_each(|id| *id = 0);
+        self
+    }
+
+    /// Sums of `counts` by final id.
+    pub(super) fn sums(&self, counts: &[u64]) -> Vec<u64> {
+        let mut sums = vec![0; self.keys.len()];
+        for (id, count) in self.ids.iter().zip(counts).filter(|(id, _)| **id != Self::NONE) {
+            sums[*id as usize] += count;
+        }
+        sums
     }
 
     /// Replaces provisional ids by final ones.

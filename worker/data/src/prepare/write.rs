@@ -4,18 +4,19 @@ use std::path::PathBuf;
 
 use muster_proto::dataset::{
     CleaningReport, Column, ColumnKind, ColumnOf, DatasetKind, DatasetManifest, DatasetSpec, FileEntry,
-    PartitionEntry, SplitCounts,
+    PartitionEntry, SplitCounts, SplitKind, SplitSpec,
 };
 
 use super::attributes::{Attribute, read_attributes};
 use super::error::Error;
+use super::features::Deriver;
 use super::filter::Counts;
 use super::ingest::Ingested;
 use super::publish::Output;
 use super::stage::{Stage, encode_error};
 use super::vocabulary::Renaming;
 use crate::store::{
-    AttributeLists, Keys, Partition, Series, Split, encode_items, encode_partition, encode_vocabulary,
+    AttributeLists, Cut, Keys, Partition, Series, Split, encode_items, encode_partition, encode_vocabulary,
 };
 
 /// What the earlier passes found.
@@ -25,36 +26,56 @@ pub(super) struct Prepared<'p> {
     pub(super) ingested: Ingested,
     pub(super) stage: Stage,
     pub(super) counts: Counts,
+    /// The split, with the times of its parts.
+    pub(super) split: SplitSpec,
     pub(super) users: Vec<u32>,
     pub(super) report: CleaningReport,
 }
 
+/// Final ids of items: those that are too rare in training are the unknown one, where the spec asks for it.
+fn item_ids(prepared: &Prepared<'_>) -> Renaming {
+    let (keys, counts) = (&prepared.ingested.items, &prepared.counts);
+    let is_by_time = prepared.split.kind == SplitKind::Time;
+    // What a time split holds out is the future, which must not be seen in the order of ids.
+    let ranked_by = if is_by_time { &counts.train_items } else { &counts.items };
+    match u64::from(prepared.spec.vocabulary.min_train_events) {
+        0 => Renaming::ranked(keys, |id| counts.items[id] > 0, ranked_by, 0),
+        least => Renaming::ranked(keys, |id| counts.train_items[id] >= least, ranked_by, 1).or_unknown(),
+    }
+}
+
+fn category_ids(prepared: &Prepared<'_>) -> Vec<Renaming> {
+    let counted = prepared.ingested.categories.iter().zip(&prepared.counts.categories);
+    // Values that no training event has are unknown; without a split by time, all that occur were counted.
+    counted.map(|(keys, counts)| Renaming::new(keys, counts, 1).or_unknown()).collect()
+}
+
 /// Writes the dataset and puts it in place.
 pub(super) fn write(prepared: &Prepared<'_>, output: Output) -> Result<DatasetManifest, Error> {
-    let Prepared { spec, ingested, stage, counts, users, .. } = prepared;
+    let Prepared { spec, ingested, stage, users, .. } = prepared;
     let is_series = spec.kind == DatasetKind::Series;
-    let items = Renaming::new(&ingested.items, &counts.items, 0);
-    let categories: Vec<Renaming> = ingested
-        .categories
-        .iter()
-        .zip(&counts.categories)
-        .map(|(keys, counts)| Renaming::new(keys, counts, 1))
-        .collect();
+    let items = item_ids(prepared);
+    let categories = category_ids(prepared);
+    let cut = Cut::new(&prepared.split, spec.vocabulary.min_train_events > 0);
+    let deriver = Deriver::new(spec, ingested, stage, cut)?;
     let attributes = read_attributes(spec, prepared.item_files, &items.keys)?;
     let first_users = first_users(users)?;
     let written = stage.map(|index| {
-        let mut partition = Partition { split: spec.split.clone(), ..stage.load(index)? };
-        let splits = count_splits(&partition, is_series);
+        let mut partition = Partition { cut, ..stage.load(index)? };
         if is_series {
             to_series(&mut partition);
         } else {
+            let derived = deriver.derive(index, &partition)?;
             items.apply(&mut partition.items);
             categories.iter().zip(&mut partition.categorical).for_each(|(names, ids)| names.apply(ids));
             for attribute in &attributes {
                 let of_events = partition.items.iter().map(|item| attribute.lists.first(*item)).collect();
                 partition.categorical.push(of_events);
             }
+            partition.categorical.extend(derived.categorical);
+            partition.numeric.extend(derived.numeric);
         }
+        let splits = count_splits(&partition, is_series);
         let (n_users, events) = (partition.users(), u64::from(*partition.offsets.last().unwrap_or(&0)));
         let name = format!("partition-{index:05}.arrow");
         let bytes = encode_partition(partition).map_err(|error| encode_error(name.as_ref(), &error))?;
@@ -70,30 +91,47 @@ pub(super) fn write(prepared: &Prepared<'_>, output: Output) -> Result<DatasetMa
         Ok((entry, splits))
     })?;
     let (partitions, splits): (Vec<_>, Vec<_>) = written.into_iter().unzip();
+    let derived = Deriver::vocabularies(spec);
     let vocabularies: Vec<&Keys> = categories
         .iter()
         .map(|names| &names.keys)
         .chain(attributes.iter().map(|attribute| &attribute.keys))
+        .chain(derived.iter().map(|(_, keys)| keys))
         .collect();
-    let manifest = DatasetManifest {
+    let manifest = manifest(prepared, &items, (partitions, splits), &vocabularies);
+    let items_file =
+        if is_series { None } else { Some(write_items(&output, &items, prepared, &attributes)?) };
+    let vocabularies = write_vocabularies(&output, &vocabularies)?;
+    seal(DatasetManifest { items_file, vocabularies, ..manifest }, output)
+}
+
+/// The manifest but for the files that are still to be written.
+fn manifest(
+    prepared: &Prepared<'_>,
+    items: &Renaming,
+    (partitions, splits): (Vec<PartitionEntry>, Vec<SplitCounts>),
+    vocabularies: &[&Keys],
+) -> DatasetManifest {
+    let Prepared { spec, ingested, counts, .. } = prepared;
+    DatasetManifest {
         schema_version: DatasetManifest::SCHEMA_VERSION,
         name: spec.name.clone(),
         kind: spec.kind,
         source: spec.source.clone(),
-        columns: columns(spec, &ingested.numeric, &vocabularies),
+        columns: columns(spec, &ingested.numeric, vocabularies),
         users: partitions.iter().map(|partition| partition.users).sum(),
         items: items.keys.len() as u32,
+        unknown_item: spec.vocabulary.min_train_events > 0,
         events: prepared.report.rows_out,
-        split: spec.split.clone(),
+        split: prepared.split.clone(),
         splits: splits.into_iter().fold(SplitCounts::default(), add_splits),
         time_range: counts.time_range.filter(|_| spec.columns.time.is_some()),
         cleaning: prepared.report.clone(),
         partitions,
-        items_file: if is_series { None } else { Some(write_items(&output, &items, counts, &attributes)?) },
-        vocabularies: write_vocabularies(&output, &vocabularies)?,
+        items_file: None,
+        vocabularies: vec![],
         digest: String::new(),
-    };
-    seal(manifest, output)
+    }
 }
 
 fn seal(mut manifest: DatasetManifest, output: Output) -> Result<DatasetManifest, Error> {
@@ -127,16 +165,22 @@ fn columns(spec: &DatasetSpec, numeric: &[String], vocabularies: &[&Keys]) -> Ve
         .map(|feature| (feature.name, ColumnOf::Event));
     let of_items =
         spec.item_tables.iter().flat_map(|table| table.names().map(|name| (name.to_owned(), ColumnOf::Item)));
-    let categorical = of_events.chain(of_items).zip(vocabularies).map(|((name, of), keys)| Column {
+    let derived =
+        |kind| spec.features.of_kind(kind).map(|derived| (derived.name().to_owned(), ColumnOf::Event));
+    let categorical =
+        of_events.chain(of_items).chain(derived(ColumnKind::Categorical)).zip(vocabularies).map(
+            |((name, of), keys)| Column {
+                name,
+                kind: ColumnKind::Categorical,
+                of,
+                vocabulary: keys.len() as u32,
+            },
+        );
+    let numeric = numeric.iter().map(|name| (name.clone(), ColumnOf::Event));
+    let numeric = numeric.chain(derived(ColumnKind::Numeric)).map(|(name, of)| Column {
         name,
-        kind: ColumnKind::Categorical,
-        of,
-        vocabulary: keys.len() as u32,
-    });
-    let numeric = numeric.iter().map(|name| Column {
-        name: name.clone(),
         kind: ColumnKind::Numeric,
-        of: ColumnOf::Event,
+        of,
         vocabulary: 0,
     });
     categorical.chain(numeric).collect()
@@ -185,10 +229,10 @@ fn to_series(partition: &mut Partition) {
 fn write_items(
     output: &Output,
     items: &Renaming,
-    counts: &Counts,
+    prepared: &Prepared<'_>,
     attributes: &[Attribute],
 ) -> Result<FileEntry, Error> {
-    let train = items.provisional.iter().map(|old| counts.train_items[*old as usize]).collect();
+    let train = items.sums(&prepared.counts.train_items);
     let lists: Vec<&AttributeLists> = attributes.iter().map(|attribute| &attribute.lists).collect();
     let name = "items.arrow";
     let bytes =

@@ -11,7 +11,7 @@ use muster_proto::dataset::{
 use super::codec::{Columns, Shape, decode_partition};
 use super::error::Error;
 use super::items::{AttributeLists, Attributes, Items, Vocabulary};
-use super::partition::Partition;
+use super::partition::{Cut, Partition};
 
 /// A prepared dataset on disk.
 #[derive(Debug, Clone)]
@@ -71,8 +71,8 @@ impl Dataset {
             Ok(loaded)
         });
         let loaded = loaded.map_err(|what| Error::Content { path, what })?;
-        let split = self.manifest.split.clone();
-        Ok(Partition { id: partition, first_user: entry.first_user, split, ..loaded })
+        let cut = Cut::of(&self.manifest);
+        Ok(Partition { id: partition, first_user: entry.first_user, cut, ..loaded })
     }
 
     fn shape(&self) -> Shape {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use muster_proto::dataset::{SplitKind, SplitSpec, holdout_position};
+use muster_proto::dataset::{DatasetManifest, SplitKind, SplitSpec, holdout_position};
 
 use super::keys::Keys;
 
@@ -26,7 +26,7 @@ pub struct Partition {
     /// The numbers of a series.
     pub series: Option<Series>,
     pub(crate) keys: Keys,
-    pub(crate) split: SplitSpec,
+    pub(crate) cut: Cut,
 }
 
 /// The numbers of the series of a partition.
@@ -60,6 +60,35 @@ pub struct HeldOut {
     pub target: usize,
 }
 
+/// What of a dataset is held out, ready to be looked up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Cut {
+    pub(crate) kind: SplitKind,
+    valid: f64,
+    test: f64,
+    /// Where validation and test begin, in milliseconds since 1970, of a split by time.
+    from: (i64, i64),
+    /// Whether item 0 is the unknown one, which is nothing to predict.
+    unknown_item: bool,
+}
+
+impl Cut {
+    pub(crate) fn new(split: &SplitSpec, unknown_item: bool) -> Self {
+        let from = split.boundaries().unwrap_or((i64::MAX, i64::MAX));
+        Self { kind: split.kind, valid: split.valid, test: split.test, from, unknown_item }
+    }
+
+    pub(crate) fn of(manifest: &DatasetManifest) -> Self {
+        Self::new(&manifest.split, manifest.unknown_item)
+    }
+}
+
+impl Default for Cut {
+    fn default() -> Self {
+        Self::new(&SplitSpec::default(), false)
+    }
+}
+
 /// Sequences shorter than this have nothing held out: something must be left to train on.
 pub(crate) const MIN_EVENTS_TO_HOLD_OUT: usize = 3;
 
@@ -76,7 +105,7 @@ impl Partition {
             numeric: vec![],
             series: None,
             keys,
-            split: SplitSpec::default(),
+            cut: Cut::default(),
         }
     }
 
@@ -121,7 +150,8 @@ impl Partition {
         self.offsets[local] as usize..self.offsets[local + 1] as usize
     }
 
-    /// The events of a user that training sees: all but the last two, or all where they are fewer than 3.
+    /// The events of a user that training sees: all but the last two, or all where they are fewer than 3; of a split by
+    /// time, those before validation begins.
     ///
     /// Of a series: all rows of a training sequence, none of the others.
     ///
@@ -130,26 +160,44 @@ impl Partition {
     #[must_use]
     pub fn train(&self, local: u32) -> Range<usize> {
         let range = self.range(local);
-        if self.series.is_some() {
-            return if self.role(local) == Split::Train { range } else { range.start..range.start };
+        match self.cut.kind {
+            SplitKind::Holdout if self.role(local) == Split::Train => range,
+            SplitKind::Holdout => range.start..range.start,
+            SplitKind::Time => range.start..self.first_from(local, self.cut.from.0),
+            SplitKind::LeaveOneOut if range.len() < MIN_EVENTS_TO_HOLD_OUT => range,
+            SplitKind::LeaveOneOut => range.start..range.end - 2,
         }
-        if range.len() < MIN_EVENTS_TO_HOLD_OUT { range } else { range.start..range.end - 2 }
     }
 
-    /// The held-out event of a user with 3 or more events: the last but one for validation, the last for test.
+    /// The first event of a user at `time` or later, or the end of the user's events.
+    fn first_from(&self, local: u32, time: i64) -> usize {
+        let range = self.range(local);
+        range.start + self.times[range].partition_point(|at| *at < time)
+    }
+
+    /// The held-out event of a user with 3 or more events: the last but one for validation, the last for test. Of a
+    /// split by time: the first event of that part, where any event is before it. The unknown item is never held out.
     ///
     /// # Panics
     /// There is no such user.
     #[must_use]
     pub fn held_out(&self, local: u32, split: Split) -> Option<HeldOut> {
         let range = self.range(local);
-        let target = match split {
-            Split::Train => return None,
-            Split::Valid => range.end.checked_sub(2)?,
-            Split::Test => range.end.checked_sub(1)?,
+        let target = match (self.cut.kind, split) {
+            (_, Split::Train) | (SplitKind::Holdout, _) => return None,
+            (SplitKind::LeaveOneOut, _) if range.len() < MIN_EVENTS_TO_HOLD_OUT => return None,
+            (SplitKind::LeaveOneOut, Split::Valid) => range.end - 2,
+            (SplitKind::LeaveOneOut, Split::Test) => range.end - 1,
+            (SplitKind::Time, Split::Valid) => {
+                let (valid, test) = self.cut.from;
+                let first = self.first_from(local, valid);
+                (first < self.first_from(local, test)).then_some(first)?
+            }
+            (SplitKind::Time, Split::Test) => self.first_from(local, self.cut.from.1),
         };
-        (self.series.is_none() && range.len() >= MIN_EVENTS_TO_HOLD_OUT)
-            .then_some(HeldOut { history: range.start..target, target })
+        let is_there = (range.start + 1..range.end).contains(&target);
+        let is_unknown = is_there && self.cut.unknown_item && self.items[target] == 0;
+        (is_there && !is_unknown).then_some(HeldOut { history: range.start..target, target })
     }
 
     /// Which part of the split a whole sequence belongs to; for events, where single events are held out,
@@ -159,13 +207,13 @@ impl Partition {
     /// There is no such user.
     #[must_use]
     pub fn role(&self, local: u32) -> Split {
-        if self.split.kind == SplitKind::LeaveOneOut {
+        if self.cut.kind != SplitKind::Holdout {
             return Split::Train;
         }
         let position = holdout_position(self.user_key(local));
-        if position < self.split.test {
+        if position < self.cut.test {
             Split::Test
-        } else if position < self.split.test + self.split.valid {
+        } else if position < self.cut.test + self.cut.valid {
             Split::Valid
         } else {
             Split::Train

@@ -6,6 +6,7 @@ use muster_proto::dataset::partition_of;
 use proptest::prelude::*;
 
 use crate::fixture::{CSV, Folder, files, sequences};
+use crate::inputs::{gzip, zst};
 
 /// Rows of user, item and time.
 fn logs() -> impl Strategy<Value = Vec<(u8, u8, u16)>> {
@@ -89,6 +90,37 @@ proptest! {
             }
             (Err(single), Err(double)) => prop_assert_eq!(single.to_string(), double.to_string()),
             (single, double) => prop_assert!(false, "{:?} and {:?}", single, double),
+        }
+    }
+}
+
+/// Bytes that look like a log in places, or are parts of a compressed one.
+fn rubbish() -> impl Strategy<Value = Vec<u8>> {
+    let text = "(user,item,time\n)?([\"{}:,;\t\r\n a-e0-9é.-]{0,12}\n){0,8}";
+    let compressed = (text, 0..60_usize, any::<u8>()).prop_map(|(text, place, value)| {
+        let mut bytes = if value % 2 == 0 { gzip(&text) } else { zst(&text) };
+        let len = bytes.len();
+        bytes[place % len] ^= value;
+        bytes.truncate(len - place % 3);
+        bytes
+    });
+    prop_oneof![text.prop_map(String::into_bytes), proptest::collection::vec(any::<u8>(), 0..80), compressed,]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A file of any bytes gives a dataset or an error, in every format, and no row is lost on the way.
+    #[test]
+    fn no_bytes_break_a_reader(bytes in rubbish()) {
+        let folder = Folder::with("log.csv", &bytes);
+        folder.write("good.csv", "user,item,time\n1,a,1\n");
+        for format in ["csv", "tsv", "semicolon", "jsonl", "parquet", "lines"] {
+            let spec = CSV.replace("\"csv\"", &format!("\"{format}\"")).replace("\"log.csv\"", "[\"log.csv\", \"good.csv\"]");
+            let spec = if format == "lines" { spec[..spec.find("[columns]").unwrap()].to_owned() } else { spec };
+            let Ok(manifest) = folder.prepare(&format!("{spec}[cleaning]\non_invalid = \"drop\"\n")) else { continue };
+            let report = &manifest.cleaning;
+            prop_assert_eq!(report.rows_in, report.rows_out + report.dropped.values().sum::<u64>());
         }
     }
 }

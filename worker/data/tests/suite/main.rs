@@ -9,8 +9,12 @@
 mod bad_input;
 mod cleaning;
 mod damage;
+mod derived;
+mod dirt;
 mod fixture;
 mod formats;
 mod generated;
+mod independent;
+mod inputs;
 mod laws;
 mod real;

@@ -9,7 +9,7 @@ use muster_proto::dataset::{DatasetManifest, DatasetSpec};
 use crate::fixture::Folder;
 
 /// The folder of real files; none, loudly, where it is unset or lacks `file`.
-fn real_data(file: &str) -> Option<PathBuf> {
+pub(crate) fn real_data(file: &str) -> Option<PathBuf> {
     let must = std::env::var_os("MUSTER_REQUIRE_ALL").is_some();
     match std::env::var_os("MUSTER_DATA").map(PathBuf::from) {
         Some(dir) if dir.join(file).exists() => Some(dir),
@@ -59,6 +59,28 @@ fn counts(name: &str, file: &str) -> Option<(u32, u32, u64, Folder)> {
     let folder = Folder::new();
     let manifest = prepare_example(name, &data, &folder.out());
     Some((manifest.users, manifest.items, manifest.events, folder))
+}
+
+/// The same input and spec give the same bytes in every version of the program, unless the format changes.
+#[test]
+fn the_digests_of_the_examples_are_those_of_before() {
+    for (name, file, digest) in [
+        ("beauty", "amazon/Beauty.txt", "1dbd6a877acc14d8bd2a64b46b158578b5715da5222c57aad49b84a517162582"),
+        (
+            "movielens-100k",
+            "movielens-100k/ml-100k.inter",
+            "7c8b4d1cc1a05f3c2e7d9c7e9339e15ef24c27a9471d97ed1ee80431bfaf5c51",
+        ),
+        (
+            "yoochoose",
+            "yoochoose-100k/train_full.txt",
+            "1182174ad339aca8e7b7350005ecd0c51973680a3385873671f16a00e222a9d8",
+        ),
+    ] {
+        let Some(data) = real_data(file) else { return };
+        let folder = Folder::new();
+        assert_eq!(prepare_example(name, &data, &folder.out()).digest, digest, "{name}");
+    }
 }
 
 #[test]

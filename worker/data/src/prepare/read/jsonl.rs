@@ -1,17 +1,16 @@
 //! One JSON object a line. A key that an object lacks is a missing value; one that no object has, an error.
 
-use std::io::BufRead as _;
-
 use serde_json::{Map, Value};
 
-use super::{Row, Sink, Table, open};
+use super::source::{Line, Lines, open, read_error};
+use super::{Row, Sink, Table};
 use crate::prepare::cell::Cell;
 use crate::prepare::error::Error;
 
 pub(super) fn names(table: &Table<'_>) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
-    for_each_line(table, &mut |_, text| {
-        if let Ok(object) = serde_json::from_str::<Map<String, Value>>(text) {
+    for_each_line(table, &mut |(_, text)| {
+        if let Ok(object) = serde_json::from_str::<Map<String, Value>>(text.unwrap_or_default()) {
             names = object.keys().cloned().collect();
         }
         Ok(false)
@@ -22,11 +21,12 @@ pub(super) fn names(table: &Table<'_>) -> Result<Vec<String>, Error> {
 pub(super) fn read(table: &Table<'_>, sink: Sink<'_>) -> Result<(), Error> {
     let mut seen = vec![false; table.wanted.len()];
     let mut first_keys: Option<String> = None;
-    for_each_line(table, &mut |line, text| {
-        let object: Map<String, Value> = match serde_json::from_str(text) {
+    for_each_line(table, &mut |(line, text)| {
+        let parsed = text.and_then(|text| serde_json::from_str(text).map_err(|error| error.to_string()));
+        let object: Map<String, Value> = match parsed {
             Ok(object) => object,
-            Err(error) => {
-                let what = format!("is not a JSON object: {error}");
+            Err(why) => {
+                let what = format!("is not a JSON object: {why}");
                 return sink(Row { line, cells: Err(what) }).map(|()| true);
             }
         };
@@ -67,16 +67,15 @@ fn cell(value: Option<&Value>) -> Result<Cell<'_>, String> {
     }
 }
 
-/// Gives lines that are not blank to `take` until it says no more.
+/// Gives lines that are not blank, or why they cannot be read, to `take` until it says no more.
 fn for_each_line(
     table: &Table<'_>,
-    take: &mut dyn FnMut(u64, &str) -> Result<bool, Error>,
+    take: &mut dyn FnMut(Line<'_>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    for (line, text) in (1..).zip(open(table.path)?.split(b'\n')) {
-        let bytes = text.map_err(|source| Error::Read { path: table.path.to_owned(), source })?;
-        // What is not UTF-8 is no JSON either, and is reported as such by whoever takes the line.
-        let text = String::from_utf8_lossy(&bytes);
-        if !text.trim().is_empty() && !take(line, &text)? {
+    let mut lines = Lines::new(open(table.path)?, table.max_row);
+    while let Some((line, text)) = lines.next().map_err(|error| read_error(table.path, error))? {
+        let is_blank = text.as_ref().is_ok_and(|text| text.trim().is_empty());
+        if !is_blank && !take((line, text))? {
             break;
         }
     }

@@ -1,27 +1,19 @@
 //! One user a line: the user's key, then items in the order of time, separated by spaces.
 
-use std::io::BufRead as _;
-
-use super::{Row, Sink, Table, open};
+use super::source::{Lines, open, read_error};
+use super::{Row, Sink, Table};
 use crate::prepare::cell::Cell;
 use crate::prepare::error::Error;
 
 pub(super) fn read(table: &Table<'_>, sink: Sink<'_>) -> Result<(), Error> {
-    let mut file = open(table.path)?;
-    let mut bytes = Vec::new();
-    let mut line = 0;
-    loop {
-        bytes.clear();
-        let read = file
-            .read_until(b'\n', &mut bytes)
-            .map_err(|source| Error::Read { path: table.path.to_owned(), source })?;
-        if read == 0 {
-            return Ok(());
-        }
-        line += 1;
-        let Ok(text) = std::str::from_utf8(&bytes) else {
-            sink(Row { line, cells: Err("is not UTF-8".to_owned()) })?;
-            continue;
+    let mut lines = Lines::new(open(table.path)?, table.max_row);
+    while let Some((line, text)) = lines.next().map_err(|error| read_error(table.path, error))? {
+        let text = match text {
+            Ok(text) => text,
+            Err(what) => {
+                sink(Row { line, cells: Err(what) })?;
+                continue;
+            }
         };
         let mut words = text.split_ascii_whitespace();
         let Some(user) = words.next() else { continue };
@@ -33,4 +25,5 @@ pub(super) fn read(table: &Table<'_>, sink: Sink<'_>) -> Result<(), Error> {
             sink(Row { line, cells: Ok(&[Cell::Text(user), Cell::Text(item)]) })?;
         }
     }
+    Ok(())
 }
