@@ -64,10 +64,10 @@ fn a_run_tells_what_its_steps_took_beside_what_was_forecast_before() {
     assert!((told - (forecast / measured - 1.0)).abs() < 1e-9, "{run}");
     let source = run["scored"]["source"].as_str().unwrap();
     assert!(source.starts_with("calibration of a machine of this test on 2026-11-28"), "{source}");
-    // Ranks' phases add up to no more than all the time that was spent on steps.
+    // A rank's phases add up to no more than all the time that it spent on steps, which the result has of the first rank.
     let ranks = run["measured"].as_array().unwrap();
     assert_eq!(ranks.len(), 2, "{run}");
-    for rank in ranks {
+    for (place, rank) in ranks.iter().enumerate() {
         let wall = |share: &serde_json::Value| share["wall"].as_f64().unwrap();
         let phases: f64 = rank["phases"].as_object().unwrap().values().map(wall).sum();
         let (steps, all) = (rank["steps"].as_f64().unwrap(), phases + wall(&rank["rest"]));

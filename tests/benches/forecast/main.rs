@@ -34,7 +34,7 @@ fn main() {
     }
     let quick = flag("--quick").is_some();
     let calibration = match value("--calibration") {
-        Some(path) => PathBuf::from(path),
+        Some(path) => PathBuf::from(path).canonicalize().unwrap(),
         None => calibrate(&folder, quick),
     };
     let repeats = value("--repeats").map_or(3, |text| text.parse().unwrap());
