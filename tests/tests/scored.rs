@@ -71,10 +71,9 @@ fn a_run_tells_what_its_steps_took_beside_what_was_forecast_before() {
         let wall = |share: &serde_json::Value| share["wall"].as_f64().unwrap();
         let phases: f64 = rank["phases"].as_object().unwrap().values().map(wall).sum();
         let (steps, all) = (rank["steps"].as_f64().unwrap(), phases + wall(&rank["rest"]));
-        assert!(
-            all > 0.0 && steps * all <= run["training_seconds"].as_f64().unwrap() * 1.001,
-            "{rank} {run}"
-        );
+        assert!(all > 0.0, "{rank}");
+        let spent = run["training_seconds"].as_f64().unwrap();
+        assert!(place > 0 || steps * all <= spent * 1.001, "{rank} {run}");
         assert!(rank["peak_bytes"].as_u64().unwrap() > 1 << 20, "{rank}");
         assert!(rank["phases"]["input_exchange"]["inside"].as_f64().unwrap() > 0.0, "{rank}");
     }
