@@ -57,6 +57,8 @@ pub fn recommend(
         Calls::pack(trainer, std::slice::from_ref(&variants), &events).run(trainer, collective)?.hidden;
     let dim = trainer.set.of_model()[output].dim;
     let mut exclude = partition.items[whole.clone()].to_vec();
+    // The item that stands for all rare ones is none that a shop could show.
+    exclude.extend(trainer.dataset.manifest().unknown_item.then_some(0));
     exclude.sort_unstable();
     exclude.dedup();
     let users = Users { hidden: hidden[..dim].to_vec(), targets: vec![0], exclude: vec![exclude] };
