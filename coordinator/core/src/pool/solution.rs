@@ -20,7 +20,7 @@ pub struct Stop {
     pub job: JobId,
     /// How many it keeps; 0: it is stopped at a checkpoint and waits again.
     pub keeps: u32,
-    /// The job that gets them.
+    /// The job that it is asked for; where several are promised them, the last.
     pub for_job: JobId,
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_proto::ids::JobId;
 
 use super::problem::{Problem, Running, Waiting};
-use super::solution::{Blocked, Solution};
+use super::solution::{Blocked, Solution, Wait};
 
 /// What an answer breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,11 +54,13 @@ pub enum Fault {
         /// The one that gets its workers.
         for_job: JobId,
     },
-    /// A job gives workers back for one that cannot start with them.
-    #[error("workers are taken for {for_job}, which has too few even so")]
+    /// Workers are given back for jobs that cannot all start with them.
+    #[error("{needed} workers are promised, {there} come")]
     InVain {
-        /// The job.
-        for_job: JobId,
+        /// What jobs that workers are promised to need.
+        needed: u32,
+        /// What is free for them or given back.
+        there: u32,
     },
     /// A job waits that could have started.
     #[error("{job} waits though {free} workers are free and it needs {min}")]
@@ -84,7 +86,7 @@ pub fn verify(problem: &Problem<'_>, solution: &Solution) -> Result<(), Fault> {
         return Err(Fault::Overdrawn { given, free: problem.free });
     }
     check_quotas(problem, solution, &waiting, &running)?;
-    check_stops(problem, solution, &waiting, &running)?;
+    check_stops(problem, solution, (&waiting, &running), given)?;
     check_waits(problem, solution, &waiting, given)
 }
 
@@ -149,10 +151,10 @@ fn check_quotas(
 fn check_stops(
     problem: &Problem<'_>,
     solution: &Solution,
-    waiting: &BTreeMap<JobId, &Waiting>,
-    running: &BTreeMap<JobId, &Running>,
+    (waiting, running): (&BTreeMap<JobId, &Waiting>, &BTreeMap<JobId, &Running>),
+    given: u32,
 ) -> Result<(), Fault> {
-    let mut freed: BTreeMap<JobId, u32> = BTreeMap::new();
+    let mut freed = 0;
     for stop in &solution.stops {
         let fault = Fault::Stop { job: stop.job, for_job: stop.for_job };
         let (Some(job), Some(gets)) = (running.get(&stop.job), waiting.get(&stop.for_job)) else {
@@ -164,11 +166,13 @@ fn check_stops(
         if stop.keeps >= job.keeps() || !(if whole { lower } else { spares }) {
             return Err(fault);
         }
-        *freed.entry(stop.for_job).or_default() += job.keeps() - stop.keeps;
+        freed += job.keeps() - stop.keeps;
     }
     let coming: u32 = problem.running.iter().map(|running| running.leaving).sum();
-    let in_vain = freed.iter().find(|(job, freed)| waiting[job].min > problem.free + coming + **freed);
-    in_vain.map_or(Ok(()), |(job, _)| Err(Fault::InVain { for_job: *job }))
+    let there = problem.free.saturating_sub(given) + coming + freed;
+    let is_promised = |wait: &&Wait| matches!(wait.why, Blocked::Promised { .. });
+    let needed = solution.waits.iter().filter(is_promised).map(|wait| waiting[&wait.job].min).sum();
+    if needed > there { Err(Fault::InVain { needed, there }) } else { Ok(()) }
 }
 
 fn check_waits(
