@@ -179,7 +179,7 @@ impl Control {
     }
 
     /// Has the agent read from `beats` that the job lives, beside its steps: the agent ends the process of a job that was
-    /// begun and then does nothing for long, see [`super::watch`].
+    /// begun and then does nothing for long.
     pub fn on_watch(&self, beats: Beats) {
         self.shared.lock().beats = Some(beats);
     }
