@@ -44,9 +44,10 @@ pub(crate) struct Session {
 pub(crate) async fn open(number: usize, target: Target) -> Session {
     let capabilities = Capabilities {
         name: format!("worker-{number}"),
-        host: "localhost".into(),
+        // Eight to a node, as GPUs are.
+        host: format!("host-{}", number / 8),
         cpu_threads: 1,
-        memory_bytes: 1 << 30,
+        memory_bytes: 1 << 40,
         device: DeviceKind::Cpu,
         data_plane_address: format!("10.{}.{}.{}:4100", number >> 16, number >> 8 & 255, number & 255),
         numerics: "bench".into(),
