@@ -1,13 +1,15 @@
 //! Faults on purpose: worker processes of a local cluster are killed and stopped while a job trains.
 //!
 //! Which worker is struck follows from a seed, when from the run itself: a fault comes some time after the job has got
-//! over the one before. Or workers die as machines do, at any time, so that goodput can be measured. Workers that were killed are started again, as a supervisor would.
+//! over the one before. Or workers die as machines do, at any time, so that goodput can be measured. Workers that were
+//! killed are started again, as a supervisor would.
 
 mod verdict;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use muster_core::capacity::random::Stream;
 use muster_proto::checkpoint::mix;
 use muster_proto::control::{EventKind, Incident, JobPhase, WorkerStatus};
 use muster_proto::rpc::JobClient;
@@ -82,6 +84,8 @@ pub struct Faults {
     to_come: VecDeque<Fault>,
     rhythm: Rhythm,
     draws: u64,
+    /// From which the waits of a Poisson process are drawn.
+    waits: Stream,
     due: Option<Instant>,
     struck: Option<(Fault, Instant)>,
     stopped: Vec<(Pid, Instant)>,
@@ -98,7 +102,8 @@ impl Faults {
         faults.sort();
         let to_come = places.into_iter().map(|place| faults[place]).collect();
         let (due, struck, stopped, overcome) = (None, None, Vec::new(), Vec::new());
-        Self { to_come, rhythm, draws: 0, due, struck, stopped, overcome }
+        let waits = Stream::new(rhythm.seed, 0);
+        Self { to_come, rhythm, draws: 0, waits, due, struck, stopped, overcome }
     }
 
     /// Faults that were not made, or not got over.
@@ -142,11 +147,7 @@ impl Faults {
         match self.rhythm.pace {
             Pace::After(every) => self.due = (!self.to_come.is_empty()).then(|| Instant::now() + every),
             Pace::Mean(mean) if self.due.is_none() => {
-                self.draws += 1;
-                let drawn = mix(self.rhythm.seed ^ mix(self.draws)) >> 11;
-                // A number of 53 bits above 0 and not above 1, as the exponential distribution's inverse asks for.
-                let uniform = (drawn + 1) as f64 / (1_u64 << 53) as f64;
-                self.due = Some(Instant::now() + mean.mul_f64(-uniform.ln()));
+                self.due = Some(Instant::now() + mean.mul_f64(self.waits.exponential()));
             }
             Pace::Mean(_) => {}
         }

@@ -4,7 +4,7 @@ use muster_proto::capacity::Phase;
 use muster_proto::measured::{Breakdown, Forecast};
 use serde_json::{Map, Value, json};
 
-use crate::table::Table;
+use crate::table::{Table, key};
 
 /// What was forecast and what was measured, as far as either is known.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +116,6 @@ impl Scored<'_> {
 
     /// For programs: milliseconds and bytes.
     pub fn json(&self) -> Value {
-        let key = |name: &str| name.replace([' ', '-'], "_");
         let phases: Map<String, Value> =
             self.phases().into_iter().map(|(name, pair)| (key(&name), pair.json())).collect();
         let memory: Vec<Value> = self.memory().into_iter().map(Pair::json).collect();

@@ -67,6 +67,20 @@ pub fn grouped(count: u64) -> String {
     text
 }
 
+/// Numbers with runs of consecutive ones drawn together: `0-3, 7`.
+pub fn runs(numbers: &[usize]) -> String {
+    let text = |run: &[usize]| match run {
+        [one] => one.to_string(),
+        _ => format!("{}-{}", run[0], run[run.len() - 1]),
+    };
+    numbers.chunk_by(|a, b| a + 1 == *b).map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// A name for people as a key of JSON.
+pub fn key(name: &str) -> String {
+    name.replace([' ', '-'], "_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

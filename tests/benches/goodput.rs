@@ -8,11 +8,11 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use muster_core::capacity::goodput::Failures;
+use muster_tests::folder::Folder;
 use serde_json::{Value, json};
 
 struct Options {
@@ -27,7 +27,7 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let [job, dataset, rest @ ..] = args.as_slice() else { return Ok(()) };
-    let (job, dataset) = (PathBuf::from(job), PathBuf::from(dataset));
+    let (job, dataset) = (PathBuf::from(job).canonicalize()?, PathBuf::from(dataset).canonicalize()?);
     let (means, sets) = (vec![4.0, 8.0, 16.0], Vec::new());
     let mut options = Options { job, dataset, workers: "4".into(), repetitions: 2, means, sets };
     for pair in rest.chunks_exact(2) {
@@ -39,9 +39,9 @@ fn main() -> anyhow::Result<()> {
             other => anyhow::bail!("unknown option {other}"),
         }
     }
-    let folder = tempfile::tempdir()?;
+    let folder = Folder::new(env!("CARGO_BIN_EXE_muster-under-test"));
     let learned =
-        Learned::of(&chaos(&options, folder.path(), "learned", &["--kills", "8", "--every-seconds", "2"])?)?;
+        Learned::of(&chaos(&options, &folder, "learned", &["--kills", "8", "--every-seconds", "2"])?)?;
     println!("{}", json!({ "restart": learned.restart, "copies_every": learned.interval }));
     let mut worst: f64 = 0.0;
     for mean in &options.means {
@@ -49,7 +49,7 @@ fn main() -> anyhow::Result<()> {
             let (mtbf, seed) = (mean.to_string(), seed.to_string());
             let found = chaos(
                 &options,
-                folder.path(),
+                &folder,
                 &format!("{mtbf}-{seed}"),
                 &["--mtbf", &mtbf, "--fault-seed", &seed],
             )?;
@@ -102,16 +102,13 @@ impl Learned {
     }
 }
 
-fn chaos(options: &Options, folder: &Path, name: &str, faults: &[&str]) -> anyhow::Result<Value> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_muster-under-test"));
-    command.arg("chaos").arg(&options.job).arg("--dataset").arg(&options.dataset);
-    command.args(["--workers", &options.workers, "--threads", "1", "--quiet", "--output", "json"]);
-    command.arg("--out").arg(folder.join(name)).args(faults);
-    for set in &options.sets {
-        command.args(["--set", set]);
-    }
-    let output = command.stderr(Stdio::inherit()).output()?;
-    let found: Value = serde_json::from_slice(&output.stdout).context("chaos prints JSON")?;
+fn chaos(options: &Options, folder: &Folder, name: &str, faults: &[&str]) -> anyhow::Result<Value> {
+    let (job, dataset) = (options.job.to_string_lossy(), options.dataset.to_string_lossy());
+    let mut args = vec!["chaos", &*job, "--dataset", &*dataset, "--workers", &options.workers];
+    args.extend(["--threads", "1", "--quiet", "--out", name]);
+    args.extend(faults);
+    options.sets.iter().for_each(|set| args.extend(["--set", set.as_str()]));
+    let found = folder.result(&args);
     ensure!(found["ok"] == json!(true), "the run does not hold: {}", found["problems"]);
     Ok(found)
 }

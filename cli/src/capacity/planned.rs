@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::question::spoken;
 use crate::error::{Error, Kind};
 use crate::output::Report;
-use crate::table::{Table, grouped};
+use crate::table::{Table, grouped, key, runs};
 
 /// The version of the JSON's form; a change that would break a reader raises it.
 pub const SCHEMA: u32 = 1;
@@ -128,7 +128,7 @@ impl Planned {
     fn tables_text(&self) -> String {
         let mut table = Table::new(["table", "rows", "dim", "layout", "ranks"]);
         for (spec, (name, layout, ranks)) in self.spec.tables.iter().zip(self.assignment()) {
-            let ranks = runs(ranks, self.ranks.len());
+            let ranks = ranks_text(ranks, self.ranks.len());
             table.row([name.to_owned(), grouped(spec.rows), spec.dim.to_string(), layout, ranks]);
         }
         table.render()
@@ -190,24 +190,15 @@ impl Planned {
 }
 
 /// `all`, or the ranks with runs of consecutive ones drawn together.
-fn runs(ranks: &[usize], world_size: usize) -> String {
+fn ranks_text(ranks: &[usize], world_size: usize) -> String {
     if ranks.len() == world_size && world_size > 1 && ranks.is_sorted_by(|a, b| a < b) {
         return "all".to_owned();
     }
-    let text = |run: &[usize]| match run {
-        [one] => one.to_string(),
-        _ => format!("{}-{}", run[0], run[run.len() - 1]),
-    };
-    ranks.chunk_by(|a, b| a + 1 == *b).map(text).collect::<Vec<_>>().join(", ")
-}
-
-/// A phase's key in JSON.
-fn key(phase: Phase) -> String {
-    phase.name().replace([' ', '-'], "_")
+    runs(ranks)
 }
 
 fn phases_json(phases: &Phases) -> Map<String, Value> {
-    Phase::ALL.into_iter().map(|phase| (key(phase), json!(phases.get(phase)))).collect()
+    Phase::ALL.into_iter().map(|phase| (key(phase.name()), json!(phases.get(phase)))).collect()
 }
 
 /// What lies where, from the JSON of an earlier plan.
@@ -276,7 +267,7 @@ impl Report for Planned {
             "bound": self.placement.bound.map(|(bound, _)| bound), "gap": self.placement.gap(),
             "proof": self.placement.bound.map(|(_, proof)| proof.as_str()),
             "seconds": self.time.as_secs_f64(), "phases": phases_json(&self.placement.step.phases),
-            "bottleneck": {"phase": key(phase), "share": share, "rank": worst},
+            "bottleneck": {"phase": key(phase.name()), "share": share, "rank": worst},
             "usable_bytes": memory::usable(&self.cluster), "price_per_hour": self.price(),
             "moves": self.moves.map(|moves| json!({"pieces": moves.pieces, "bytes": moves.bytes as f64})),
             "assignment": assignment,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Kind};
 use crate::output::Report;
-use crate::table::Table;
+use crate::table::{Table, key};
 
 /// What is known of one pool.
 #[derive(Debug, Clone)]
@@ -257,7 +257,7 @@ impl FleetAnswer {
 pub fn answer_json(answer: &Answer) -> Value {
     let phases: serde_json::Map<String, Value> = Phase::ALL
         .into_iter()
-        .map(|phase| (phase.name().replace([' ', '-'], "_"), json!(answer.step.phases.get(phase))))
+        .map(|phase| (key(phase.name()), json!(answer.step.phases.get(phase))))
         .collect();
     let (bottleneck, share) = answer.bottleneck();
     let layouts: serde_json::Map<String, Value> =

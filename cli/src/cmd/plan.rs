@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind, chain};
 use crate::output::Report;
 use crate::submission::JobFile;
-use crate::table::Table;
+use crate::table::{Table, runs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -187,12 +187,7 @@ impl Planned<'_> {
         if self.problem.tables()[table].options[placement.option].layout == Layout::EveryRank {
             return "all".to_owned();
         }
-        let runs = placement.ranks.chunk_by(|a, b| a + 1 == *b);
-        let text = |run: &[u32]| match run {
-            [one] => one.to_string(),
-            _ => format!("{}-{}", run[0], run[run.len() - 1]),
-        };
-        runs.map(text).collect::<Vec<_>>().join(", ")
+        runs(&placement.ranks.iter().map(|rank| *rank as usize).collect::<Vec<_>>())
     }
 }
 

@@ -6,6 +6,7 @@ use muster_proto::capacity::{
 use muster_proto::dataset::DatasetManifest;
 use muster_proto::job::tables::MissingColumn;
 use muster_proto::job::{self, Combine, Head, JobSpec, OptimizerKind};
+use muster_proto::sharding::TableDecl;
 
 /// Puts a job's tables, dense part and run in the place of those of `spec`; pools, deadline and fleet stay.
 ///
@@ -22,17 +23,11 @@ pub fn import(
     let declared = job.table_decls(|column| dataset.rows_of(column), &known.join(", "))?;
     let users = u64::from(dataset.users).max(1);
     let events = (dataset.events as f64 / users as f64).clamp(1.0, f64::from(job.batch.max_len));
-    let optimizer = job.table_optimizer().kind;
     spec.tables = declared
         .iter()
         .map(|declared| {
-            let scored = job.scored_whole() == Some(declared.table());
-            let mut table = TableSpec::new(&declared.name, declared.rows, declared.dim, vec![events]);
-            table.pooled = false;
+            let mut table = table_of(job, declared, declared.dim, events);
             table.device_cache = job.tables.device_cache.get(&declared.name).copied();
-            table.optimizer = state_of(optimizer);
-            table.updates_all_rows =
-                scored || matches!(optimizer, OptimizerKind::Adam | OptimizerKind::AdamW);
             table
         })
         .collect();
@@ -45,13 +40,20 @@ pub fn import(
     Ok(())
 }
 
-fn state_of(kind: OptimizerKind) -> TableOptimizer {
-    match kind {
+/// A table that a job declares, of `dim` values a row and looked up `events` times a sample.
+pub(crate) fn table_of(job: &JobSpec, declared: &TableDecl, dim: u32, events: f64) -> TableSpec {
+    let scored = job.scored_whole() == Some(declared.table());
+    let kind = job.table_optimizer().kind;
+    let mut table = TableSpec::new(&declared.name, declared.rows, dim, vec![events]);
+    table.pooled = false;
+    table.optimizer = match kind {
         OptimizerKind::Sgd => TableOptimizer::Sgd,
         OptimizerKind::Adagrad => TableOptimizer::Adagrad,
         OptimizerKind::RowWiseAdagrad => TableOptimizer::RowWiseAdagrad,
         OptimizerKind::Adam | OptimizerKind::AdamW | OptimizerKind::LazyAdam => TableOptimizer::Adam,
-    }
+    };
+    table.updates_all_rows = scored || matches!(kind, OptimizerKind::Adam | OptimizerKind::AdamW);
+    table
 }
 
 fn dense(job: &JobSpec, dataset: &DatasetManifest, events: f64) -> DenseSpec {

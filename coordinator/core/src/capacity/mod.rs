@@ -11,7 +11,7 @@ pub mod inverse;
 pub mod measured;
 pub mod place;
 pub mod purchase;
-mod random;
+pub mod random;
 pub mod scores;
 mod solve;
 

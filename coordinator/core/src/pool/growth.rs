@@ -38,7 +38,7 @@ pub(super) fn grow(problem: &Problem<'_>, solution: &mut Solution, mut free: u32
     }
     hungry.sort_by_key(|hungry| (hungry.class, hungry.job));
     for job in hungry {
-        let quota = problem.policy.quotas.get(job.team).copied().unwrap_or(u32::MAX);
+        let quota = problem.policy.quota(job.team);
         let allowed = quota.saturating_sub(held.get(job.team).copied().unwrap_or(0));
         let more = job.max.saturating_sub(job.has).min(allowed).min(free);
         if more == 0 {

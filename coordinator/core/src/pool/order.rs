@@ -49,10 +49,7 @@ impl<'a> Order<'a> {
             let class = risen(job, problem.policy) as usize;
             lines[class].entry(job.team.as_str()).or_default().jobs.push_back(job);
         }
-        let held = problem.running.iter().fold(BTreeMap::new(), |mut held, running| {
-            *held.entry(running.team.as_str()).or_default() += running.held;
-            held
-        });
+        let held = problem.held_by_team();
         let mut order = Self { policy: problem.policy, lines, teams: BinaryHeap::new(), class: 0, held };
         order.enter();
         order

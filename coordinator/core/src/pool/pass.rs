@@ -104,8 +104,7 @@ impl Pass<'_, '_> {
     }
 
     fn check_quota(&self, job: &Waiting) -> Result<(), Blocked> {
-        let Some(quota) = self.problem.policy.quotas.get(&job.team).copied() else { return Ok(()) };
-        let held = self.order.held(&job.team);
+        let (quota, held) = (self.problem.policy.quota(&job.team), self.order.held(&job.team));
         if held + job.min <= quota {
             return Ok(());
         }

@@ -125,7 +125,15 @@ pub struct Problem<'a> {
     pub policy: &'a Policy,
 }
 
-impl Problem<'_> {
+impl Policy {
+    /// The most workers that a team may hold.
+    #[must_use]
+    pub fn quota(&self, team: &str) -> u32 {
+        self.quotas.get(team).copied().unwrap_or(u32::MAX)
+    }
+}
+
+impl<'a> Problem<'a> {
     /// All workers.
     #[must_use]
     pub fn workers(&self) -> u32 {
@@ -134,7 +142,7 @@ impl Problem<'_> {
 
     /// Workers that each team holds.
     #[must_use]
-    pub fn held_by_team(&self) -> BTreeMap<&str, u32> {
+    pub fn held_by_team(&self) -> BTreeMap<&'a str, u32> {
         let mut held = BTreeMap::new();
         for running in self.running {
             *held.entry(running.team.as_str()).or_default() += running.held;

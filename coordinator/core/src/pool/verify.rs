@@ -139,11 +139,10 @@ fn check_quotas(
     }
     // A team whose quota was lowered holds too much until its jobs end, but it gets no more.
     let over = held.iter().find(|(team, held)| {
-        let quota = problem.policy.quotas.get(**team).copied().unwrap_or(u32::MAX);
-        **held > quota && **held > before.get(*team).copied().unwrap_or(0)
+        **held > problem.policy.quota(team) && **held > before.get(*team).copied().unwrap_or(0)
     });
     over.map_or(Ok(()), |(team, held)| {
-        let (team, quota) = ((*team).to_owned(), problem.policy.quotas[*team]);
+        let (team, quota) = ((*team).to_owned(), problem.policy.quota(team));
         Err(Fault::Quota { team, held: *held, quota })
     })
 }

@@ -1,11 +1,12 @@
 //! What a declared table costs in a step and takes of memory, by the share of it that a rank owns.
 
-use muster_proto::capacity::{self, DEVICES, Software, TableOptimizer, TableSpec};
+use muster_proto::capacity::{self, DEVICES, Software, TableSpec};
 use muster_proto::control::{Capabilities, DeviceKind};
-use muster_proto::job::{JobSpec, OptimizerKind};
+use muster_proto::job::JobSpec;
 use muster_proto::sharding::{Placement, TableDecl};
 
 use super::memory::copies_share;
+use crate::capacity::import::table_of;
 use crate::cost::{self, Constants, Layout, Phase, Phases, Setting};
 
 /// The phases that a job's tables have a part in.
@@ -122,18 +123,7 @@ impl Model<'_> {
     fn spec(&self, declared: &TableDecl) -> TableSpec {
         let events = f64::from(self.job.batch.max_len);
         let dim = declared.dim + u32::from(declared.bias);
-        let mut spec = TableSpec::new(&declared.name, declared.rows, dim, vec![events]);
-        spec.pooled = false;
-        let kind = self.job.table_optimizer().kind;
-        spec.optimizer = match kind {
-            OptimizerKind::Sgd => TableOptimizer::Sgd,
-            OptimizerKind::Adagrad => TableOptimizer::Adagrad,
-            OptimizerKind::RowWiseAdagrad => TableOptimizer::RowWiseAdagrad,
-            OptimizerKind::Adam | OptimizerKind::AdamW | OptimizerKind::LazyAdam => TableOptimizer::Adam,
-        };
-        spec.updates_all_rows =
-            self.is_scored(declared) || matches!(kind, OptimizerKind::Adam | OptimizerKind::AdamW);
-        spec
+        table_of(self.job, declared, dim, events)
     }
 }
 
