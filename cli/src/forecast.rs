@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use muster_core::capacity::answer::cluster;
 use muster_core::capacity::import::import;
 use muster_core::capacity::{Wish, place_as};
-use muster_core::cost::host::{Curves, Rented, forecast};
+use muster_core::cost::host::{Curves, Subject, forecast};
 use muster_core::cost::{Phase, Workload};
 use muster_data::Dataset;
 use muster_proto::capacity::CapacitySpec;
@@ -95,8 +95,8 @@ pub fn counted(
     let plan = plan(submission, here)?;
     let counter = Counter::open(job.clone(), Path::new(&submission.dataset_dir))?;
     let workload = counter.count(&plan);
-    let rented = Rented { job, workload: &workload, plan: &plan, threads: here.threads as usize };
-    let forecast = forecast(&rented, &Curves::new(&known.calibration))
+    let subject = Subject { job, workload: &workload, plan: &plan, threads: here.threads as usize };
+    let forecast = forecast(&subject, &Curves::new(&known.calibration))
         .map_err(|error| Error::from_chain(Kind::BadInput, &error).with_file(&known.path))?;
     Ok((forecast, Some(Counted { plan, workload })))
 }
@@ -158,9 +158,9 @@ pub fn if_known(
     (workers, threads): (u32, Option<u32>),
     named: Option<&Path>,
 ) -> Result<Option<Forecast>, Error> {
-    let known = known(named)?;
     let threads = threads.unwrap_or_else(|| threads_each(workers));
-    let found = of(job, submission, Here { workers, threads, known: known.as_ref() });
+    let found =
+        known(named).and_then(|known| of(job, submission, Here { workers, threads, known: known.as_ref() }));
     if named.is_some() {
         return found.map(Some);
     }

@@ -29,6 +29,7 @@ pub mod scored;
 pub mod submission;
 pub mod summary;
 pub mod table;
+pub mod trials;
 pub mod watch;
 
 use std::ffi::OsString;

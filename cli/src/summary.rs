@@ -44,7 +44,7 @@ impl Summary {
     }
 
     /// What each rank's steps took.
-    fn measured(&self) -> Vec<Breakdown> {
+    pub fn measured(&self) -> Vec<Breakdown> {
         let told = self.0.get("measured").cloned().unwrap_or_default();
         serde_json::from_value(told).unwrap_or_default()
     }

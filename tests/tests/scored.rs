@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use muster_proto::job::OptimizerKind;
+use muster_proto::measured::calibration::VERSION;
 use muster_proto::measured::{Calibration, Elapsed, Point, Term, TermPoints};
 use muster_proto::units::ByteSize;
 use muster_tests::folder::Folder;
@@ -29,7 +30,7 @@ fn calibration() -> Calibration {
     let plain = Term::ALL.into_iter().filter(|term| !of_optimizer(term)).map(|term| of(term, None));
     let adam = Term::ALL.into_iter().filter(of_optimizer).map(|term| of(term, Some(OptimizerKind::Adam)));
     Calibration {
-        version: 1,
+        version: VERSION,
         machine: "a machine of this test".into(),
         cores: 2,
         date: "2026-11-28T10:00:00Z".into(),
@@ -38,6 +39,7 @@ fn calibration() -> Calibration {
         transport: "auto".into(),
         process: ByteSize::from_mib(20),
         terms: plain.chain(adam).collect(),
+        trials: Vec::new(),
     }
 }
 
@@ -105,7 +107,7 @@ fn a_calibration_that_is_none_is_refused_by_its_field() {
     };
     assert_eq!(refused("cores = 2", "cores = 0")["field"], "cores");
     assert!(refused("cores = 2", "coers = 2")["message"].as_str().unwrap().contains("cores"));
-    assert!(refused("version = 1", "version = 2")["message"].as_str().unwrap().contains("muster calibrate"));
+    assert!(refused("version = 2", "version = 1")["message"].as_str().unwrap().contains("muster calibrate"));
     // The job's optimizer was not measured.
     let outcome = folder.muster(&[
         "plan",

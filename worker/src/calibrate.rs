@@ -134,8 +134,25 @@ fn ids(len: usize, rows: usize, seed: u32) -> Vec<u32> {
     (0..len).map(|_| ((next() * next() * rows as f64) as u32).min(rows as u32 - 1)).collect()
 }
 
-/// Distinct ids below `rows`, ascending, the same in each run.
-fn distinct_ids(len: usize, rows: usize) -> Vec<u32> {
-    let gap = (rows / len.max(1)).max(1) as u32;
-    (0..len as u32).map(|place| place * gap + 2_654_435_761_u32.wrapping_mul(place) % gap).collect()
+/// Distinct ids below `rows`, ascending, other ones on each call and the same in each run: rows that a step needs are in no
+/// cache because of the step before.
+#[derive(Debug)]
+struct DistinctIds {
+    rows: usize,
+    state: u32,
+}
+
+impl DistinctIds {
+    fn new(rows: usize) -> Self {
+        Self { rows, state: 1 }
+    }
+
+    fn draw(&mut self, len: usize) -> Vec<u32> {
+        let gap = (self.rows / len.max(1)).max(1) as u32;
+        let mut next = || {
+            self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            self.state >> 8
+        };
+        (0..len as u32).map(|place| place * gap + next() % gap).collect()
+    }
 }

@@ -14,6 +14,7 @@ mod report;
 mod split;
 
 pub use counts::RankingCounts;
+pub(crate) use held_out::CALL;
 pub(crate) use held_out::{Calls, HeldOut};
 pub use metrics::{Metrics, ranking_metrics};
 pub use pointwise::{PointwiseScores, click_metrics, rating_metrics};

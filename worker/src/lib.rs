@@ -11,6 +11,7 @@
 //! Nothing here knows how many workers there are but through the plan and the collective.
 
 pub mod agent;
+mod allocator;
 pub mod batch;
 pub mod calibrate;
 pub mod checkpoint;

@@ -160,18 +160,19 @@ impl Counter {
         });
         let histories: Vec<_> = held_out.collect();
         let longest = self.job.batch.max_len as usize;
-        let round = |events: &[(&Partition, Range<usize>)]| {
+        let recent = |events: &[(&Partition, Range<usize>)]| -> Vec<u32> {
             let recent = events.iter().map(|(partition, history)| {
                 &partition.items[history.end.saturating_sub(longest).max(history.start)..history.end]
             });
-            let items: Vec<u32> = recent.flatten().copied().collect();
-            (items.len() as f64, distinct(items.into_iter()).len() as f64)
+            recent.flatten().copied().collect()
         };
-        let rounds = histories.chunks(crate::evaluate::ROUND).map(round);
-        let (round_tokens, round_items) =
-            rounds.fold((0.0, 0.0), |most: (f64, f64), one| (most.0.max(one.0), most.1.max(one.1)));
+        let calls = histories.chunks(crate::evaluate::CALL).map(|call| recent(call).len() as f64);
+        let rounds = histories
+            .chunks(crate::evaluate::ROUND)
+            .map(|round| distinct(recent(round).into_iter()).len() as f64);
+        let (call_tokens, round_items) = (calls.fold(0.0, f64::max), rounds.fold(0.0, f64::max));
         let data = data + samples * size_of::<Sample>() as f64 + negatives;
-        Resident { data, round_tokens, round_items }
+        Resident { data, call_tokens, round_items }
     }
 
     /// The share of each table's rows that the run writes; of a long run all, which is never too few.

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind};
 use crate::forecast::default_path;
 use crate::output::Report;
+use crate::trials::{self, Terms};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,8 +25,9 @@ Examples:
   muster calibrate --quick
   muster plan --job job.toml --dataset prepared --workers 2 --calibration machine.toml";
 
-/// Measures the pieces of a step on this machine, on the code that steps run, and keeps the points. Forecasts of
-/// `muster plan --job` and of every run go through them. Run it while nothing else does: it takes one to three minutes.
+/// Measures the pieces of a step on this machine, on the code that steps run, then whole jobs on local workers, and keeps
+/// the points. Forecasts of `muster plan --job` and of every run go through them. Run it while nothing else does: it takes
+/// two to five minutes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -68,7 +70,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     };
     let points = measure(&effort, &mut progress).map_err(|error| Error::from_chain(Kind::Failed, &error))?;
     let process = ByteSize::from_bytes(resident_bytes().0 + anonymous);
-    let calibration = Calibration {
+    let mut calibration = Calibration {
         version: VERSION,
         machine: machine(),
         cores: cores as u32,
@@ -78,7 +80,16 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         transport: "auto".to_owned(),
         process,
         terms: points.into_terms(),
+        trials: Vec::new(),
     };
+    let _ = context.output.say("training whole jobs");
+    let terms = Terms {
+        calibration: &calibration,
+        workers: &effort.workers,
+        threads: args.threads,
+        quick: args.quick,
+    };
+    calibration.trials = trials::measure(terms, context)?;
     config::validate(&calibration, &path.display().to_string())?;
     let text = toml::to_string(&calibration)
         .map_err(|error| Error::failed(format!("cannot write the calibration as TOML: {error}")))?;
@@ -134,9 +145,10 @@ impl Report for Calibrated {
     fn text(&self) -> String {
         let Calibration { machine, cores, build, terms, .. } = &self.calibration;
         format!(
-            "measured {} points of {} terms on {cores} cores of {machine} ({build} build) in {:.0} s\nwrote {}",
+            "measured {} points of {} terms, and {} whole jobs, on {cores} cores of {machine} ({build} build) in {:.0} s\nwrote {}",
             self.points(),
             terms.len(),
+            self.calibration.trials.len(),
             self.time.as_secs_f64(),
             self.path.display()
         )
@@ -152,6 +164,7 @@ impl Report for Calibrated {
             "build": self.calibration.build,
             "seconds": self.time.as_secs_f64(),
             "points": self.points(),
+            "trials": self.calibration.trials.len(),
             "terms": self.calibration.terms.iter().map(of_term).collect::<Vec<_>>(),
         })
     }

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_core::cost::host::{Curves, Error, Rented, forecast};
+use muster_core::cost::host::{Curves, Error, Subject, forecast};
 use muster_proto::capacity::Phase;
 use muster_proto::job::{Head, JobSpec, OptimizerKind, OptimizerSpec};
+use muster_proto::measured::calibration::VERSION;
 use muster_proto::measured::{
     Calibration, Elapsed, Forecast, MicroShape, Point, RankShape, Resident, StepShape, Term, TermPoints,
     Workload,
@@ -39,7 +40,7 @@ fn machine(slower: impl Fn(Term, u32) -> u64) -> Calibration {
     let plain = Term::ALL.into_iter().filter(|term| !updates.contains(term)).map(|term| of(term, None));
     let optimizers = updates.into_iter().flat_map(|term| KINDS.map(|kind| of(term, Some(kind))));
     Calibration {
-        version: 1,
+        version: VERSION,
         machine: "laws".into(),
         cores: 2,
         date: "2026-11-28".into(),
@@ -48,6 +49,7 @@ fn machine(slower: impl Fn(Term, u32) -> u64) -> Calibration {
         transport: "auto".into(),
         process: ByteSize::from_mib(10),
         terms: plain.chain(optimizers).collect(),
+        trials: Vec::new(),
     }
 }
 
@@ -83,7 +85,7 @@ fn workload(job: &JobSpec, world_size: u32) -> (Workload, ShardingPlan) {
 
 fn on(calibration: &Calibration, job: &JobSpec, workers: u32, threads: usize) -> Result<Forecast, Error> {
     let (workload, plan) = workload(job, workers);
-    forecast(&Rented { job, workload: &workload, plan: &plan, threads }, &Curves::new(calibration))
+    forecast(&Subject { job, workload: &workload, plan: &plan, threads }, &Curves::new(calibration))
 }
 
 fn micros(seconds: f64) -> f64 {

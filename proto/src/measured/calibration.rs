@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::capacity::Phase;
 use crate::config::reference::{Section, section};
 use crate::config::{Problems, Spec};
 use crate::job::OptimizerKind;
 use crate::units::{self, ByteSize};
 
 /// The form of the file; a change that would break a reader raises it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 crate::documented! {
     /// What was measured on a machine.
@@ -38,6 +39,9 @@ crate::documented! {
         pub process: ByteSize,
         /// The points, term by term.
         pub terms: Vec<TermPoints>,
+        /// Whole jobs, and what their steps took.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub trials: Vec<Trial>,
     }
 }
 
@@ -70,6 +74,43 @@ crate::documented! {
         pub busy: u32,
         /// Time of the call.
         pub time: Elapsed,
+    }
+}
+
+crate::documented! {
+    /// A whole job that was trained here, to see what a step takes beside its terms: cold caches, new memory, waiting.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Trial {
+        /// The job's name.
+        pub job: String,
+        /// Its workers.
+        pub workers: u32,
+        /// Values of the network's input and output of the rank that has most, in a step.
+        pub activations: f64,
+        /// The parts of a step.
+        pub parts: Vec<TrialPart>,
+        /// The most memory of each rank that its forecast comes to, in bytes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub forecast_bytes: Vec<u64>,
+        /// The most memory that each rank had, in bytes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub peak_bytes: Vec<u64>,
+    }
+}
+
+crate::documented! {
+    /// A part of a trial's step.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct TrialPart {
+        /// Its phase; what is of no phase where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub phase: Option<Phase>,
+        /// What its terms come to.
+        pub terms: Elapsed,
+        /// What it took, averaged over steps and ranks.
+        pub measured: Elapsed,
     }
 }
 
@@ -193,7 +234,8 @@ impl Term {
         Self::Checkpoint,
     ];
 
-    /// What the numbers of a point's shape are, and the unit of its size. A spread is one of [`spread`]'s numbers.
+    /// What the numbers of a point's shape are, and the unit of its size. A spread is one of [`spread`]'s numbers, a tail
+    /// one of [`tail`]'s, and hidden columns that have one count as if their last vector were whole.
     #[must_use]
     pub const fn axes(self) -> (&'static [&'static str], &'static str) {
         match self {
@@ -209,7 +251,7 @@ impl Term {
             Self::Dropout | Self::UpdateAll | Self::Densify | Self::Clip | Self::ShareGradients => {
                 (&[], "values")
             }
-            Self::LstmForward | Self::LstmBackward => (&["hidden", "sequences"], "tokens"),
+            Self::LstmForward | Self::LstmBackward => (&["hidden", "sequences", "tail"], "tokens"),
             Self::InputForward | Self::InputBackward => (&["input", "hidden"], "tokens"),
             Self::Softmax => (&["dim", "positions"], "rows of the shard"),
             Self::SoftmaxFrame => (&["dim", "blocks", "spread"], "positions of all ranks"),
@@ -257,9 +299,32 @@ pub mod spread {
     pub const REPLICATED: f64 = 3.0;
 }
 
+/// Whether the columns of a matrix end within a vector, as a number of a point's shape: the last ones are then copied to and
+/// fro, and cost more than others.
+pub mod tail {
+    /// Columns of the vectors that all machines' vectors divide.
+    pub const VECTOR: u32 = 16;
+    /// All vectors are whole.
+    pub const NONE: f64 = 1.0;
+    /// The last one is not.
+    pub const SOME: f64 = 2.0;
+
+    /// The columns with those that the last vector lacks, and the number of the shape.
+    #[must_use]
+    pub fn of(columns: u32) -> (f64, f64) {
+        let whole = columns.next_multiple_of(VECTOR);
+        (f64::from(whole), if whole == columns { NONE } else { SOME })
+    }
+}
+
 /// The tables of a calibration file, for its reference page.
-pub const SECTIONS: &[Section] =
-    &[section::<Calibration>(""), section::<TermPoints>("terms[]"), section::<Point>("terms[].points[]")];
+pub const SECTIONS: &[Section] = &[
+    section::<Calibration>(""),
+    section::<TermPoints>("terms[]"),
+    section::<Point>("terms[].points[]"),
+    section::<Trial>("trials[]"),
+    section::<TrialPart>("trials[].parts[]"),
+];
 
 impl Spec for Calibration {
     fn validate(&self, problems: &mut Problems) {
@@ -270,6 +335,18 @@ impl Spec for Calibration {
         for (idx, term) in self.terms.iter().enumerate() {
             problems.within(&format!("terms.{idx}"), |p| term.validate(p));
         }
+        for (idx, trial) in self.trials.iter().enumerate() {
+            problems.within(&format!("trials.{idx}"), |p| trial.validate(p));
+        }
+    }
+}
+
+impl Trial {
+    fn validate(&self, p: &mut Problems) {
+        p.check(self.workers > 0, "workers", || "is 0, somebody trained the job");
+        let known = |value: f64| value.is_finite() && value >= 0.0;
+        p.check(known(self.activations), "activations", || "must be 0 or more");
+        p.check(!self.parts.is_empty(), "parts", || "is empty, a step has parts");
     }
 }
 
@@ -298,10 +375,11 @@ mod tests {
     use crate::config::parse;
     use crate::config::reference::undocumented;
 
-    const GOOD: &str = "version = 1\nmachine = \"m\"\ncores = 2\ndate = \"2026-11-28T10:00:00Z\"\nmuster = \"0.1.0\"\n\
+    const GOOD: &str = "version = 2\nmachine = \"m\"\ncores = 2\ndate = \"2026-11-28T10:00:00Z\"\nmuster = \"0.1.0\"\n\
         build = \"release\"\ntransport = \"auto\"\nprocess = \"20 MiB\"\n[[terms]]\nterm = \"lstm_forward\"\n\
-        points = [{ at = [64.0, 8.0], size = 400.0, busy = 1, time = \"1.5ms\" }]\n[[terms]]\nterm = \"update_all\"\n\
-        optimizer = \"adam\"\npoints = [{ size = 9.0, busy = 2, time = \"0.125us\" }]\n";
+        points = [{ at = [64.0, 8.0, 1.0], size = 400.0, busy = 1, time = \"1.5ms\" }]\n[[terms]]\nterm = \"update_all\"\n\
+        optimizer = \"adam\"\npoints = [{ size = 9.0, busy = 2, time = \"0.125us\" }]\n[[trials]]\njob = \"a\"\nworkers = 2\nactivations = 100.0\nforecast_bytes = [5, 6]\npeak_bytes = [7, 8]\n\
+        parts = [{ phase = \"dense\", terms = \"1ms\", measured = \"2ms\" }, { terms = \"0us\", measured = \"1us\" }]\n";
 
     fn refused(from: &str, to: &str) -> String {
         assert!(GOOD.contains(from), "{from}");
@@ -318,16 +396,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_point_is_named_with_its_place() {
-        let problem = refused("[64.0, 8.0]", "[64.0]");
+        let problem = refused("[64.0, 8.0, 1.0]", "[64.0]");
         assert!(
-            problem.contains("terms.0.points.0.at: has 1 numbers, the term needs: hidden, sequences"),
+            problem.contains("terms.0.points.0.at: has 1 numbers, the term needs: hidden, sequences, tail"),
             "{problem}"
         );
         assert!(refused("busy = 1", "busy = 0").contains("terms.0.points.0.busy: is 0"));
         assert!(refused("1.5ms", "0us").contains("terms.0.points.0.time: is 0"));
         assert!(refused("size = 9.0", "size = -9.0").contains("terms.1.points.0.size: must be above 0"));
-        assert!(refused("version = 1", "version = 7").contains("this program reads 1"));
+        assert!(refused("version = 2", "version = 7").contains("this program reads 2"));
         assert!(refused("lstm_forward", "lstm_forwards").contains("did you mean `lstm_forward`?"));
+        assert!(refused("workers = 2", "workers = 0").contains("trials.0.workers: is 0"));
         assert!(refused("cores = 2", "cores = 2\ncors = 3").contains("cors"));
     }
 

@@ -9,6 +9,6 @@ pub mod forecast;
 pub mod workload;
 
 pub use breakdown::{Breakdown, Share};
-pub use calibration::{Calibration, Elapsed, Point, Term, TermPoints};
+pub use calibration::{Calibration, Elapsed, Point, Term, TermPoints, Trial, TrialPart};
 pub use forecast::Forecast;
 pub use workload::{MicroShape, RankShape, Resident, StepShape, Workload};

@@ -75,8 +75,8 @@ pub struct RankShape {
 pub struct Resident {
     /// Bytes of events, users and samples.
     pub data: f64,
-    /// Tokens of the largest round of an evaluation.
-    pub round_tokens: f64,
-    /// Distinct items of that round.
+    /// Tokens of the largest call of the network in an evaluation.
+    pub call_tokens: f64,
+    /// Most distinct items of a round of an evaluation, whose rows are looked up together.
     pub round_items: f64,
 }

@@ -21,7 +21,7 @@ const fn job(name: &'static str, dataset: &'static str, spec: &'static str) -> J
 }
 
 /// Item and category, and where there is a third table, the kind of event.
-pub(crate) const JOBS: [Job; 14] = [
+pub(crate) static JOBS: [Job; 14] = [
     job("softmax-48", "small", "[batch]\nsequences = 96\n[model]\nembedding_dim = 48\nhidden_size = 48\n"),
     job(
         "softmax-96",

@@ -19,7 +19,7 @@ use muster_tests::folder::Folder;
 use serde_json::{Value, json};
 
 use jobs::{FORCED, JOBS, Job};
-use runs::{Bench, Case};
+use runs::{Bench, Case, Wanted};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -43,24 +43,26 @@ fn main() {
     let wanted = list("--jobs");
     let is_wanted =
         |job: &&Job| wanted.as_ref().is_none_or(|names| names.iter().any(|name| name == job.name));
-    let bench = Bench { folder: &folder, calibration, repeats };
-    let mut cases: Vec<Case> = Vec::new();
+    let bench = Bench { folder: &folder, calibration };
+    let mut planned = Vec::new();
+    let mut forced: Vec<Vec<Wanted>> = Vec::new();
     for job in JOBS.iter().filter(is_wanted) {
-        for workers in &workers {
-            let case = bench.case(job, *workers, "planned", &[]);
-            println!("{}", tables::line(&case));
-            cases.push(case);
+        for &workers in &workers {
+            planned.push(Wanted { job, workers, plan: "planned".to_owned(), sets: Vec::new() });
+            if workers > 1 && FORCED.contains(&job.name) {
+                let plans = jobs::plans(job).into_iter();
+                forced.push(plans.map(|(plan, sets)| Wanted { job, workers, plan, sets }).collect());
+            }
         }
     }
-    let mut choices = Vec::new();
-    for job in JOBS.iter().filter(is_wanted).filter(|job| FORCED.contains(&job.name)) {
-        for workers in workers.iter().filter(|workers| **workers > 1) {
-            let forced: Vec<Case> =
-                jobs::plans(job).iter().map(|(name, sets)| bench.case(job, *workers, name, sets)).collect();
-            forced.iter().for_each(|case| println!("{}", tables::line(case)));
-            choices.push(forced);
-        }
-    }
+    let counts: Vec<usize> = forced.iter().map(Vec::len).collect();
+    let n_planned = planned.len();
+    planned.extend(forced.into_iter().flatten());
+    let mut cases = bench.cases(&planned, repeats);
+    cases.iter().for_each(|case| println!("{}", tables::line(case)));
+    let mut of_plans = cases.split_off(n_planned).into_iter();
+    let choices: Vec<Vec<Case>> =
+        counts.iter().map(|count| of_plans.by_ref().take(*count).collect()).collect();
     let summary = tables::summary(&cases, &choices);
     println!("{}", summary.text);
     if let Some(path) = value("--json") {

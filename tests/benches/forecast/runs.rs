@@ -11,7 +11,15 @@ use crate::jobs::Job;
 pub(crate) struct Bench<'a> {
     pub(crate) folder: &'a Folder,
     pub(crate) calibration: PathBuf,
-    pub(crate) repeats: usize,
+}
+
+/// What is trained: one job on so many workers under one plan.
+pub(crate) struct Wanted {
+    pub(crate) job: &'static Job,
+    pub(crate) workers: u32,
+    pub(crate) plan: String,
+    /// What is set over its file.
+    pub(crate) sets: Vec<String>,
 }
 
 /// What a case was forecast and measured to take.
@@ -56,8 +64,20 @@ impl Case {
 }
 
 impl Bench<'_> {
-    /// Trains a job with `sets` over its file.
-    pub(crate) fn case(&self, job: &Job, workers: u32, plan: &str, sets: &[String]) -> Case {
+    /// Trains all of them so many times, round by round, so that a slow quarter of an hour of the machine is not one case's.
+    pub(crate) fn cases(&self, wanted: &[Wanted], repeats: usize) -> Vec<Case> {
+        let mut runs: Vec<Vec<Value>> = wanted.iter().map(|_| Vec::new()).collect();
+        for round in 0..repeats {
+            for (wanted, runs) in wanted.iter().zip(&mut runs) {
+                runs.push(self.train(wanted));
+            }
+            println!("round {} of {repeats} is trained", round + 1);
+        }
+        wanted.iter().zip(runs).map(|(wanted, runs)| case(wanted, runs)).collect()
+    }
+
+    fn train(&self, wanted: &Wanted) -> Value {
+        let (job, out) = (wanted.job, "run");
         let file = format!("{}.job.toml", job.name);
         let mut spec: toml::Table = job.spec.parse().unwrap();
         spec.insert("name".into(), job.name.into());
@@ -67,48 +87,34 @@ impl Bench<'_> {
         training.insert("epochs".into(), 30.into());
         training.insert("validate_every".into(), 30.into());
         self.folder.write(&file, toml::to_string(&spec).unwrap());
-        let mut runs: Vec<Value> =
-            (0..self.repeats).map(|_| self.train((job, &file), workers, sets)).collect();
-        let step = |run: &Value| run["scored"]["step"]["measured"].as_f64().unwrap();
-        runs.sort_by(|a, b| step(a).total_cmp(&step(b)));
-        let median = &runs[runs.len() / 2]["scored"];
-        let bytes = |rank: usize, of: &str| {
-            runs.iter().filter_map(|run| run["scored"]["memory"][rank][of].as_f64()).fold(0.0, f64::max)
-        };
-        Case {
-            job: job.name.to_owned(),
-            workers,
-            plan: plan.to_owned(),
-            forecast: median["step"]["forecast"].as_f64().unwrap(),
-            measured: runs.iter().map(step).collect(),
-            memory: (0..workers as usize)
-                .map(|rank| (bytes(rank, "forecast"), bytes(rank, "measured")))
-                .collect(),
-            scored: median.clone(),
-        }
-    }
-
-    fn train(&self, (job, file): (&Job, &str), workers: u32, sets: &[String]) -> Value {
-        let out = "run";
         let _ = std::fs::remove_dir_all(self.folder.at(out));
-        let (workers, calibration) = (workers.to_string(), self.calibration.display().to_string());
-        let mut args = vec![
-            "train",
-            file,
-            "--dataset",
-            job.dataset,
-            "--workers",
-            &workers,
-            "--device",
-            "cpu",
-            "--out",
-            out,
-            "--calibration",
-            &calibration,
-        ];
-        for set in sets {
+        let (workers, calibration) = (wanted.workers.to_string(), self.calibration.display().to_string());
+        let mut args =
+            vec!["train", &file, "--dataset", job.dataset, "--workers", &workers, "--device", "cpu"];
+        args.extend(["--out", out, "--calibration", &calibration]);
+        for set in &wanted.sets {
             args.extend(["--set", set]);
         }
         self.folder.result(&args)
+    }
+}
+
+fn case(wanted: &Wanted, mut runs: Vec<Value>) -> Case {
+    let step = |run: &Value| run["scored"]["step"]["measured"].as_f64().unwrap();
+    runs.sort_by(|a, b| step(a).total_cmp(&step(b)));
+    let median = &runs[runs.len() / 2]["scored"];
+    let bytes = |rank: usize, of: &str| {
+        runs.iter().filter_map(|run| run["scored"]["memory"][rank][of].as_f64()).fold(0.0, f64::max)
+    };
+    Case {
+        job: wanted.job.name.to_owned(),
+        workers: wanted.workers,
+        plan: wanted.plan.clone(),
+        forecast: median["step"]["forecast"].as_f64().unwrap(),
+        measured: runs.iter().map(step).collect(),
+        memory: (0..wanted.workers as usize)
+            .map(|rank| (bytes(rank, "forecast"), bytes(rank, "measured")))
+            .collect(),
+        scored: median.clone(),
     }
 }

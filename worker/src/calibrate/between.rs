@@ -13,7 +13,7 @@ use crate::embedding::{Init, Shard};
 pub(super) fn measure(effort: &Effort, points: &mut Points) -> Result<(), Unconnected> {
     for ranks in &effort.workers {
         for bytes in effort.some(&[65_536, 1 << 20, 1 << 25]) {
-            let times = threads::run(*ranks, effort.time(), |_| {
+            let times = threads::run(*ranks, effort.time(), || {
                 let (from, mut to) = (values(bytes / 4, 1.0), vec![0.0_f32; bytes / 4]);
                 move |watch: &mut Watch| {
                     to.copy_from_slice(&from);

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::ranks::{Unconnected, run};
 use super::watch::Watch;
-use super::{Effort, Points, distinct_ids, values};
+use super::{DistinctIds, Effort, Points, values};
 use crate::batch::MicroBatch;
 use crate::embedding::{Init, LookupRequest, RowGradient, Table, TableSet, look_up, push_gradients};
 use crate::loss::{Heads, SoftmaxWorkspace, full_softmax, share_dense_gradients};
@@ -20,8 +20,15 @@ use crate::train::Watched;
 
 /// Row blocks of a job that does not say otherwise.
 const BLOCKS: u32 = 8;
-/// Rows of the tables that are looked up in.
+/// Columns of rows that are looked up.
+const DIM: [usize; 4] = [8, 32, 128, 512];
+/// Rows of the tables that are looked up in, where rows are not wide.
 const ROWS: usize = 40_000;
+
+/// Rows of a table of so many columns: the widest ones would be larger than what a trial needs.
+fn rows_of(dim: usize) -> usize {
+    ROWS.min(ROWS * 128 / dim)
+}
 
 pub(super) fn measure(effort: &Effort, ranks: usize, points: &mut Points) -> Result<(), Unconnected> {
     let spreads: &[f64] =
@@ -76,9 +83,9 @@ fn table(decl: &TableDecl, rank: usize, ranks: usize) -> Table {
 
 /// Lookups and gradients.
 fn rows(effort: &Effort, (ranks, spread): (usize, f64), points: &mut Points) -> Result<(), Unconnected> {
-    for dim in effort.some(&[8, 32, 128]) {
+    for dim in effort.some(&DIM) {
         for count in effort.some(&[50, 400, 3_000]) {
-            let decl = decl(ROWS, dim, BLOCKS, spread);
+            let decl = decl(rows_of(dim), dim, BLOCKS, spread);
             let times = run(ranks, effort.time(), |rank| look(&decl, (rank, ranks), count))?;
             let read = times[2].saturating_sub(times[0] + times[1]);
             points.shaped(Term::LookUpIds, (&[spread], count, ranks), times[0]);
@@ -107,9 +114,9 @@ fn look(
     count: usize,
 ) -> impl FnMut(&mut Watch, &mut dyn Collective) -> Result<(), Unconnected> {
     let set = TableSet::new(vec![table(decl, rank, ranks)]);
-    let ids = distinct_ids(count, ROWS);
+    let mut ids = DistinctIds::new(decl.rows as usize);
     move |watch: &mut Watch, collective: &mut dyn Collective| {
-        let request = LookupRequest { table: 0, ids: ids.clone() };
+        let request = LookupRequest { table: 0, ids: ids.draw(count) };
         let mut watched = Watched::new(collective);
         let begun = std::time::Instant::now();
         let rows = look_up(&set, vec![request], &mut watched)?;
@@ -129,14 +136,13 @@ fn push(
     let micro_batches = (BLOCKS as usize / ranks).max(1);
     // Hot rows are in every micro-batch, so the same rows come from each.
     let of_one = (count / micro_batches).max(1);
-    let gradient = RowGradient {
-        table: 0,
-        ids: distinct_ids(of_one, ROWS),
-        rows: values(of_one * dim, 0.01),
-        bias: Vec::new(),
-    };
-    let gradients = vec![gradient; micro_batches];
+    let mut ids = DistinctIds::new(decl.rows as usize);
+    let rows = values(of_one * dim, 0.01);
+    let gradient = RowGradient { table: 0, ids: ids.draw(of_one), rows, bias: Vec::new() };
+    let mut gradients = vec![gradient; micro_batches];
     move |watch: &mut Watch, collective: &mut dyn Collective| {
+        let drawn = ids.draw(of_one);
+        gradients.iter_mut().for_each(|gradient| gradient.ids.clone_from(&drawn));
         let mut watched = Watched::new(collective);
         let begun = std::time::Instant::now();
         push_gradients(&mut set, &[0], &gradients, &mut watched)?;

@@ -23,7 +23,7 @@ const FITS: &str = "the shapes of a trial fit each other";
 pub(super) fn measure(effort: &Effort, points: &mut Points) {
     for ranks in &effort.workers {
         for count in [100, 2_000] {
-            let times = threads::run(*ranks, effort.time(), |_| draws(count));
+            let times = threads::run(*ranks, effort.time(), || draws(count));
             points.point(Term::DrawNegatives, (&[], count, *ranks), times[0]);
         }
     }
@@ -31,21 +31,21 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
         for dim in effort.some(&DIM) {
             for positions in [32, 256] {
                 for rows in effort.some(&[32, 128, 512, 1024, 4096]) {
-                    let times = threads::run(busy, effort.time(), |_| softmax(dim, positions, rows));
+                    let times = threads::run(busy, effort.time(), || softmax(dim, positions, rows));
                     points.point(Term::Softmax, (&[dim, positions], rows, busy), times[0] / SHARDS as u32);
                 }
             }
             for tokens in [48, 400] {
                 for negatives in effort.some(&[32, 200, 1024]) {
-                    let times = threads::run(busy, effort.time(), |_| sampled(dim, negatives, tokens));
+                    let times = threads::in_turn(busy, effort.time(), || sampled(dim, negatives, tokens));
                     points.point(Term::SampledSoftmax, (&[dim, negatives], tokens, busy), times[0]);
                 }
-                let times = threads::run(busy, effort.time(), |_| scores(dim, tokens));
+                let times = threads::in_turn(busy, effort.time(), || scores(dim, tokens));
                 points.point(Term::Pointwise, (&[dim], tokens, busy), times[0]);
             }
             for tokens in [48, 400, 3000] {
                 for parts in [1, 2] {
-                    let times = threads::run(busy, effort.time(), |_| gradients(dim, parts, tokens));
+                    let times = threads::in_turn(busy, effort.time(), || gradients(dim, parts, tokens));
                     points.point(Term::RowGradients, (&[dim, parts], tokens, busy), times[0] / parts as u32);
                 }
             }

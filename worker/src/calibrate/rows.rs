@@ -15,11 +15,11 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
     for busy in effort.levels() {
         for tokens in [48, 400, 3000] {
             for dim in effort.some(&[8, 32, 128, 512]) {
-                let times = threads::run(busy, effort.time(), |_| assembly(dim, tokens));
+                let times = threads::in_turn(busy, effort.time(), || assembly(dim, tokens));
                 points.point(Term::Assemble, (&[dim], tokens, busy), times[0]);
             }
             for columns in [1, 3] {
-                let times = threads::run(busy, effort.time(), |_| packing(columns, tokens));
+                let times = threads::run(busy, effort.time(), || packing(columns, tokens));
                 points.point(Term::MakeBatch, (&[columns], tokens, busy), times[0]);
             }
         }
@@ -27,7 +27,7 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
     for ranks in &effort.workers {
         for count in effort.some(&[100, 1_000, 10_000, 100_000]) {
             let asked = ids(count, 4 * count, 9);
-            let sort = |_: usize| {
+            let sort = || {
                 let asked = &asked;
                 move |watch: &mut Watch| {
                     let kept = distinct(asked.iter().copied());

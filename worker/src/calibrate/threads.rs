@@ -5,28 +5,55 @@ use std::time::{Duration, Instant};
 
 use super::watch::{Watch, mean};
 
-/// The fewest calls of a point.
-const CALLS: usize = 3;
+/// The fewest calls of each part of a point.
+const CALLS: usize = 4;
 
-/// Runs what `make` gives on `busy` threads at the same time, at least for `time` and some calls after a first one that warms
-/// up; returns the median time of each part of a call, averaged over threads.
+/// Micro-batches of a thread that are computed in turn: what is in memory of one has left the nearest caches when it is
+/// called again, as in a step.
+const IN_TURN: usize = 6;
+
+/// Calls of each that go before: all parts of it have been called once.
+const WARM_UP: usize = 2;
+
+/// Runs what `make` gives on `busy` threads at the same time, at least for `time` and some calls after the first ones, which
+/// warm up; returns the median time of each part of a call, averaged over threads.
 pub(super) fn run<C: FnMut(&mut Watch)>(
     busy: usize,
     time: Duration,
-    make: impl Fn(usize) -> C + Sync,
+    make: impl Fn() -> C + Sync,
+) -> Vec<Duration> {
+    measure((busy, 1), time, make)
+}
+
+/// As [`run`], with several of what `make` gives on each thread, called in turn.
+pub(super) fn in_turn<C: FnMut(&mut Watch)>(
+    busy: usize,
+    time: Duration,
+    make: impl Fn() -> C + Sync,
+) -> Vec<Duration> {
+    measure((busy, IN_TURN), time, make)
+}
+
+fn measure<C: FnMut(&mut Watch)>(
+    (busy, in_turn): (usize, usize),
+    time: Duration,
+    make: impl Fn() -> C + Sync,
 ) -> Vec<Duration> {
     let start = Barrier::new(busy);
-    let one = |thread: usize| {
-        let (mut call, mut watch) = (make(thread), Watch::new());
-        call(&mut watch);
+    let one = |_| {
+        let mut calls: Vec<C> = (0..in_turn).map(|_| make()).collect();
+        let mut watch = Watch::new();
+        (0..WARM_UP).for_each(|_| calls.iter_mut().for_each(|call| call(&mut watch)));
         watch.clear();
         start.wait();
         let begun = Instant::now();
-        let mut calls = 0;
-        while calls < CALLS || begun.elapsed() < time {
-            watch.begin();
-            call(&mut watch);
-            calls += 1;
+        let mut rounds = 0;
+        while rounds < CALLS || begun.elapsed() < time {
+            for call in &mut calls {
+                watch.begin();
+                call(&mut watch);
+            }
+            rounds += 1;
         }
         watch.medians()
     };

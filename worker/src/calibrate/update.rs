@@ -5,7 +5,7 @@ use muster_proto::measured::{Elapsed, Point, Term};
 use muster_proto::sharding::TableDecl;
 
 use super::watch::Watch;
-use super::{Effort, Points, distinct_ids, threads, values};
+use super::{DistinctIds, Effort, Points, threads, values};
 use crate::embedding::{Init, Shard, is_sparse, update_shard};
 
 const KINDS: [OptimizerKind; 6] = [
@@ -26,23 +26,23 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
                 points.add(term, Some(kind), point);
             };
             for rows in effort.some(&[256, 4_096, 32_768, 131_072]) {
-                let times = threads::run(busy, effort.time(), |_| whole(kind, rows));
+                let times = threads::run(busy, effort.time(), || whole(kind, rows));
                 add(Term::UpdateAll, &[], rows * DIM, times[0]);
             }
-            for dim in if is_sparse(kind) { effort.some(&[8, 32, 128]) } else { Vec::new() } {
+            for dim in if is_sparse(kind) { effort.some(&WIDTHS) } else { Vec::new() } {
                 for touched in [100, 2_000] {
-                    let times = threads::run(busy, effort.time(), |_| some(kind, dim, touched));
+                    let times = threads::run(busy, effort.time(), || some(kind, dim, touched));
                     add(Term::UpdateRows, &[dim], touched, times[0]);
                 }
             }
         }
         for rows in effort.some(&[256, 4_096, 32_768, 131_072]) {
-            let times = threads::run(busy, effort.time(), |_| densify(rows));
+            let times = threads::run(busy, effort.time(), || densify(rows));
             points.point(Term::Densify, (&[], rows * DIM, busy), times[0]);
         }
-        for dim in effort.some(&[8, 32, 128]) {
+        for dim in effort.some(&WIDTHS) {
             for touched in [100, 2_000] {
-                let times = threads::run(busy, effort.time(), |_| added(dim, touched));
+                let times = threads::run(busy, effort.time(), || added(dim, touched));
                 points.point(Term::AddRows, (&[dim], touched, busy), times[0]);
             }
         }
@@ -51,6 +51,11 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
 
 /// Columns of the shards whose all values are updated; only their number counts.
 const DIM: usize = 32;
+
+/// Columns of shards whose rows are updated.
+const WIDTHS: [usize; 4] = [8, 32, 128, 512];
+/// Rows of a shard for each one that is touched.
+const SPARSE: usize = 16;
 
 fn shard(kind: OptimizerKind, rows: usize, dim: usize) -> Shard {
     let decl = TableDecl {
@@ -83,12 +88,12 @@ fn whole(kind: OptimizerKind, rows: usize) -> impl FnMut(&mut Watch) {
 }
 
 fn some(kind: OptimizerKind, dim: usize, touched: usize) -> impl FnMut(&mut Watch) {
-    let (mut shard, spec) = (shard(kind, 64 * touched, dim), spec(kind));
-    let (ids, grads) = (distinct_ids(touched, 64 * touched), values(touched * dim, 0.01));
+    let (mut shard, spec) = (shard(kind, SPARSE * touched, dim), spec(kind));
+    let (mut ids, grads) = (DistinctIds::new(SPARSE * touched), values(touched * dim, 0.01));
     let mut step = 0;
     move |watch: &mut Watch| {
         step += 1;
-        shard.gradient.ids.clone_from(&ids);
+        shard.gradient.ids = ids.draw(touched);
         shard.gradient.rows.clone_from(&grads);
         watch.begin();
         update_shard(&mut shard, &spec, 1e-4, step).expect("a shard fits its own gradient");
@@ -107,11 +112,11 @@ fn densify(rows: usize) -> impl FnMut(&mut Watch) {
 }
 
 fn added(dim: usize, touched: usize) -> impl FnMut(&mut Watch) {
-    let mut shard = shard(OptimizerKind::Sgd, 16 * touched, dim);
+    let mut shard = shard(OptimizerKind::Sgd, SPARSE * touched, dim);
     shard.densify_gradient();
-    let (ids, grads) = (distinct_ids(touched, 16 * touched), values(touched * dim, 0.01));
+    let (mut ids, grads) = (DistinctIds::new(SPARSE * touched), values(touched * dim, 0.01));
     move |watch: &mut Watch| {
-        shard.gradient.ids.clone_from(&ids);
+        shard.gradient.ids = ids.draw(touched);
         shard.gradient.rows.clone_from(&grads);
         watch.begin();
         shard.densify_gradient();

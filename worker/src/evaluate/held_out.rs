@@ -11,7 +11,7 @@ use crate::train::Trainer;
 use muster_collective::Collective;
 
 /// Users of one compute call: enough for the GEMMs, few enough for all threads to have work.
-const CALL: usize = 64;
+pub(crate) const CALL: usize = 64;
 
 /// One held-out event.
 #[derive(Debug, Clone)]
@@ -122,19 +122,18 @@ impl Calls {
         trainer.network.pack(&trainer.dense, &mut trainer.packed)?;
         let width = trainer.job.model.head_input() as usize;
         let outputs = trainer.network.outputs;
-        let states = run(trainer, &self.batches, &rows)?;
+        let given = run(trainer, &self.batches, &rows)?;
         let mut last = LastStates {
             hidden: vec![0.0; self.events * width],
             predictions: vec![0.0; self.events * outputs],
         };
-        for ((batch, order), state) in self.batches.iter().zip(&self.orders).zip(&states) {
-            let hidden = last_rows(&state.out, &batch.last_tokens, width);
+        for (order, given) in self.orders.iter().zip(&given) {
             for (sequence, event) in order.iter().enumerate() {
                 last.hidden[event * width..(event + 1) * width]
-                    .copy_from_slice(&hidden[sequence * width..(sequence + 1) * width]);
+                    .copy_from_slice(&given.hidden[sequence * width..(sequence + 1) * width]);
                 if outputs > 0 {
                     last.predictions[event * outputs..(event + 1) * outputs]
-                        .copy_from_slice(&state.predictions[sequence * outputs..(sequence + 1) * outputs]);
+                        .copy_from_slice(&given.predictions[sequence * outputs..(sequence + 1) * outputs]);
                 }
             }
         }
@@ -142,14 +141,17 @@ impl Calls {
     }
 }
 
-fn run(trainer: &Trainer, batches: &[MicroBatch], rows: &[Rows]) -> Result<Vec<MicroState>, Error> {
+/// What the network gives for each batch; what it computes on the way lives for one batch of a thread alone.
+fn run(trainer: &Trainer, batches: &[MicroBatch], rows: &[Rows]) -> Result<Vec<LastStates>, Error> {
     let (network, inputs) = (&trainer.network, &trainer.inputs);
     let Some(packed) = &trainer.packed else { return Ok(Vec::new()) };
+    let width = trainer.job.model.head_input() as usize;
     let forward = |batch: &MicroBatch| {
         let mut state = MicroState::default();
         inputs.assemble(batch, rows, network.input(batch.tokens(), &mut state));
         network.forward(batch, packed, None, &mut state)?;
-        Ok(state)
+        let hidden = last_rows(&state.out, &batch.last_tokens, width);
+        Ok(LastStates { hidden, predictions: state.predictions })
     };
     trainer.pool.install(|| batches.par_iter().map(forward).collect())
 }

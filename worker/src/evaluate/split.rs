@@ -11,6 +11,7 @@ use super::metrics::ranking_metrics;
 use super::pointwise::{PointwiseScores, click_metrics, rating_metrics};
 use super::ranking::{Users, rank_users};
 use super::{Detail, Error, Evaluation, diversity};
+use crate::allocator;
 use crate::embedding::{LookupRequest, gather_whole, look_up};
 use crate::model::isa;
 use crate::train::Trainer;
@@ -29,17 +30,29 @@ pub fn evaluate(
     collective: &mut dyn Collective,
 ) -> Result<Evaluation, Error> {
     let events = held_out(trainer, split);
+    let evaluation = evaluate_events(trainer, &events, detail, collective);
+    drop(events);
+    allocator::give_back();
+    evaluation
+}
+
+fn evaluate_events(
+    trainer: &mut Trainer,
+    events: &[HeldOut],
+    detail: Detail,
+    collective: &mut dyn Collective,
+) -> Result<Evaluation, Error> {
     match trainer.job.model.head {
         Head::Softmax { .. } | Head::SampledSoftmax { .. } => {
-            rank_events(trainer, &events, detail, collective)
+            rank_events(trainer, events, detail, collective)
         }
         Head::Bce { .. } => {
-            let scores = score_events(trainer, &events, collective)?;
+            let scores = score_events(trainer, events, collective)?;
             let metrics = click_metrics(&scores, &trainer.job.evaluation.ks);
             Ok(Evaluation { users: scores.scores.len() as u64, metrics, ..Evaluation::default() })
         }
         Head::Mse { .. } | Head::Regression {} => {
-            let scores = score_events(trainer, &events, collective)?;
+            let scores = score_events(trainer, events, collective)?;
             let users = scores.scores.len() as u64;
             Ok(Evaluation { users, metrics: rating_metrics(&scores), ..Evaluation::default() })
         }

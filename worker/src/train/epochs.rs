@@ -18,6 +18,7 @@ use super::outcome::{End, Finished, Place};
 use super::parameters::Parameters;
 use super::step::{StepReport, Trainer};
 use super::stopping::judge;
+use crate::allocator;
 use crate::checkpoint::{self, Extent, Pending};
 use crate::copies::{Copies, Cursor, Memory, Totals};
 use crate::evaluate::{Detail, Evaluation, evaluate};
@@ -76,6 +77,8 @@ pub fn train(
     let (reached, from) = (memory.reached.max(first_step), first_step);
     let catching_up = Some(CatchingUp { reached, from, since: Instant::now() });
     let (pending, base, best) = (None, None, None);
+    // Loading a dataset or a checkpoint took more than what is kept of it.
+    allocator::give_back();
     let mut run = Run { place, hooks, collective, copies, catching_up, pending, base, best, record };
     match run.epochs(trainer)? {
         Stop::Yielded => Ok(End::Yielded { step: trainer.step }),

@@ -7,6 +7,7 @@ use muster_proto::job::OptimizerKind;
 use muster_proto::measured::{Calibration, Term};
 
 use super::surface::Surface;
+use super::trials::Trials;
 
 /// Why a calibration cannot give a forecast.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +61,8 @@ pub struct Curves {
     pub process: f64,
     /// Whose calibration it is, for people.
     pub source: String,
+    /// What steps take beside their terms.
+    pub(super) trials: Trials,
     outside: RefCell<BTreeSet<String>>,
 }
 
@@ -83,6 +86,7 @@ impl Curves {
             cores: f64::from(calibration.cores),
             process: calibration.process.bytes() as f64,
             source: format!("calibration of {machine} on {date} ({build} build)"),
+            trials: Trials::new(&calibration.trials),
             outside: RefCell::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! The network on one micro-batch, forward and backward.
 
 use muster_proto::job::{Combine, ModelSpec};
+use muster_proto::measured::calibration::tail;
 use muster_proto::measured::{MicroShape, Term, Workload};
 
 use super::curves::{Ask, Curves, Error};
@@ -63,9 +64,10 @@ impl Network<'_> {
         if tokens == 0.0 {
             return Ok(0.0);
         }
+        let (hidden, tail) = tail::of(self.model.hidden_size);
         let each = micro.alive.chunk_by(|a, b| a == b).map(|alike| {
             let alive = f64::from(alike[0]);
-            let whole = self.ask(term, &[self.hidden(), alive], tokens)?;
+            let whole = self.ask(term, &[hidden, alive, tail], tokens)?;
             Ok(whole * alive * alike.len() as f64 / tokens)
         });
         each.sum()

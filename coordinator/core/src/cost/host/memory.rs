@@ -10,15 +10,11 @@ use super::tables::is_sparse;
 /// Bytes of a value.
 const VALUE: f64 = 4.0;
 /// Allocators round up and keep some of what was freed.
-const SLACK: f64 = 1.01;
-/// Bytes of a page: memory that was never written takes none.
-const PAGE: f64 = 4096.0;
+const SLACK: f64 = 1.02;
 /// Bytes of the shared memory that each rank writes its messages to and all of its host read.
 const SHARED: f64 = 2_101_248.0;
-/// Bytes that a thread's allocator may keep of what was freed.
-const KEPT: f64 = 67_108_864.0;
 /// Bytes of a copy that one rank sends to another at a time.
-const PART: f64 = 67_108_864.0;
+const PART: f64 = 16_777_216.0;
 
 /// Values of optimizer state for each value that is trained.
 fn slots(kind: OptimizerKind) -> f64 {
@@ -31,7 +27,9 @@ fn slots(kind: OptimizerKind) -> f64 {
 
 /// Peak bytes of each rank of a job whose steps take `step` seconds.
 pub(super) fn peaks(ranks: &Ranks<'_>, step: f64) -> Vec<u64> {
-    (0..ranks.n() as u32).map(|rank| (Held { ranks, rank, step }.peak() * SLACK).ceil() as u64).collect()
+    let beside = ranks.curves.trials.beside(ranks.n() as u32);
+    let peak = |rank| (Held { ranks, rank, step }.peak() * SLACK + beside).ceil() as u64;
+    (0..ranks.n() as u32).map(peak).collect()
 }
 
 /// What one rank holds.
@@ -44,24 +42,7 @@ struct Held<'a> {
 impl Held<'_> {
     /// Bytes of weights, and of their optimizer state, of the tables on this rank.
     fn model(&self) -> (f64, f64) {
-        let (weights, state) = self.tables(|table| self.ranks.values(table, self.rank));
-        if !is_sparse(self.ranks.job.table_optimizer().kind) {
-            return (weights, state);
-        }
-        // State begins as zeros, whose pages are not there before a row in them is written.
-        let (_, written) =
-            self.tables(|table| self.ranks.values(table, self.rank) * self.pages_written(table));
-        (weights, written.min(state))
-    }
-
-    /// The share of the pages of a table's state that the run writes: a row lies in as many as it is long, and one more.
-    fn pages_written(&self, table: usize) -> f64 {
-        if self.ranks.is_scored_whole(table) {
-            return 1.0;
-        }
-        let touched = self.ranks.workload.touched.get(table).copied().unwrap_or(1.0).clamp(0.0, 1.0);
-        let row = f64::from(self.ranks.workload.tables[table].dim) * VALUE;
-        1.0 - (1.0 - touched).powf(1.0 + PAGE / row)
+        self.tables(|table| self.ranks.values(table, self.rank))
     }
 
     fn tables(&self, values: impl Fn(usize) -> f64) -> (f64, f64) {
@@ -158,7 +139,7 @@ impl Held<'_> {
         workload.steps.iter().map(of_step).fold(0.0, f64::max)
     }
 
-    /// The most of: the first copy that ranks make of each other's pieces, a later one, and the end of the run.
+    /// The most of: making a copy, an evaluation, and the last checkpoint.
     fn peak(&self) -> f64 {
         let (weights, state) = self.model();
         let dense = self.dense();
@@ -173,56 +154,62 @@ impl Held<'_> {
             + model
             + self.activations()
             + self.on_the_way();
-        let evaluation = self.evaluation();
-        let kept = evaluation.min(KEPT * self.ranks.machine.threads as f64);
-        held + (self.end(weights) + kept).max(self.copying()).max(self.evaluating(weights, evaluation))
+        let after = (self.evaluated_again(weights) + self.evaluation()).max(self.end(weights));
+        held + self.copying().max(self.copies() + after)
     }
 
-    /// At the end the parameters of the best validation are kept while the last checkpoint is written: a copy of the rank's
-    /// pieces, of which one at a time is encoded. Copies are there too.
+    /// Parameters of the best validation, while there is a later one.
+    fn evaluated_again(&self, weights: f64) -> f64 {
+        let training = &self.ranks.job.training;
+        let again = training.epochs > training.validate_every && training.max_steps.is_none();
+        if again { self.best(weights) } else { 0.0 }
+    }
+
+    /// The parameters of the best validation, which only a job that may stop early keeps.
+    fn best(&self, weights: f64) -> f64 {
+        if self.ranks.job.training.early_stopping.is_some() { weights + self.dense() } else { 0.0 }
+    }
+
+    /// At the end the last checkpoint is written: a copy of the rank's pieces, of which one at a time is encoded.
     fn end(&self, weights: f64) -> f64 {
         let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
-        let own = self.pieces(self.rank);
         let on_first = if self.rank == 0 { dense } else { 0.0 };
         let encoded = self.largest_piece().max(on_first);
-        let best = weights + self.dense();
-        let copies = self.keeps_copies().then(|| copies_bytes(own, self.neighbour(), dense, 0.0));
-        best + own + on_first + encoded + copies.unwrap_or(0.0)
+        self.best(weights) + self.pieces(self.rank) + on_first + encoded
     }
 
-    /// Bytes that a round of an evaluation keeps: what the network gives for each event of each history, and their rows.
+    /// The copy of its pieces, its neighbour's and the dense parameters that a rank keeps.
+    fn copies(&self) -> f64 {
+        let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
+        let all = copies_bytes(self.pieces(self.rank), self.neighbour(), dense, 0.0);
+        if self.keeps_copies() { all } else { 0.0 }
+    }
+
+    /// Bytes that a round of an evaluation keeps: the rows of its histories, those on their way from and to other ranks, and
+    /// what the network computes for a call on each thread.
     fn evaluation(&self) -> f64 {
         let model = &self.ranks.job.model;
         let resident = self.ranks.workload.resident.get(self.rank as usize).copied().unwrap_or_default();
         let (hidden, layers) = (f64::from(model.hidden_size), f64::from(model.layers));
         let first = f64::from(self.ranks.workload.input);
         let token = first + (layers - 1.0) * hidden + layers * 6.0 * hidden + f64::from(model.head_input());
-        let rows = resident.round_items * f64::from(model.embedding_dim);
-        (resident.round_tokens * token + rows) * VALUE
+        let elsewhere = 1.0 - 1.0 / self.ranks.n() as f64;
+        let rows = resident.round_items * f64::from(model.embedding_dim) * (1.0 + 2.0 * elsewhere);
+        (resident.call_tokens * token * self.ranks.machine.threads as f64 + rows) * VALUE
     }
 
-    /// During an evaluation there are copies, and after the first one the parameters of the best.
-    fn evaluating(&self, weights: f64, evaluation: f64) -> f64 {
-        let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
-        let own = self.pieces(self.rank);
-        let copies = self.keeps_copies().then(|| copies_bytes(own, self.neighbour(), dense, 0.0));
-        let training = &self.ranks.job.training;
-        let again = training.epochs > training.validate_every && training.max_steps.is_none();
-        let best = if again { weights + self.dense() } else { 0.0 };
-        evaluation + best + copies.unwrap_or(0.0)
-    }
-
-    /// While a copy is made, what goes into it is encoded, laid into a message, received as one from the neighbour, part by
-    /// part, and taken out of it; the copy before is there too, if there is one.
+    /// While a copy is made, what goes into it is encoded and sent, and the neighbour's received, part by part; the copy before
+    /// is there too, if there is one.
     fn copying(&self) -> f64 {
         if !self.keeps_copies() {
             return 0.0;
         }
         let (own, neighbour) = (self.pieces(self.rank), self.neighbour());
         let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
-        let making =
-            |share: f64| 2.0 * own * share + 2.0 * neighbour * share + (neighbour * share).min(PART) + dense;
-        let later = own + neighbour + dense + making(self.written());
+        let making = |share: f64| {
+            (own + neighbour) * share + (own * share).min(PART) + (neighbour * share).min(PART) + dense
+        };
+        let later = self.copies() + making(self.written());
         making(1.0).max(if self.lasts(own + neighbour) { later } else { 0.0 })
     }
 

@@ -4,7 +4,8 @@
 //! its kind; ranks that share cores share them. What ranks do together, and what each rank does alone between, was measured
 //! with as many ranks as there are. Between points a term is interpolated; beyond them it is extrapolated and named.
 //!
-//! Nothing here is fitted: each constant of the model is a point of the calibration.
+//! Each constant of a term is a point of the calibration. What steps take beside their terms is fitted to whole jobs that the
+//! calibration trained, part by part and by number of workers.
 
 mod curve;
 mod curves;
@@ -15,6 +16,7 @@ mod share;
 mod step;
 mod surface;
 mod tables;
+mod trials;
 
 pub use curves::{Curves, Error};
-pub use step::{Rented, forecast};
+pub use step::{Subject, activations, forecast};

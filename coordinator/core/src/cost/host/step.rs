@@ -13,10 +13,11 @@ use super::curves::{Ask, Curves, Error};
 use super::dense::Network;
 use super::memory;
 use super::share::Machine;
+use super::trials::Parts;
 
 /// What a forecast is made for.
 #[derive(Debug, Clone, Copy)]
-pub struct Rented<'a> {
+pub struct Subject<'a> {
     /// The job.
     pub job: &'a JobSpec,
     /// What its steps are made of, on as many ranks as the plan has.
@@ -31,22 +32,26 @@ pub struct Rented<'a> {
 ///
 /// # Errors
 /// A term that the job needs and the calibration lacks.
-pub fn forecast(rented: &Rented<'_>, curves: &Curves) -> Result<Forecast, Error> {
-    let Rented { job, workload, plan, threads } = *rented;
+pub fn forecast(subject: &Subject<'_>, curves: &Curves) -> Result<Forecast, Error> {
+    let Subject { job, workload, plan, threads } = *subject;
     let machine = Machine { cores: curves.cores, threads };
     let ranks = Ranks { job, workload, plan, curves, machine };
     curves.take_outside();
-    let mut phases: BTreeMap<Phase, f64> = BTreeMap::new();
-    let mut rest = 0.0;
+    let mut terms = Parts::new();
     let n_steps = workload.steps.len().max(1) as f64;
     for step in &workload.steps {
         for (phase, seconds) in ranks.step(step)? {
-            match phase {
-                Some(phase) => *phases.entry(phase).or_default() += seconds / n_steps,
-                None => rest += seconds / n_steps,
-            }
+            *terms.entry(phase).or_default() += seconds / n_steps;
         }
     }
+    let mut extrapolated = curves.take_outside();
+    if curves.trials.is_beyond(plan.world_size) {
+        extrapolated.push("waiting".to_owned());
+    }
+    let parts = curves.trials.whole(plan.world_size, &terms, activations(job, workload, plan));
+    let of_phase = |(phase, seconds): (&Option<Phase>, &f64)| Some(((*phase)?, *seconds));
+    let phases: BTreeMap<Phase, f64> = parts.iter().filter_map(of_phase).collect();
+    let rest = parts.get(&None).copied().unwrap_or(0.0);
     let layouts = plan.tables.iter().map(|(name, table)| (name.clone(), layout_of(table.placement)));
     let seconds = phases.values().sum::<f64>() + rest;
     Ok(Forecast {
@@ -57,8 +62,22 @@ pub fn forecast(rented: &Rented<'_>, curves: &Curves) -> Result<Forecast, Error>
         phases,
         rest,
         peak_bytes: memory::peaks(&ranks, seconds),
-        extrapolated: curves.take_outside(),
+        extrapolated,
     })
+}
+
+/// Values of the network's input and output of the rank that has most, in a step on average.
+#[must_use]
+pub fn activations(job: &JobSpec, workload: &Workload, plan: &ShardingPlan) -> f64 {
+    let width = f64::from(workload.input) + f64::from(job.model.head_input());
+    let most = |step: &StepShape| {
+        let tokens = |rank: u32| -> f64 {
+            plan.micro_batches_of(rank).map(|micro| step.micro[micro as usize].tokens()).sum()
+        };
+        (0..plan.world_size.max(1)).map(tokens).fold(0.0, f64::max)
+    };
+    let steps = workload.steps.len().max(1) as f64;
+    workload.steps.iter().map(most).sum::<f64>() / steps * width
 }
 
 fn layout_of(placement: Placement) -> String {
