@@ -135,7 +135,7 @@ fn client(load: Load, address: &str, started: Instant, shared: &Shared) -> anyho
             .map(|id| event(&id.to_string(), id % 5000, id % 997))
             .collect();
         let moment = started + gap.mul_f64(number as f64);
-        std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+        std::thread::park_timeout(moment.saturating_duration_since(Instant::now()));
         loop {
             let answer = http.lines(&body)?;
             match answer.status {
@@ -143,7 +143,7 @@ fn client(load: Load, address: &str, started: Instant, shared: &Shared) -> anyho
                 429 | 503 => shared.turned_away.fetch_add(1, Ordering::Relaxed),
                 other => anyhow::bail!("{other}: {}", answer.body),
             };
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::park_timeout(Duration::from_millis(100));
         }
         times.push(moment.elapsed());
     }

@@ -77,7 +77,7 @@ impl Folder {
                 entries.push(Entry { stem: stem.to_owned(), state, path: entry.path() });
             }
         }
-        entries.sort_by(|a, b| (self.number(&a.stem), a.state).cmp(&(self.number(&b.stem), b.state)));
+        entries.sort_by_key(|entry| (self.number(&entry.stem), entry.state));
         Ok(entries)
     }
 

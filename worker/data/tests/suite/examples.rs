@@ -44,7 +44,16 @@ fn retailrocket_is_cleaned_as_python_counts() {
         "columns": {"user": "session_id", "item": "item_id", "time": "timestamp"},
         "rules": {"near_duplicates": 10_000, "min_item_events": 2, "min_events": 2},
     });
-    check("retailrocket", &data, told, ("2015-05-03", "2015-09-19"), &json!({"rows_in": 10_080}));
+    check(
+        "retailrocket",
+        &data,
+        told,
+        ("2015-05-03", "2015-09-19"),
+        &json!({
+            "rows_in": 10_080, "rows_out": 6139, "items": 2184,
+            "dropped": {"duplicate": 17, "near_duplicate": 132, "rare_item": 3343, "short_sequence": 449},
+        }),
+    );
 }
 
 #[test]
@@ -56,7 +65,16 @@ fn diginetica_is_cleaned_as_python_counts() {
         "columns": {"user": "sessionId", "item": "itemId", "time": "eventdate"},
         "rules": {"min_item_events": 2, "min_events": 2},
     });
-    check("diginetica", &data, told, ("2016-01-01", "2016-07-01"), &json!({"rows_in": 18_025}));
+    check(
+        "diginetica",
+        &data,
+        told,
+        ("2016-01-01", "2016-07-01"),
+        &json!({
+            "rows_in": 18_025, "rows_out": 3023, "items": 1802,
+            "dropped": {"duplicate": 219, "rare_item": 8163, "short_sequence": 6620},
+        }),
+    );
 }
 
 #[test]
@@ -93,4 +111,5 @@ fn open_bandit_clicks_are_cleaned_as_python_counts() {
         .flat_map(|index| folder.open().load(index).unwrap().numeric[0].clone())
         .sum();
     assert_eq!((manifest.cleaning.rows_in, clicks as u32), (20_000, 80));
+    assert_eq!(found["dropped"], json!({"out_of_range_propensity_score": 110}));
 }
