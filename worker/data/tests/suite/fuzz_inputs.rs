@@ -127,8 +127,8 @@ pub(crate) fn whole(format: &str, random: &mut Random) -> Input {
         "jsonl" => ("log.jsonl", "jsonl", jsonl(&rows)),
         "lines" => ("log.txt", "lines", lines(&rows)),
         "parquet" => ("log.parquet", "parquet", parquet(&rows)),
-        "gzip" => ("log.csv.gz", "csv", gzip(&delimited(&rows, ","))),
-        _ => ("log.jsonl.zst", "jsonl", zst(&jsonl(&rows))),
+        "gzip" => ("log.csv.gz", "csv", gzip(delimited(&rows, ","))),
+        _ => ("log.jsonl.zst", "jsonl", zst(jsonl(&rows))),
     };
     let columns = if read_as == "lines" {
         String::new()
