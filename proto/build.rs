@@ -5,8 +5,13 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 4] =
-    ["muster/v1/state.proto", "muster/v1/plan.proto", "muster/v1/worker.proto", "muster/v1/job.proto"];
+const FILES: [&str; 5] = [
+    "muster/v1/state.proto",
+    "muster/v1/plan.proto",
+    "muster/v1/worker.proto",
+    "muster/v1/job.proto",
+    "muster/v1/collect.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {

@@ -96,6 +96,8 @@ pub enum Command {
     Capacity(cmd::capacity::Args),
     /// Measure this machine, for forecasts of steps on it
     Calibrate(cmd::calibrate::Args),
+    /// Take events over gRPC and HTTP, and keep them in files for `prepare`
+    Collect(cmd::collect::Args),
     /// Look at a prepared dataset
     Data(cmd::data::Args),
 }

@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use crate::html::escape;
+
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 70.0;
@@ -175,10 +177,6 @@ impl Axis {
         let decimals = (-self.step.log10().floor()).clamp(0.0, 9.0) as usize;
         format!("{tick:.decimals$}")
     }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

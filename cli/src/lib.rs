@@ -11,9 +11,11 @@ pub mod cluster;
 pub mod cmd;
 pub mod context;
 pub mod curves;
+pub mod dataset;
 pub mod error;
 pub mod forecast;
 pub mod history;
+pub mod html;
 pub mod incidents;
 pub mod lineage;
 pub mod local;
@@ -85,6 +87,7 @@ fn run(context: &Context, command: &Command) -> Result<Verdict, Error> {
         Command::Jobs(args) => cmd::jobs::run(context, args),
         Command::Workers(args) => cmd::workers::run(context, args),
         Command::Store(args) => cmd::store::run(context, args),
+        Command::Collect(args) => cmd::collect::run(context, args),
         Command::Data(args) => cmd::data::run(context, args),
         Command::Capacity(args) => cmd::capacity::run(context, args),
         Command::Calibrate(args) => cmd::calibrate::run(context, args),

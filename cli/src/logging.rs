@@ -49,7 +49,8 @@ pub fn init(level: Level, json: bool) {
 }
 
 fn own_crates(level: Level) -> String {
-    let crates = ["cli", "worker", "coordinator", "core", "data", "collective", "kernels", "proto"];
+    let crates =
+        ["cli", "worker", "coordinator", "core", "data", "collect", "collective", "kernels", "proto"];
     let filters: Vec<String> =
         crates.iter().map(|name| format!("muster_{name}={}", level.as_str())).collect();
     filters.join(",")

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use muster_proto::auth::Token;
+use muster_proto::auth::{Token, check_exposure};
 use serde::Deserialize;
 
 use crate::store::Location;
@@ -135,16 +135,6 @@ impl Settings {
         let advertise = self.advertise;
         Ok(Config { listen, advertise, store, core, token, insecure, shutdown_workers, max_watchers })
     }
-}
-
-/// Refuses to be reachable from elsewhere without a token, unless that is asked for.
-pub(crate) fn check_exposure(address: SocketAddr, has_token: bool, insecure: bool) -> Result<(), String> {
-    if address.ip().is_loopback() || has_token || insecure {
-        return Ok(());
-    }
-    Err(format!(
-        "{address} can be reached from other hosts: set token_file, or insecure = true if the network is trusted"
-    ))
 }
 
 /// Followers send others to the leader by the name that it gives itself.

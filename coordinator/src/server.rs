@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Router, middleware};
+use muster_proto::auth::check_exposure;
 use muster_proto::rpc::MAX_MESSAGE_BYTES;
 use muster_proto::wire;
 use muster_proto::wire::job_service_server::JobServiceServer;
@@ -25,7 +26,7 @@ use tonic_health::server::HealthReporter;
 use tracing::info;
 
 use crate::access;
-use crate::config::{Config, check_exposure};
+use crate::config::Config;
 use crate::grpc::{JobHandlers, WorkerHandlers};
 use crate::handle::Handle;
 use crate::http;

@@ -1,6 +1,7 @@
-//! The bearer token that clients and workers show to the coordinator.
+//! Who may come in: the bearer token that clients and workers show, and which addresses may do without.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Shortest token that is accepted, in bytes.
@@ -37,6 +38,19 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Refuses to be reachable from elsewhere without a token, unless that is asked for.
+///
+/// # Errors
+/// What is wrong and what would be right.
+pub fn check_exposure(address: SocketAddr, has_token: bool, insecure: bool) -> Result<(), String> {
+    if address.ip().is_loopback() || has_token || insecure {
+        return Ok(());
+    }
+    Err(format!(
+        "{address} can be reached from other hosts: set token_file, or insecure = true if the network is trusted"
+    ))
 }
 
 /// A secret shared by the processes of a cluster.

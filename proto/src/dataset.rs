@@ -42,7 +42,9 @@ crate::documented! {
         pub kind: DatasetKind,
         /// Input file or files, read in this order; relative to this file, `${NAME}` is an environment variable. A folder
         /// is all files below it, `*`, `?`, `[a-z]` and `**` stand for names; both in the order of the bytes of their
-        /// paths. Files may be compressed with gzip or zstd, which their content tells.
+        /// paths. Likewise objects of a store: `s3://BUCKET/PATH`, `gs://`, `az://`, with endpoint and credentials from the
+        /// environment under the names that the owners' tools use. Files may be compressed with gzip or zstd, which their
+        /// content tells.
         pub input: Inputs,
         /// Format of the input: `csv`, `tsv`, `semicolon`, `jsonl`, `parquet`, or `lines` (user item item ...).
         pub format: Format,

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod capacity;
 pub mod checkpoint;
+pub mod collect;
 pub mod config;
 pub mod control;
 pub mod convert;

@@ -7,6 +7,7 @@
 use std::fs;
 
 use muster_proto::capacity::{self, CapacitySpec};
+use muster_proto::collect::CollectSpec;
 use muster_proto::config::reference::{Section, page, undocumented};
 use muster_proto::dataset::DatasetSpec;
 use muster_proto::job::{self, JobSpec};
@@ -64,6 +65,18 @@ fn the_page_of_calibration_files_has_every_key() {
     // A program writes the file, so nothing has a default to show.
     example.clear();
     assert_current("calibration.md", &page_of_keys("Calibration file", calibration::SECTIONS, &example));
+}
+
+#[test]
+fn the_page_of_collect_files_has_every_key() {
+    let required = "name = \"\"\nevent_id = \"\"\n[[fields]]\nname = \"\"\nkind = \"text\"\n";
+    let mut example: toml::Table =
+        toml::from_str(&toml::to_string(&toml::from_str::<CollectSpec>(required).unwrap()).unwrap()).unwrap();
+    // What has to be given has no default to show.
+    for key in ["name", "event_id"] {
+        example.remove(key);
+    }
+    assert_current("collect.md", &page_of_keys("Collect file", &CollectSpec::sections(), &example));
 }
 
 #[test]

@@ -11,11 +11,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     // A dev-dependency of whoever tests the CUDA path, never of the product.
     ("muster-cuda-double", &[]),
     ("muster-collective", &[]),
-    ("muster-data", &["muster-proto"]),
+    ("muster-objects", &[]),
+    ("muster-collect", &["muster-proto"]),
+    ("muster-data", &["muster-objects", "muster-proto"]),
     ("muster-core", &["muster-proto"]),
     (
         "muster-worker",
-        &["muster-kernels", "muster-proto", "muster-data", "muster-collective", "muster-cuda-double"],
+        &[
+            "muster-kernels",
+            "muster-proto",
+            "muster-data",
+            "muster-objects",
+            "muster-collective",
+            "muster-cuda-double",
+        ],
     ),
     ("muster-coordinator", &["muster-core", "muster-proto"]),
     (
@@ -25,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "muster-core",
             "muster-worker",
             "muster-data",
+            "muster-collect",
             "muster-collective",
             "muster-kernels",
             "muster-proto",
@@ -38,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "muster-core",
             "muster-worker",
             "muster-data",
+            "muster-collect",
             "muster-collective",
             "muster-kernels",
             "muster-cuda-double",
@@ -51,7 +62,8 @@ const KEEPERS: &[(&str, &[&str])] = &[
     ("cudarc", &["muster-kernels", "muster-cuda-double"]),
     // It needs a `protoc` to build; coordinator/proto/etcd.proto is the client.
     ("etcd-client", &[]),
-    ("axum", &["muster-coordinator", "muster-worker"]),
+    ("axum", &["muster-coordinator", "muster-worker", "muster-collect"]),
+    ("object_store", &["muster-objects"]),
 ];
 
 /// Crates that must stay free of an async runtime: they decide, compute, or block on purpose.

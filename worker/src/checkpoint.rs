@@ -9,7 +9,6 @@
 
 mod disk;
 mod location;
-mod objects;
 mod pieces;
 mod reader;
 mod retention;

@@ -9,23 +9,11 @@ use muster_core::cost::Phase;
 use super::question::{Answered, PoolAnswer, spoken};
 use super::sweep::Swept;
 use crate::chart::{Chart, Series, render};
+use crate::html::{escape, page};
 use crate::output::Report;
 
 pub(super) const COLORS: [&str; 8] =
     ["#94a3b8", "#2563eb", "#0891b2", "#d97706", "#be185d", "#7c3aed", "#059669", "#dc2626"];
-
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-fn page(title: &str, body: &str) -> String {
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title>\n<style>body{{font-family:system-ui,\
-         sans-serif;max-width:60rem;margin:2rem auto;color:#1f2937}}pre{{overflow-x:auto;background:#f3f4f6;padding:1rem}}svg{{max-width:100%;height:auto}}</style>\
-         </head>\n<body><h1>{0}</h1>\n{body}</body></html>\n",
-        escape(title)
-    )
-}
 
 /// A page about a question: what each phase takes, scaling, cost over time, goodput over the checkpoint interval.
 #[must_use]

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::page::{COLORS, escape};
+use super::page::COLORS;
 use super::planned::Planned;
 use super::question::spoken;
+use crate::html::escape;
 use muster_core::cost::{Phase, Phases};
 
 const LEFT: f64 = 90.0;

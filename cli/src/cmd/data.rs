@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use muster_data::{Dataset, Stats, stats};
-use serde_json::{Value, json};
+use muster_data::{Dataset, drift, stats};
 
+use crate::capacity::load::write;
 use crate::context::Context;
+use crate::dataset::{Numbers, page};
 use crate::error::Error;
-use crate::output::Report;
-use crate::table::{Table, grouped};
 
 /// Looks at a prepared dataset.
 #[derive(Debug, clap::Args)]
@@ -23,8 +22,12 @@ pub struct Args {
 /// What to do with a dataset.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Users, items, events, lengths, popularity, partitions
-    #[command(after_help = "Example:\n  muster data stats prepared --output json")]
+    /// Counts, time span, popularity, lengths, event types, new items by week; drift against another dataset
+    #[command(after_help = "\
+Examples:
+  muster data stats prepared
+  muster data stats prepared --output json
+  muster data stats this-week --against last-week --html drift.html")]
     Stats(StatsArgs),
 }
 
@@ -34,52 +37,26 @@ pub struct StatsArgs {
     /// The prepared dataset
     #[arg(value_name = "DATASET")]
     pub dataset: PathBuf,
+    /// Another prepared dataset, such as the one that a model was trained on: how far both are apart, and what the other lacks
+    #[arg(long, value_name = "OTHER")]
+    pub against: Option<PathBuf>,
+    /// Write a report with charts, one file that any browser opens
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// Does what the flags ask.
 ///
 /// # Errors
-/// Where the dataset is none, or damaged.
+/// Where a dataset is none, or damaged, or the report cannot be written.
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     let Action::Stats(args) = &args.action;
     let dataset = Dataset::open(&args.dataset)?;
-    context.output.report(&Numbers(stats(&dataset)?))
-}
-
-struct Numbers(Stats);
-
-impl Report for Numbers {
-    fn text(&self) -> String {
-        let stats = &self.0;
-        let lengths = &stats.lengths;
-        let mut table = Table::new(["dataset".to_owned(), stats.name.clone()]);
-        let counts = [
-            ("users", u64::from(stats.users)),
-            ("items", u64::from(stats.items)),
-            ("events", stats.events),
-            ("training events", stats.splits.train),
-            ("held out for validation", stats.splits.valid),
-            ("held out for test", stats.splits.test),
-            ("partitions", u64::from(stats.partitions)),
-            ("bytes", stats.bytes),
-        ];
-        for (name, count) in counts {
-            table.row([name.to_owned(), grouped(count)]);
-        }
-        table.row(["density".to_owned(), format!("{:.6}", stats.density)]);
-        table.row(["share of the top tenth of items".to_owned(), format!("{:.3}", stats.top_tenth_share)]);
-        table.row(["largest partition over the mean".to_owned(), format!("{:.2}", stats.partition_skew)]);
-        let quantiles =
-            [lengths.min, lengths.p25, lengths.median, lengths.p75, lengths.p95, lengths.p99, lengths.max];
-        let quantiles: Vec<String> = quantiles.iter().map(ToString::to_string).collect();
-        format!(
-            "{}\n\n  events of a user, min p25 median p75 p95 p99 max: {}",
-            table.render(),
-            quantiles.join(" ")
-        )
+    let against = args.against.as_deref().map(Dataset::open).transpose()?;
+    let drift = against.map(|against| drift(&dataset, &against)).transpose()?;
+    let numbers = Numbers { stats: stats(&dataset)?, drift };
+    if let Some(path) = &args.html {
+        write(path, &page(&numbers))?;
     }
-
-    fn json(&self) -> Value {
-        json!(self.0)
-    }
+    context.output.report(&numbers)
 }

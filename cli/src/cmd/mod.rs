@@ -3,6 +3,7 @@
 pub mod calibrate;
 pub mod capacity;
 pub mod chaos;
+pub mod collect;
 pub mod coordinator;
 pub mod data;
 pub mod demo;

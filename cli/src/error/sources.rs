@@ -112,6 +112,22 @@ impl From<prepare::Error> for Error {
     }
 }
 
+impl From<muster_collect::Error> for Error {
+    fn from(error: muster_collect::Error) -> Self {
+        use muster_collect::{Error as Collect, FolderError as Folder};
+        match &error {
+            Collect::Exposed(_) => Self::from_chain(Kind::BadInput, &error).with_field("--listen"),
+            Collect::Folder(of @ Folder::InUse { dir: path }) => {
+                Self::from_chain(Kind::BadInput, of).with_file(path).with_field("--out")
+            }
+            Collect::Folder(of @ (Folder::Damaged { path, .. } | Folder::Io { path, .. })) => {
+                Self::from_chain(Kind::Failed, of).with_file(path).with_field("--out")
+            }
+            _ => Self::from_chain(Kind::Failed, &error),
+        }
+    }
+}
+
 impl From<checkpoint::Error> for Error {
     fn from(error: checkpoint::Error) -> Self {
         use checkpoint::Error as Checkpoint;

@@ -1,4 +1,4 @@
-//! Checkpoints in an object store: the real program against a real S3 protocol over a socket.
+//! Checkpoints and logs in an object store: the real program against a real S3 protocol over a socket.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,6 +6,7 @@
     reason = "a test that cannot be set up has failed, or says why it is skipped"
 )]
 
+mod inputs;
 mod server;
 
 use std::path::Path;

@@ -17,5 +17,5 @@ pub mod store;
 
 pub use generate::{GenerateArgs, SeriesArgs, generate, generate_series, oracle};
 pub use prepare::{PrepareArgs, prepare};
-pub use stats::{Stats, stats};
+pub use stats::{Drift, Stats, drift, stats};
 pub use store::{Attributes, Dataset, Error, HeldOut, Items, Partition, Series, Split, Vocabulary};

@@ -1,9 +1,23 @@
 //! What a dataset looks like, in numbers: for `muster data stats` and reports.
+//!
+//! Numbers are of all events, those that are held out too, unless they say otherwise. Memory: one partition, and a few counters
+//! an item, user and week.
+
+mod curve;
+mod drift;
+mod profile;
+mod weeks;
 
 use muster_proto::dataset::SplitCounts;
 use serde::Serialize;
 
 use crate::store::{Dataset, Error};
+
+pub use curve::{AtLeast, TopShare};
+pub use drift::{Distance, Drift, drift};
+pub use weeks::Week;
+
+use profile::Profile;
 
 /// A dataset in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -20,6 +34,16 @@ pub struct Stats {
     pub density: f64,
     /// Quantiles of the number of events of a user.
     pub lengths: Quantiles,
+    /// How users' numbers of events are spread, over powers of two.
+    pub at_least: Vec<AtLeast>,
+    /// How popular items are: what the top of them have of all events.
+    pub popularity: Vec<TopShare>,
+    /// Events of each type, the most frequent first; none where the log has no event types.
+    pub event_types: Vec<(String, u64)>,
+    /// Events of each hour of the day in UTC, `[24]`; none where the log has no times.
+    pub hours: Option<Vec<u64>>,
+    /// Events of each week that has any, and how many of them are of new items.
+    pub weeks: Vec<Week>,
     /// Share of events that the tenth of items with the most training events have among training events.
     pub top_tenth_share: f64,
     /// First and last time in milliseconds since 1970, where the log has times.
@@ -59,11 +83,8 @@ pub struct Quantiles {
 /// A file is missing or damaged.
 pub fn stats(dataset: &Dataset) -> Result<Stats, Error> {
     let manifest = dataset.manifest();
-    let mut lengths: Vec<u32> = Vec::with_capacity(manifest.users as usize);
-    for index in 0..manifest.partitions.len() as u32 {
-        let partition = dataset.load(index)?;
-        lengths.extend(partition.offsets.windows(2).map(|ends| ends[1] - ends[0]));
-    }
+    let profile = Profile::of(dataset)?;
+    let weeks = weeks::new_items(dataset, &profile)?;
     let mut counts = if manifest.items_file.is_some() { dataset.popularity()? } else { vec![] };
     counts.sort_unstable_by(|a, b| b.cmp(a));
     let top: u64 = counts.iter().take(counts.len().div_ceil(10)).sum();
@@ -77,7 +98,12 @@ pub fn stats(dataset: &Dataset) -> Result<Stats, Error> {
         items: manifest.items,
         events: manifest.events,
         density: ratio(manifest.events as f64, pairs),
-        lengths: quantiles(lengths),
+        at_least: curve::at_least(&profile.lengths),
+        popularity: curve::top_shares(&profile.items),
+        event_types: profile.named_types(),
+        hours: profile.hours.map(|hours| hours.to_vec()),
+        weeks,
+        lengths: quantiles(profile.lengths),
         top_tenth_share: ratio(top as f64, counts.iter().sum::<u64>() as f64),
         time_range: manifest.time_range,
         splits: manifest.splits,

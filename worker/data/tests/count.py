@@ -6,14 +6,15 @@ Takes a JSON object on standard input and prints one:
 
     python3 worker/data/tests/count.py < case.json
 
-Input: file, separator, columns {user, item, time, event_id?, numeric?: [name]}, and the rules as the dataset file names
-them. Output: rows_in, rows_out, dropped {rule: rows}, train, valid, test, items, unknown (events with a rare item).
+Input: file (a path, or a list of them), separator, columns {user, item, time, event_id?, numeric?: [name]}, time_format
+(seconds, or iso for dates and ISO 8601), and the rules as the dataset file names them. Output: rows_in, rows_out, dropped {rule: rows}, train, valid, test, items, unknown (events with a rare item).
 """
 
 import json
 import math
 import sys
 from collections import Counter, defaultdict, deque
+from datetime import datetime, timedelta, timezone
 
 MISSING = {"", "NA", "null", "NULL", "None"}
 
@@ -22,23 +23,33 @@ def single_rows(case, dropped):
     """Rows that pass the rules on single rows, as (user, item, time in ms, id), in the order of the file."""
     columns, rules = case["columns"], case["rules"]
     rows, rows_in = [], 0
-    with open(case["file"], encoding="utf-8") as file:
-        names = next(file).rstrip("\r\n").split(case["separator"])
-        for line in file:
-            line = line.rstrip("\r\n")
-            if not line:
-                continue
-            rows_in += 1
-            values = dict(zip(names, line.split(case["separator"])))
-            rule, row = judge(values, columns, rules)
-            if rule:
-                dropped[rule] += 1
-            else:
-                rows.append(row)
+    files = case["file"] if isinstance(case["file"], list) else [case["file"]]
+    for path in files:
+        with open(path, encoding="utf-8") as file:
+            names = next(file).rstrip("\r\n").split(case["separator"])
+            for line in file:
+                line = line.rstrip("\r\n")
+                if not line:
+                    continue
+                rows_in += 1
+                values = dict(zip(names, line.split(case["separator"])))
+                rule, row = judge(values, columns, rules, case.get("time_format", "seconds"))
+                if rule:
+                    dropped[rule] += 1
+                else:
+                    rows.append(row)
     return rows_in, rows
 
 
-def judge(values, columns, rules):
+def millis(text, time_format):
+    if time_format == "seconds":
+        return round(float(text) * 1000)
+    time = datetime.fromisoformat(text)
+    time = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+    return (time - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
+
+
+def judge(values, columns, rules, time_format):
     user, item = values[columns["user"]], values[columns["item"]]
     if user in MISSING:
         return "missing_user", None
@@ -47,7 +58,7 @@ def judge(values, columns, rules):
     if values[columns["time"]] in MISSING:
         return "missing_time", None
     try:
-        time = round(float(values[columns["time"]]) * 1000)
+        time = millis(values[columns["time"]], time_format)
     except ValueError:
         return "invalid", None
     if not rules["min_time"] <= time <= rules["max_time"]:

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use muster_objects::Prefix;
+
 use super::Error;
 use super::disk;
-use super::objects::Prefix;
 
 /// The folder of a run's checkpoints or of one checkpoint, on a disk or in an object store.
 #[derive(Debug, Clone)]

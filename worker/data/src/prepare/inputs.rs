@@ -1,7 +1,9 @@
 //! From paths as people write them to files that are there: variables, folders and patterns.
 //!
-//! What a folder or a pattern stands for comes in the order of the bytes of the paths, each file once.
+//! What a folder or a pattern stands for comes in the order of the bytes of the paths, each file once. Objects of a store
+//! are named by their URL, which stands where a path does, and are opened by whoever reads them.
 
+mod objects;
 mod pattern;
 mod walk;
 
@@ -24,7 +26,12 @@ pub(super) fn resolve(
 ) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for text in inputs.paths() {
-        let path = base.join(expand(text, source, variables)?);
+        let text = expand(text, source, variables)?;
+        if muster_objects::is_url(&text) {
+            files.extend(objects::find(&text, source)?);
+            continue;
+        }
+        let path = base.join(text.strip_prefix("file://").unwrap_or(&text));
         let found = match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => walk::files_below(&path)?,
             Ok(_) => {

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use muster_proto::dataset::DatasetManifest;
 use serde_json::{Value, json};
 
 use crate::fixture::Folder;
@@ -19,8 +20,8 @@ struct Case {
     told: Value,
 }
 
-/// What the script counts; none, loudly, where there is no Python.
-fn count(file: &Path, told: &Value) -> Option<Value> {
+/// What the script counts of a case; none, loudly, where there is no Python.
+pub(crate) fn count(told: &Value) -> Option<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/count.py");
     let child = Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = child else {
@@ -28,12 +29,30 @@ fn count(file: &Path, told: &Value) -> Option<Value> {
         println!("skipped: there is no python3");
         return None;
     };
-    let mut case = told.clone();
-    case["file"] = file.display().to_string().into();
-    child.stdin.take().unwrap().write_all(case.to_string().as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(told.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// What the script counts, as the program counted it.
+pub(crate) fn counted(folder: &Folder, manifest: &DatasetManifest) -> Value {
+    let dataset = folder.open();
+    let mut unknown = 0;
+    for index in 0..manifest.partitions.len() as u32 {
+        let items = dataset.load(index).unwrap().items;
+        unknown += items.iter().filter(|item| manifest.unknown_item && **item == 0).count();
+    }
+    json!({
+        "rows_in": manifest.cleaning.rows_in,
+        "rows_out": manifest.cleaning.rows_out,
+        "dropped": manifest.cleaning.dropped,
+        "train": manifest.splits.train,
+        "valid": manifest.splits.valid,
+        "test": manifest.splits.test,
+        "items": manifest.items,
+        "unknown": unknown,
+    })
 }
 
 impl Case {
@@ -41,27 +60,14 @@ impl Case {
     fn check(&self) -> Vec<String> {
         let Some(data) = real_data(self.file) else { return vec![] };
         let file = data.join(self.file);
-        let Some(expected) = count(&file, &self.told) else { return vec![] };
+        let mut told = self.told.clone();
+        told["file"] = file.display().to_string().into();
+        let Some(expected) = count(&told) else { return vec![] };
         let folder = Folder::new();
         let format = if self.told["separator"] == ";" { "semicolon" } else { "tsv" };
         let head = format!("name = \"log\"\ninput = \"{}\"\nformat = \"{format}\"\n", file.display());
         let manifest = folder.prepare(&format!("{head}[columns]\n{}{}", self.columns, self.rules)).unwrap();
-        let dataset = folder.open();
-        let mut unknown = 0;
-        for index in 0..manifest.partitions.len() as u32 {
-            let items = dataset.load(index).unwrap().items;
-            unknown += items.iter().filter(|item| manifest.unknown_item && **item == 0).count();
-        }
-        let found = json!({
-            "rows_in": manifest.cleaning.rows_in,
-            "rows_out": manifest.cleaning.rows_out,
-            "dropped": manifest.cleaning.dropped,
-            "train": manifest.splits.train,
-            "valid": manifest.splits.valid,
-            "test": manifest.splits.test,
-            "items": manifest.items,
-            "unknown": unknown,
-        });
+        let found = counted(&folder, &manifest);
         println!("{}: {found}", self.file);
         assert_eq!(found, expected, "{}", self.file);
         manifest.cleaning.dropped.into_keys().collect()

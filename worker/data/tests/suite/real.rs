@@ -40,7 +40,7 @@ fn complete_journey() -> Option<PathBuf> {
     found
 }
 
-fn prepare_example(name: &str, data: &Path, out: &Path) -> DatasetManifest {
+pub(crate) fn prepare_example(name: &str, data: &Path, out: &Path) -> DatasetManifest {
     prepare_with(name, &[], data, out)
 }
 

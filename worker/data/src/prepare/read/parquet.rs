@@ -1,6 +1,6 @@
 //! Apache Parquet: only the wanted columns are decoded, a batch of rows at a time.
 
-use std::fs::File;
+mod chunks;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -13,6 +13,7 @@ use arrow_schema::{DataType, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use self::chunks::Chunks;
 use super::{Row, Sink, Table, positions};
 use crate::prepare::cell::Cell;
 use crate::prepare::error::Error;
@@ -20,13 +21,12 @@ use crate::prepare::error::Error;
 const BATCH_ROWS: usize = 8192;
 const DAY_MS: i64 = 86_400_000;
 
-type Builder = ParquetRecordBatchReaderBuilder<File>;
+type Builder = ParquetRecordBatchReaderBuilder<Chunks>;
 type CellAt<'b> = Box<dyn Fn(usize) -> Cell<'b> + 'b>;
 
 fn builder(table: &Table<'_>) -> Result<Builder, Error> {
-    let file =
-        File::open(table.path).map_err(|source| Error::Read { path: table.path.to_owned(), source })?;
-    Builder::try_new(file).map_err(|error| broken(table, error))
+    let failed = |source| Error::Read { path: table.path.to_owned(), source };
+    Builder::try_new(Chunks::open(table.path).map_err(failed)?).map_err(|error| broken(table, error))
 }
 
 fn broken(table: &Table<'_>, error: impl std::fmt::Display) -> Error {

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use muster_objects::Object;
 
 use crate::prepare::error::Error;
 
@@ -22,10 +23,7 @@ pub(super) type Source = BufReader<Box<dyn Read>>;
 /// Opens a file, whatever it is compressed with.
 pub(super) fn open(path: &Path) -> Result<Source, Error> {
     let failed = |error| read_error(path, error);
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let expected = if metadata.is_file() { metadata.len() } else { 0 };
-    let mut raw = Whole { file, read: 0, expected };
+    let mut raw = open_raw(path).map_err(failed)?;
     let head = head_of(&mut raw, ZSTD.len()).map_err(failed)?;
     let format = format_of(path, &head)?;
     let raw = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(head).chain(raw));
@@ -38,6 +36,17 @@ pub(super) fn open(path: &Path) -> Result<Source, Error> {
         }
     };
     without_mark(path, decoded)
+}
+
+/// The bytes as they are stored, of a file or of an object.
+fn open_raw(path: &Path) -> io::Result<Box<dyn Read>> {
+    if let Some(url) = path.to_str().filter(|path| muster_objects::is_url(path)) {
+        return Ok(Box::new(Object::open(url)?.reader()));
+    }
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let expected = if metadata.is_file() { metadata.len() } else { 0 };
+    Ok(Box::new(Whole { file, read: 0, expected }))
 }
 
 /// The compression that the first bytes tell; an ending that promises one which is not there is an error.
@@ -136,7 +145,9 @@ impl<R: Read> Read for Decoded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.read(buffer).map_err(|error| {
             let is_of_stream = error.raw_os_error().is_none()
-                && error.get_ref().is_none_or(|inner| !inner.is::<Shrunk>())
+                && error
+                    .get_ref()
+                    .is_none_or(|inner| !inner.is::<Shrunk>() && !inner.is::<muster_objects::Error>())
                 && error.kind() != io::ErrorKind::Interrupted;
             if !is_of_stream {
                 return error;
