@@ -9,6 +9,7 @@ mod features;
 mod inputs;
 mod manifest;
 mod rules;
+mod shop;
 mod split;
 pub mod time;
 
@@ -23,6 +24,7 @@ pub use manifest::{
     PartitionEntry, SplitCounts,
 };
 pub use rules::{BotAction, BotsSpec, RangeSpec};
+pub use shop::{Compression, DirtKind, DirtSpec, LogFormat, ShopSpec};
 pub use split::{SplitKind, SplitSpec, VocabularySpec};
 
 use crate::config::reference::{self, Section, section};

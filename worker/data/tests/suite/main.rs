@@ -18,3 +18,4 @@ mod independent;
 mod inputs;
 mod laws;
 mod real;
+mod shop;
