@@ -102,6 +102,7 @@ impl From<prepare::Error> for Error {
             Prepare::NothingToTrain { .. } => mapped.with_field("split.valid_from"),
             Prepare::TooManyValues { column, .. } => mapped.with_field(column),
             Prepare::PartitionTooLarge { .. } => mapped.with_field("partitions"),
+            Prepare::Memory { .. } => mapped.with_field("memory"),
             Prepare::OutputOccupied { path } => mapped.with_file(path).with_field("--out"),
             Prepare::Read { path, .. } | Prepare::Format { path, .. } | Prepare::Write { path, .. } => {
                 mapped.with_file(path)

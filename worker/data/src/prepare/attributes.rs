@@ -10,7 +10,7 @@ use super::cell::Cell;
 use super::error::Error;
 use super::inputs::{Variables, resolve};
 use super::intern::Interner;
-use super::read::{Table, read_rows, read_whole};
+use super::read::{GROUP_ROWS, Table, read_rows, read_whole};
 use super::vocabulary::Renaming;
 use crate::store::{AttributeLists, Keys};
 
@@ -74,9 +74,7 @@ struct Values {
 
 impl Values {
     fn new(items: usize) -> Self {
-        let mut interner = Interner::default();
-        interner.intern("", u32::MAX);
-        Self { interner, counts: vec![0], lists: vec![vec![]; items] }
+        Self { interner: Interner::with_unknown(), counts: vec![0], lists: vec![vec![]; items] }
     }
 
     fn add(&mut self, item: u32, key: &str) -> Option<()> {
@@ -114,7 +112,8 @@ impl Join<'_> {
         let wanted: Vec<String> =
             std::iter::once(spec.key.as_str()).chain(spec.inputs()).map(str::to_owned).collect();
         let (format, header) = (spec.format, spec.header);
-        let table = Table { path, format, header, wanted: &wanted, max_row: self.max_row };
+        let max_row = self.max_row;
+        let table = Table { path, format, header, wanted: &wanted, max_row, max_group: GROUP_ROWS };
         read_rows(&table, &mut |row| {
             let line = row.line;
             let refuse = |what| Error::Row { path: path.to_owned(), line, what };

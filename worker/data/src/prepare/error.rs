@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use muster_proto::dataset::{CleaningReport, SourceSpec};
+use muster_proto::units::ByteSize;
 
 /// Why logs cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +153,19 @@ pub enum Error {
         partition: usize,
         /// Its events.
         events: u64,
+    },
+    /// The memory does not hold one partition.
+    #[error(
+        "`memory` = {memory} does not hold a log partition: {needed} are needed with {partitions} of them; raise \
+         `partitions`, or `memory`"
+    )]
+    Memory {
+        /// The bound.
+        memory: ByteSize,
+        /// What would do.
+        needed: ByteSize,
+        /// The partitions there are.
+        partitions: u32,
     },
     /// The output folder is in use for something else.
     #[error("{} exists and is not a dataset: name another folder, or remove it", path.display())]
