@@ -103,6 +103,11 @@ impl From<prepare::Error> for Error {
             Prepare::TooManyValues { column, .. } => mapped.with_field(column),
             Prepare::PartitionTooLarge { .. } => mapped.with_field("partitions"),
             Prepare::Memory { .. } => mapped.with_field("memory"),
+            Prepare::Busy { path } | Prepare::Base { path, .. } | Prepare::InputChanged { path, .. } => {
+                mapped.with_file(path)
+            }
+            Prepare::OtherReading { keys } => mapped.with_field(keys),
+            Prepare::Parent { path, .. } => mapped.with_file(path).with_field("--parent"),
             Prepare::OutputOccupied { path } => mapped.with_file(path).with_field("--out"),
             Prepare::Read { path, .. } | Prepare::Format { path, .. } | Prepare::Write { path, .. } => {
                 mapped.with_file(path)

@@ -6,7 +6,7 @@
 //! 2. each partition is sorted into sequences, duplicates and bots go (`sequences`, `seen`, `bots`),
 //! 3. the k-core is found, reading the partitions until nothing changes (`kcore`),
 //! 4. the rules on whole sequences apply, and what is left is counted (`filter`),
-//! 5. a split by time finds where its parts begin (`cut`, `quantile`), and derived columns what they need (`features`),
+//! 5. a split by time finds where its parts begin (`boundaries`, `quantile`), and derived columns what they need (`features`),
 //! 6. final ids are given and the partitions written (`write`), the manifest last (`publish`).
 //!
 //! Invariants: the same input and spec give the same bytes, whatever the number of threads; nothing is
@@ -16,10 +16,11 @@
 //! rows of 50,000 users and items in 64 partitions took 37 MB on 2 threads.
 
 mod attributes;
+mod base;
 mod bots;
+mod boundaries;
 mod buckets;
 mod cell;
-mod cut;
 mod error;
 mod features;
 mod filter;
@@ -39,12 +40,13 @@ mod stage;
 mod vocabulary;
 mod write;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetManifest, DatasetSpec};
 use muster_proto::units::ByteSize;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+pub use base::{AddArgs, Added, CutArgs, add, cut};
 pub use error::Error;
 pub use inputs::Variables;
 pub use quarantine::FILE as QUARANTINE_FILE;
@@ -54,6 +56,7 @@ use ingest::Ingested;
 use kcore::Minimum;
 use publish::Output;
 use stage::Stage;
+use vocabulary::Parent;
 
 use crate::store::Shape;
 
@@ -96,6 +99,18 @@ pub fn prepare(args: &PrepareArgs<'_>) -> Result<DatasetManifest, Error> {
         dataset: &output.files_dir(),
     };
     let ingested = ingest::ingest(&sources, &pool)?;
+    derive(spec, &item_files, pool, output, ingested, None)
+}
+
+/// All passes after the first.
+fn derive(
+    spec: &DatasetSpec,
+    item_files: &[Vec<PathBuf>],
+    pool: ThreadPool,
+    output: Output,
+    ingested: Ingested,
+    parent: Option<Parent>,
+) -> Result<DatasetManifest, Error> {
     let stage = make_stage(spec, pool, &output, &ingested)?;
     let mut report = ingested.report.clone();
     report.add(&sort_partitions(spec, &stage, &ingested)?);
@@ -104,9 +119,9 @@ pub fn prepare(args: &PrepareArgs<'_>) -> Result<DatasetManifest, Error> {
     if report.rows_out == 0 {
         return Err(Error::NothingLeft { report });
     }
-    let (split, counts) = cut::apply(spec, &stage, &ingested.categories, counts)?;
+    let (split, counts) = boundaries::apply(spec, &stage, &ingested.categories, counts)?;
     write::write(
-        &write::Prepared { spec, item_files: &item_files, ingested, stage, counts, split, users, report },
+        &write::Prepared { spec, item_files, ingested, stage, counts, split, users, report, parent },
         output,
     )
 }

@@ -17,7 +17,8 @@ pub use keys::Keys;
 pub use partition::{HeldOut, Partition, Series, Split};
 
 pub(crate) use codec::{
-    Shape, decode_partition, encode_items, encode_partition, encode_vocabulary, write_partition,
+    Shape, decode_partition, decode_vocabulary, encode_items, encode_partition, encode_vocabulary,
+    write_partition,
 };
 pub(crate) use items::AttributeLists;
 pub(crate) use partition::Cut;

@@ -39,7 +39,13 @@ impl Buckets {
         Self { dir: dir.to_owned(), name, buffers, most, written }
     }
 
-    fn path(&self, bucket: usize) -> PathBuf {
+    /// Number of buckets.
+    pub(super) fn len(&self) -> usize {
+        self.buffers.len()
+    }
+
+    /// The file of a bucket, which is there once anything was written.
+    pub(super) fn path(&self, bucket: usize) -> PathBuf {
         self.dir.join(format!("{}-{bucket:05}", self.name))
     }
 

@@ -16,6 +16,7 @@ use muster_proto::dataset::{CleaningReport, DatasetSpec};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::base::Merged;
 use super::buckets::Buckets;
 use super::error::Error;
 use super::intern::Interner;
@@ -36,7 +37,7 @@ const GROUP_ROW_BYTES: u64 = 256;
 /// What the first pass found.
 #[derive(Debug)]
 pub(super) struct Ingested {
-    pub(super) spills: Buckets,
+    pub(super) spills: Records,
     pub(super) layout: Layout,
     /// Items by provisional id; 0 is the unknown one where the spec asks for it.
     pub(super) items: Keys,
@@ -47,6 +48,33 @@ pub(super) struct Ingested {
     pub(super) numeric: Vec<String>,
     /// About the bytes of memory that the keys take.
     pub(super) key_bytes: u64,
+}
+
+/// Where the records of events are.
+#[derive(Debug)]
+pub(super) enum Records {
+    /// In the files of this preparation.
+    Spilled(Buckets),
+    /// In the increments of a base.
+    Merged(Merged),
+}
+
+impl Records {
+    /// Bytes of the records of a log partition.
+    pub(super) fn bytes(&self, partition: usize) -> u64 {
+        match self {
+            Self::Spilled(spills) => spills.bytes(partition),
+            Self::Merged(merged) => merged.bytes(partition),
+        }
+    }
+
+    /// The records of a log partition; once only.
+    pub(super) fn take(&self, partition: usize) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Spilled(spills) => spills.take(partition),
+            Self::Merged(merged) => merged.read(partition),
+        }
+    }
 }
 
 /// What is read, from where, and where to.
@@ -124,7 +152,7 @@ pub(super) fn ingest(sources: &Sources<'_>, pool: &ThreadPool) -> Result<Ingeste
     let (spills, report) = committed.finish(sources.files)?;
     let key_bytes = shared.bytes();
     Ok(Ingested {
-        spills,
+        spills: Records::Spilled(spills),
         layout,
         items: shared.items.into_keys(),
         categories: shared.categories.into_iter().map(Interner::into_keys).collect(),

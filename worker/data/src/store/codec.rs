@@ -78,6 +78,14 @@ pub(crate) fn encode_vocabulary(keys: &Keys) -> Result<Vec<u8>, ArrowError> {
     encode(vec![("key".to_owned(), strings(keys))])
 }
 
+/// Reads what [`encode_vocabulary`] wrote.
+///
+/// # Errors
+/// What of the content does not fit.
+pub(crate) fn decode_vocabulary(bytes: Vec<u8>) -> Result<Keys, String> {
+    Columns::decode(bytes)?.strings("key")
+}
+
 fn encode(columns: Vec<(String, ArrayRef)>) -> Result<Vec<u8>, ArrowError> {
     write(columns, Vec::new())
 }

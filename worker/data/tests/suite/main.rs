@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod base;
 mod cleaning;
 mod damage;
 mod derived;

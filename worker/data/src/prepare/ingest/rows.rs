@@ -7,7 +7,7 @@ use muster_proto::dataset::time::format_iso8601;
 use muster_proto::dataset::{CleaningReport, DatasetSpec, OnInvalid, TimeFormat, partition_of};
 
 use super::columns::{Role, Wanted};
-use crate::prepare::cell::Cell;
+use crate::prepare::cell::{Cell, Missing};
 use crate::prepare::error::Error;
 use crate::prepare::intern::{Interner, Known};
 use crate::prepare::quarantine::{self, Rejected};
@@ -19,6 +19,7 @@ use crate::prepare::spill::{self, Event};
 pub(super) struct Shared<'s> {
     pub(super) spec: &'s DatasetSpec,
     pub(super) columns: &'s [Wanted<'s>],
+    missing: Missing,
     time_bounds: (i64, i64),
     max_field: usize,
     pub(super) items: Interner,
@@ -32,6 +33,7 @@ impl<'s> Shared<'s> {
         Self {
             spec,
             columns,
+            missing: Missing::new(&spec.cleaning.missing),
             time_bounds: spec.cleaning.time_bounds(),
             max_field: spec.cleaning.max_field.bytes() as usize,
             items: if has_unknown { Interner::with_unknown() } else { Interner::default() },
@@ -176,7 +178,7 @@ impl<'s> Rows<'s> {
                 let what = format!("is {len} bytes long, over {most} (`cleaning.max_field`)");
                 return Err(Unusable::Invalid { column: Some(column), what });
             }
-            if cell.is_missing(&self.shared.spec.cleaning.missing) {
+            if cell.is_missing(&self.shared.missing) {
                 self.take_missing(column)?;
             } else {
                 self.take_value(column, cell)?;

@@ -112,31 +112,52 @@ struct Scan {
 }
 
 impl Scan {
+    /// Looks through what is new in a block.
     fn go_on(&mut self, bytes: &[u8]) {
-        let (start, new) = (self.at, &bytes[self.at..]);
-        self.at = bytes.len();
-        let Some(last) = new.last() else { return };
         let Ends::Quoted(separator) = self.ends else {
-            self.safe = memrchr(b'\n', new).map_or(self.safe, |end| start + end + 1);
+            self.note_line_end(bytes, bytes.len());
             return;
         };
-        if matches!(self.state, State::Start | State::Field) && memchr(b'"', new).is_none() {
-            self.safe = memrchr(b'\n', new).map_or(self.safe, |end| start + end + 1);
-            self.state = if is_end(*last, separator) { State::Start } else { State::Field };
-            return;
-        }
-        for (position, byte) in new.iter().enumerate() {
-            self.state = match (self.state, *byte) {
-                (State::Start | State::Quote, b'"') => State::Quoted,
-                (State::Quoted, b'"') => State::Quote,
-                (State::Quoted, _) => State::Quoted,
-                (_, byte) if is_end(byte, separator) => State::Start,
-                _ => State::Field,
-            };
-            if *byte == b'\n' && self.state == State::Start {
-                self.safe = start + position + 1;
+        while self.at < bytes.len() {
+            match self.state {
+                State::Quoted => match memchr(b'"', &bytes[self.at..]) {
+                    Some(quote) => (self.at, self.state) = (self.at + quote + 1, State::Quote),
+                    None => self.at = bytes.len(),
+                },
+                State::Quote if bytes[self.at] == b'"' => {
+                    (self.at, self.state) = (self.at + 1, State::Quoted);
+                }
+                // After the end of quotes all is as in a field without them.
+                State::Quote => self.state = State::Field,
+                State::Start | State::Field => self.skip_plain(bytes, separator),
             }
         }
+    }
+
+    /// Goes on to the next field that begins with a quote.
+    fn skip_plain(&mut self, bytes: &[u8], separator: u8) {
+        let (begin, mut from) = (self.at, self.at);
+        while let Some(found) = memchr(b'"', &bytes[from..]) {
+            let quote = from + found;
+            let is_start =
+                if quote == begin { self.state == State::Start } else { is_end(bytes[quote - 1], separator) };
+            if is_start {
+                self.note_line_end(bytes, quote);
+                (self.at, self.state) = (quote + 1, State::Quoted);
+                return;
+            }
+            from = quote + 1;
+        }
+        self.note_line_end(bytes, bytes.len());
+        self.state = if is_end(bytes[bytes.len() - 1], separator) { State::Start } else { State::Field };
+    }
+
+    /// Notes the last line end before `end`, up to which no quotes are open.
+    fn note_line_end(&mut self, bytes: &[u8], end: usize) {
+        if let Some(line_end) = memrchr(b'\n', &bytes[self.at..end]) {
+            self.safe = self.at + line_end + 1;
+        }
+        self.at = end;
     }
 }
 

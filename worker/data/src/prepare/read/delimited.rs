@@ -1,7 +1,7 @@
 //! Text with a separator: commas, semicolons or tabs.
 //!
-//! Blocks without quotes and carriage returns are taken apart by looking for separators; all others by `csv-core`, with the
-//! same records.
+//! Lines without quotes and carriage returns are taken apart by looking for separators; records with any by `csv-core`, with the
+//! same outcome.
 
 use std::io::BufRead;
 
@@ -15,6 +15,9 @@ use super::{Layout, Row, Sink, Table, positions};
 use crate::prepare::cell::Cell;
 use crate::prepare::error::Error;
 
+/// Bytes of the next record or two.
+const SOON: usize = 256;
+
 /// What tells the formats apart.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dialect {
@@ -23,6 +26,15 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
+    /// Whether text that is not plain comes soon.
+    fn is_special(self, text: &[u8]) -> bool {
+        self.find_special(&text[..text.len().min(SOON)]).is_some()
+    }
+
+    fn find_special(self, text: &[u8]) -> Option<usize> {
+        if self.quoted { memchr2(b'"', b'\r', text) } else { memchr(b'\r', text) }
+    }
+
     fn core(self) -> Reader {
         ReaderBuilder::new().delimiter(self.separator).quoting(self.quoted).build()
     }
@@ -86,95 +98,129 @@ pub(super) fn read(
 ) -> Result<(), Error> {
     match block {
         Block::Rest { source, line } => {
-            read_records(table, layout, Records::resume(source, dialect.core(), table.max_row, line), sink)
+            let mut records = Records::resume(source, dialect.core(), table.max_row, line);
+            while give(table, layout, &mut records, sink)? {}
+            Ok(())
         }
         Block::Bytes { bytes, line } => {
-            let (read, line) = match plain(&bytes, dialect) {
-                Some(text) => read_plain(table, layout, (dialect, text, line), sink)?,
-                None => (0, line),
+            let mut text = Plain { dialect, bytes: &bytes, start: 0, line, special: 0, invalid: 0 };
+            while text.start < bytes.len() {
+                text.read(table, layout, sink)?;
+                // Records that ask for more than looking for separators, as long as the next one looks like that, too.
+                let rest = &bytes[text.start..];
+                let mut records = Records::resume(rest, dialect.core(), table.max_row, text.line);
+                while give(table, layout, &mut records, sink)? && dialect.is_special(records.rest()) {}
+                let (rest, line) = records.into_rest();
+                (text.start, text.line) = (bytes.len() - rest.len(), line);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A block of which most lines are records whose separators all separate.
+struct Plain<'b> {
+    dialect: Dialect,
+    bytes: &'b [u8],
+    /// The line that is next.
+    start: usize,
+    line: u64,
+    /// Before here, and from `start` on, there is no quote and no carriage return.
+    special: usize,
+    /// Before here, and from `start` on, all is UTF-8.
+    invalid: usize,
+}
+
+impl Plain<'_> {
+    /// Gives rows up to one that is not plain, or over a bound.
+    fn read(&mut self, table: &Table<'_>, layout: &Layout, sink: Sink<'_>) -> Result<(), Error> {
+        self.look_ahead();
+        let (mut ends, mut cells) = (Vec::new(), Vec::with_capacity(layout.positions.len()));
+        let until = self.special.min(self.invalid);
+        let text = std::str::from_utf8(&self.bytes[self.start..until]).unwrap_or_default();
+        let (mut at, is_end) = (0, until == self.bytes.len());
+        while at < text.len() {
+            let end = match memchr(b'\n', &text.as_bytes()[at..]) {
+                Some(len) => at + len,
+                None if is_end => text.len(),
+                None => break,
             };
-            let rest = &bytes[read..];
-            read_records(table, layout, Records::resume(rest, dialect.core(), table.max_row, line), sink)
+            let row = &text[at..end];
+            ends.clear();
+            ends.extend(memchr_iter(self.dialect.separator, row.as_bytes()));
+            ends.push(row.len());
+            if row.len() > table.max_row || ends.len() > MAX_FIELDS {
+                break;
+            }
+            let line = self.line;
+            if row.is_empty() {
+                // Blank lines are no rows.
+            } else if ends.len() == layout.columns {
+                cells.clear();
+                cells.extend(layout.positions.iter().map(|position| {
+                    let from = if *position == 0 { 0 } else { ends[position - 1] + 1 };
+                    Cell::Text(&row[from..ends[*position]])
+                }));
+                sink(Row { line, cells: Ok(&cells) })?;
+            } else {
+                sink(Row { line, cells: Err(wrong_fields(ends.len(), layout.columns)) })?;
+            }
+            at = end + 1;
+            self.line += 1;
+        }
+        self.start = (self.start + at).min(self.bytes.len());
+        Ok(())
+    }
+
+    /// Finds out how far plain text goes, where that was not found before.
+    fn look_ahead(&mut self) {
+        let rest = &self.bytes[self.start..];
+        if self.special <= self.start {
+            self.special = self.start + self.dialect.find_special(rest).unwrap_or(rest.len());
+        }
+        if self.invalid <= self.start {
+            let valid = std::str::from_utf8(rest).map_or_else(|error| error.valid_up_to(), str::len);
+            self.invalid = self.start + valid;
         }
     }
-}
-
-/// The text of a block in which each line is a record and each separator separates.
-fn plain(bytes: &[u8], dialect: Dialect) -> Option<&str> {
-    let special = if dialect.quoted { memchr2(b'"', b'\r', bytes) } else { memchr(b'\r', bytes) };
-    std::str::from_utf8(bytes).ok().filter(|_| special.is_none())
-}
-
-/// Gives the rows of a plain text; ends before a row that is over a bound. Gives how many bytes were read, and the line there.
-fn read_plain(
-    table: &Table<'_>,
-    layout: &Layout,
-    (dialect, text, mut line): (Dialect, &str, u64),
-    sink: Sink<'_>,
-) -> Result<(usize, u64), Error> {
-    let (mut start, mut ends, mut cells) = (0, Vec::new(), Vec::with_capacity(layout.positions.len()));
-    while start < text.len() {
-        let end = memchr(b'\n', &text.as_bytes()[start..]).map_or(text.len(), |len| start + len);
-        let row = &text[start..end];
-        ends.clear();
-        ends.extend(memchr_iter(dialect.separator, row.as_bytes()));
-        ends.push(row.len());
-        if row.len() > table.max_row || ends.len() > MAX_FIELDS {
-            break;
-        }
-        if row.is_empty() {
-            // Blank lines are no rows.
-        } else if ends.len() == layout.columns {
-            cells.clear();
-            cells.extend(layout.positions.iter().map(|position| {
-                let from = if *position == 0 { 0 } else { ends[position - 1] + 1 };
-                Cell::Text(&row[from..ends[*position]])
-            }));
-            sink(Row { line, cells: Ok(&cells) })?;
-        } else {
-            sink(Row { line, cells: Err(wrong_fields(ends.len(), layout.columns)) })?;
-        }
-        (start, line) = (end + 1, line + 1);
-    }
-    Ok((start.min(text.len()), line))
 }
 
 fn wrong_fields(found: usize, expected: usize) -> String {
     format!("{found} fields, the first line has {expected}")
 }
 
-fn read_records<R: BufRead>(
+/// Gives the next record; false at the end.
+fn give<R: BufRead>(
     table: &Table<'_>,
     layout: &Layout,
-    mut records: Records<R>,
+    records: &mut Records<R>,
     sink: Sink<'_>,
-) -> Result<(), Error> {
-    loop {
-        let next = records.advance().map_err(|error| read_error(table.path, error))?;
-        let line = records.line();
-        match next {
-            Next::End => return Ok(()),
-            // Whatever rows the quote took with it are lost, so that this is no longer about one row.
-            Next::TooLong if records.has_line_ends() => {
-                let most = table.max_row;
-                let what =
-                    format!("a quote on line {line} is not closed within {most} bytes (`cleaning.max_row`)");
-                return Err(Error::Format { path: table.path.to_owned(), format: "delimited", what });
-            }
-            Next::TooLong => sink(Row { line, cells: Err(too_long(table.max_row)) })?,
-            Next::Record if records.len() != layout.columns => {
-                let mut what = wrong_fields(records.len(), layout.columns);
-                if records.has_line_ends() {
-                    what.push_str("; it goes on over several lines, is a quote not closed?");
-                }
-                sink(Row { line, cells: Err(what) })?;
-            }
-            Next::Record => give(table, &records, &layout.positions, sink)?,
+) -> Result<bool, Error> {
+    let next = records.advance().map_err(|error| read_error(table.path, error))?;
+    let line = records.line();
+    match next {
+        Next::End => return Ok(false),
+        // Whatever rows the quote took with it are lost, so that this is no longer about one row.
+        Next::TooLong if records.has_line_ends() => {
+            let most = table.max_row;
+            let what =
+                format!("a quote on line {line} is not closed within {most} bytes (`cleaning.max_row`)");
+            return Err(Error::Format { path: table.path.to_owned(), format: "delimited", what });
         }
+        Next::TooLong => sink(Row { line, cells: Err(too_long(table.max_row)) })?,
+        Next::Record if records.len() != layout.columns => {
+            let mut what = wrong_fields(records.len(), layout.columns);
+            if records.has_line_ends() {
+                what.push_str("; it goes on over several lines, is a quote not closed?");
+            }
+            sink(Row { line, cells: Err(what) })?;
+        }
+        Next::Record => give_cells(table, records, &layout.positions, sink)?,
     }
+    Ok(true)
 }
 
-fn give<R: BufRead>(
+fn give_cells<R: BufRead>(
     table: &Table<'_>,
     records: &Records<R>,
     positions: &[usize],

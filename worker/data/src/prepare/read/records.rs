@@ -43,6 +43,11 @@ impl<R: BufRead> Records<R> {
         Self { at_line: line, line, ..Self::new(source, core, max_row) }
     }
 
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &R {
+        &self.source
+    }
+
     /// What was not read yet, and its line.
     pub(super) fn into_rest(self) -> (R, u64) {
         (self.source, self.at_line)
