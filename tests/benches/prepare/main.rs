@@ -3,7 +3,7 @@
 //!
 //! A shop of so many events, with dirt, is generated in DIR once. Each program then reads it, drops rows without a required value, out of
 //! range or repeated, finds the 5-core, sorts by user and time and writes 64 files by user, with 2 threads and, where it has such a
-//! setting, the same bound of memory. Prints one JSON line a run (wall seconds, the peak of the process tree's resident memory, what is
+//! setting, the same bound of memory. Prints one JSON line a run (wall and processor seconds, the peak of the process tree's resident memory, what is
 //! left), and a last one with the ratios. Programs that do not leave the same numbers of events, users and items fail the benchmark.
 //! PROGRAM is a Python with `duckdb` and `polars`. Without arguments (as CI calls it) it does nothing.
 
@@ -102,7 +102,7 @@ fn main() -> anyhow::Result<()> {
     let first = &best[0];
     let ratios: Vec<Value> = best[1..]
         .iter()
-        .map(|run| json!({ "to": run.program, "time": first.seconds / run.seconds, "peak": first.peak as f64 / run.peak as f64 }))
+        .map(|run| json!({ "to": run.program, "time": first.seconds / run.seconds, "processor_time": first.processor / run.processor, "peak": first.peak as f64 / run.peak as f64 }))
         .collect();
     println!("{}", json!({ "ratios_of": first.program, "agree": whole.len(), "ratios": ratios }));
     Ok(())
@@ -148,6 +148,7 @@ fn generate(options: &Options) -> anyhow::Result<PathBuf> {
 struct Run {
     program: String,
     seconds: f64,
+    processor: f64,
     peak: u64,
     /// Events, users and items that are left; none of a program that failed.
     left: Option<[u64; 3]>,
@@ -159,6 +160,7 @@ impl Run {
         json!({
             "program": self.program,
             "seconds": self.seconds,
+            "processor_seconds": self.processor,
             "peak_mib": self.peak >> 20,
             "events_users_items": self.left,
             "failed": self.why,
@@ -181,11 +183,11 @@ fn measure(program: &str, options: &Options, log: &Path) -> anyhow::Result<Run> 
         command.arg(script).arg(log).arg(&out).args([&options.memory, THREADS]);
         command
     };
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), tree::processor_seconds());
     let child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("the program starts")?;
     let (output, peak) = tree::watch(child)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let (seconds, processor) = (start.elapsed().as_secs_f64(), tree::processor_seconds() - before);
     let text = String::from_utf8_lossy(&output.stdout);
     let found: Option<Value> = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
     let left = found.filter(|_| output.status.success()).and_then(|found| {
@@ -197,5 +199,5 @@ fn measure(program: &str, options: &Options, log: &Path) -> anyhow::Result<Run> 
         left.is_none().then(|| format!("{}: {}", output.status, errors.lines().last().unwrap_or_default()));
     ensure!(program != "muster" || left.is_some(), "muster prepare failed: {errors}");
     let _ = std::fs::remove_dir_all(&out);
-    Ok(Run { program: program.to_owned(), seconds, peak, left, why })
+    Ok(Run { program: program.to_owned(), seconds, processor, peak, left, why })
 }

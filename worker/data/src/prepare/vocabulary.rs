@@ -53,7 +53,8 @@ impl Renaming {
         Self { keys, ids }
     }
 
-    /// As [`Renaming::ranked`], but what a parent has keeps its id there, whether it occurs or not, and all else comes after it.
+    /// As [`Renaming::ranked`], but what a parent has keeps its id there, whether it has one by now
+    /// or not, and all else comes after it.
     pub(super) fn after(
         parent: &Keys,
         keys: &Keys,
@@ -61,8 +62,7 @@ impl Renaming {
         fixed: u32,
     ) -> Self {
         let known: HashMap<&str, u32> = parent.iter().zip(0..).collect();
-        let is_kept = |id: usize| counts[id] > 0 && known.contains_key(keys.get(id));
-        let fresh = Self::ranked(keys, |id| has_id(id) || is_kept(id), counts, fixed);
+        let fresh = Self::ranked(keys, has_id, counts, fixed);
         let mut all = parent.clone();
         let ids: Vec<u32> = fresh
             .keys
