@@ -1,8 +1,8 @@
 //! The peak memory of a process and all that it started, by looking at `/proc` every few milliseconds.
 
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::process::{Child, Output};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -12,16 +12,19 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Waits for the end of a process; gives its output, and the most bytes that its tree had resident at a time.
 pub(crate) fn watch(mut child: Child) -> std::io::Result<(Output, u64)> {
     let readers = (child.stdout.take(), child.stderr.take());
-    let stdout = thread::spawn(move || read(readers.0));
+    // Nothing is sent: the sender is gone when the process has closed its output.
+    let (open, is_open) = channel::<()>();
+    let stdout = thread::spawn(move || {
+        let bytes = read(readers.0);
+        drop(open);
+        bytes
+    });
     let stderr = thread::spawn(move || read(readers.1));
-    let mut peak = 0;
-    let status = loop {
+    let mut peak = resident(child.id());
+    while is_open.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
         peak = peak.max(resident(child.id()));
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        thread::sleep(PAUSE);
-    };
+    }
+    let status = child.wait()?;
     let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().unwrap_or_default());
     Ok((Output { status, stdout, stderr }, peak))
 }

@@ -125,9 +125,9 @@ fn publish(mut base: Base, staging: &Path, ingested: Ingested, inputs: Vec<Input
         if path.exists() { entry(&path).map(Some) } else { Ok(None) }
     });
     let records = records.collect::<Result<_, _>>()?;
-    let items = save_keys(staging, "items.arrow".to_owned(), &ingested.items)?;
+    let items = save_keys(staging, "items.arrow", &ingested.items)?;
     let categories = ingested.categories.iter().enumerate();
-    let categories = categories.map(|(idx, keys)| save_keys(staging, format!("keys-{idx:03}.arrow"), keys));
+    let categories = categories.map(|(idx, keys)| save_keys(staging, &format!("keys-{idx:03}.arrow"), keys));
     let categories = categories.collect::<Result<_, _>>()?;
     sync_dir(staging)?;
     let folder = format!("increment-{:05}", base.manifest.increments.len());
@@ -144,11 +144,11 @@ fn publish(mut base: Base, staging: &Path, ingested: Ingested, inputs: Vec<Input
     base.save()
 }
 
-fn save_keys(dir: &Path, name: String, keys: &Keys) -> Result<FileEntry, Error> {
+fn save_keys(dir: &Path, name: &str, keys: &Keys) -> Result<FileEntry, Error> {
     let encode =
-        |error: arrow_schema::ArrowError| Error::Encode { file: name.clone(), what: error.to_string() };
+        |error: arrow_schema::ArrowError| Error::Encode { file: name.to_owned(), what: error.to_string() };
     let bytes = encode_vocabulary(keys).map_err(encode)?;
-    let path = dir.join(&name);
+    let path = dir.join(name);
     let written = File::create_new(&path).and_then(|mut file| file.write_all(&bytes));
     written.map_err(|source| Error::Write { path: path.clone(), source })?;
     entry(&path)

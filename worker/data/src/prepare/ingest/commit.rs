@@ -175,7 +175,7 @@ impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
         let Some(Current { file, mark, ending, error }) = self.current.take() else { return Ok(()) };
         let (path, name) = ((self.table)(file).path, &self.names[file]);
         let whole = error.map_or_else(|| ending.check(path, (self.table)(file).wanted), Err);
-        let Err(error) = whole else { return Ok(()) };
+        let Err(error) = whole else { return self.note_if_empty(&mark, name) };
         if !error.is_of_a_file() || self.shared.spec.cleaning.strict {
             return Err(error);
         }
@@ -184,17 +184,23 @@ impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
         self.spills.rewind(&mark.spills)?;
         self.quarantine.rewind(mark.quarantine)?;
         self.report = mark.report;
-        self.quarantine.add(&Rejected {
-            file: name,
-            line: None,
-            rule: "file",
-            field: None,
-            value: None,
-            reason: &why,
-        })?;
+        self.list_file(name, &why)?;
         self.report.left_out.push(LeftOut { file: name.clone(), why });
         self.first_error.get_or_insert(error);
         Ok(())
+    }
+
+    /// A file without rows is no fault that anything could be taken back for, but it should not go unseen.
+    fn note_if_empty(&mut self, mark: &Mark, file: &str) -> Result<(), Error> {
+        if self.report.rows_in > mark.report.rows_in {
+            return Ok(());
+        }
+        tracing::warn!(file, "a file holds no rows");
+        self.list_file(file, "holds no rows")
+    }
+
+    fn list_file(&mut self, file: &str, reason: &str) -> Result<(), Error> {
+        self.quarantine.add(&Rejected { file, line: None, rule: "file", field: None, value: None, reason })
     }
 
     /// The spills and the report of the whole log.

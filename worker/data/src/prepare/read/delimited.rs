@@ -236,3 +236,58 @@ fn give_cells<R: BufRead>(
     }
     sink(Row { line, cells: Ok(&cells) })
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::dataset::Format;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prepare::read::read_rows;
+
+    type Rows = Vec<(u64, Result<Vec<String>, String>)>;
+
+    const WANTED: [&str; 2] = ["a", "b"];
+
+    /// The rows of a file as `read_rows` gives them, and as `csv-core` alone does.
+    fn both(bytes: &[u8]) -> (Rows, Rows) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.csv");
+        std::fs::write(&path, [b"a,b,c\n", bytes].concat()).unwrap();
+        let wanted = WANTED.map(str::to_owned);
+        let (format, header, max_row) = (Format::Csv, true, 1024);
+        let table = Table { path: &path, format, header, wanted: &wanted, max_row, max_group: 1 };
+        let mut found: [Rows; 2] = [vec![], vec![]];
+        let take = |rows: &mut Rows, row: Row<'_>| {
+            let cells = row.cells.map(|cells| cells.iter().filter_map(Cell::shown).collect());
+            rows.push((row.line, cells));
+            Ok(())
+        };
+        read_rows(&table, &mut |row| take(&mut found[0], row)).unwrap();
+        let layout = Layout { columns: 3, positions: vec![0, 1], ..Layout::default() };
+        let mut records = Records::resume(bytes, ReaderBuilder::new().build(), max_row, 2);
+        while give(&table, &layout, &mut records, &mut |row| take(&mut found[1], row)).unwrap() {}
+        found.into()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn plain_lines_are_what_csv_core_makes_of_them(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    4 => "[a-c]{0,3},[a-c]{0,3},[a-c]{0,3}\n".prop_map(String::into_bytes),
+                    1 => "[a,\"\r\n]{0,6}".prop_map(String::into_bytes),
+                    1 => "x,\"y[\n,]{0,3}\",z\r?\n".prop_map(String::into_bytes),
+                    1 => Just(b"x,\xff\xfe,y\n".to_vec()),
+                    1 => Just("e,\u{e9},e\n".as_bytes().to_vec()),
+                ],
+                0..40,
+            ),
+        ) {
+            let (found, expected) = both(&parts.concat());
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
