@@ -12,10 +12,9 @@
 //! Invariants: the same input and spec give the same bytes, whatever the number of threads and the bound of memory; nothing is
 //! visible at the target until all of it is on disk. Memory: the distinct keys of items and categories, and per thread some
 //! pieces of the input, then one log partition (its records, its columns and its encoding) and one counter an item; as many partitions
-//! are at hand as `memory` holds. A log that grows is kept in a `base`, which goes through the passes from the second on.
+//! are at hand as `memory` holds. A log that grows is kept in a base (`growing`), which goes through the passes from the second on.
 
 mod attributes;
-mod base;
 mod bots;
 mod boundaries;
 mod buckets;
@@ -23,6 +22,7 @@ mod cell;
 mod error;
 mod features;
 mod filter;
+mod growing;
 mod ingest;
 mod inputs;
 mod intern;
@@ -45,8 +45,8 @@ use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetManifest, Datase
 use muster_proto::units::ByteSize;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-pub use base::{AddArgs, Added, CutArgs, add, cut};
 pub use error::Error;
+pub use growing::{AddArgs, Added, CutArgs, add, cut};
 pub use inputs::Variables;
 pub use quarantine::FILE as QUARANTINE_FILE;
 

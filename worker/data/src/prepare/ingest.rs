@@ -16,9 +16,9 @@ use muster_proto::dataset::{CleaningReport, DatasetSpec};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::base::Merged;
 use super::buckets::Buckets;
 use super::error::Error;
+use super::growing::Merged;
 use super::intern::Interner;
 use super::quarantine::Quarantine;
 use super::read::{GROUP_ROWS, Table};

@@ -7,7 +7,6 @@
 )]
 
 mod bad_input;
-mod base;
 mod cleaning;
 mod damage;
 mod derived;
@@ -15,6 +14,7 @@ mod dirt;
 mod fixture;
 mod formats;
 mod generated;
+mod growing;
 mod independent;
 mod inputs;
 mod laws;
