@@ -91,7 +91,16 @@ impl Trials<'_> {
              time = \"timestamp\"\ncategory = \"category\"\nrating = \"rating\"\ncategorical = [\"event\"]\n"
         );
         let dataset = self.write(&format!("{name}.toml"), &spec)?;
-        let args = prepare::Args { dataset, out: self.folder.join(name), sets: Vec::new() };
+        let out = Some(self.folder.join(name));
+        let args = prepare::Args {
+            dataset,
+            out,
+            into: None,
+            from: None,
+            parent: None,
+            threads: None,
+            sets: Vec::new(),
+        };
         prepare::prepare_dataset(&self.quiet(), &args).map(|_| ())
     }
 

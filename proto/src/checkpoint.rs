@@ -131,7 +131,7 @@ impl Manifest {
 /// that all ranks have the newest copy, what `touched` (0 to 1) of the rows takes that were written since the copy before.
 /// From a half on, and in the first copy of a generation, pieces go whole. Each row's number takes four bytes besides.
 ///
-/// While a copy is made, the message to the next rank and the one from the rank before are in memory too.
+/// While a copy is made, a part of 16 MiB at most on its way to the next rank and one from the rank before are in memory too.
 #[must_use]
 pub fn copies_bytes(own: f64, neighbour: f64, dense: f64, touched: f64) -> f64 {
     let again = if touched < 0.5 { touched } else { 1.0 };

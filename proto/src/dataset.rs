@@ -9,6 +9,7 @@ mod features;
 mod inputs;
 mod manifest;
 mod rules;
+mod shop;
 mod split;
 pub mod time;
 
@@ -23,10 +24,12 @@ pub use manifest::{
     PartitionEntry, SplitCounts,
 };
 pub use rules::{BotAction, BotsSpec, RangeSpec};
+pub use shop::{Compression, DirtKind, DirtSpec, LogFormat, ShopSpec};
 pub use split::{SplitKind, SplitSpec, VocabularySpec};
 
 use crate::config::reference::{self, Section, section};
 use crate::config::{Problems, Spec};
+use crate::units::ByteSize;
 
 /// The most log partitions that a dataset can have.
 pub const MAX_PARTITIONS: u32 = 4096;
@@ -54,6 +57,10 @@ crate::documented! {
         /// Number of log partitions; fixed for the life of the dataset.
         #[serde(default = "default_partitions")]
         pub partitions: u32,
+        /// About the most memory that preparation takes, whatever the size of the input; it changes no byte of the dataset. The
+        /// distinct items and categories and one log partition have to fit.
+        #[serde(default = "default_memory")]
+        pub memory: ByteSize,
         /// Where the input comes from and under which terms.
         #[serde(default)]
         pub source: SourceSpec,
@@ -128,6 +135,10 @@ fn default_partitions() -> u32 {
     64
 }
 
+fn default_memory() -> ByteSize {
+    ByteSize::from_mib(2048)
+}
+
 impl DatasetSpec {
     /// The sections of the reference page.
     #[must_use]
@@ -175,6 +186,7 @@ impl DatasetSpec {
             format: Format::Csv,
             header: true,
             partitions: default_partitions(),
+            memory: default_memory(),
             source: SourceSpec::default(),
             columns: ColumnsSpec::default(),
             cleaning: CleaningSpec { ranges: vec![range], ..CleaningSpec::default() },
@@ -215,6 +227,7 @@ impl Spec for DatasetSpec {
         problems.check((1..=MAX_PARTITIONS).contains(&self.partitions), "partitions", || {
             format!("{} is not in 1..={MAX_PARTITIONS}", self.partitions)
         });
+        problems.check(self.memory >= ByteSize::from_mib(128), "memory", || "is under 128 MiB");
         problems.check(!self.input.is_empty(), "input", || "names no file");
         let is_series = self.kind == DatasetKind::Series;
         problems.check(

@@ -9,7 +9,7 @@ use std::fs;
 use muster_proto::capacity::{self, CapacitySpec};
 use muster_proto::collect::CollectSpec;
 use muster_proto::config::reference::{Section, page, undocumented};
-use muster_proto::dataset::DatasetSpec;
+use muster_proto::dataset::{DatasetSpec, ShopSpec};
 use muster_proto::job::{self, JobSpec};
 use muster_proto::measured::{Calibration, calibration};
 use muster_tests::source::root;
@@ -44,6 +44,11 @@ fn page_of_keys<T: serde::Serialize>(title: &str, sections: &[Section], example:
 #[test]
 fn the_page_of_job_files_has_every_key() {
     assert_current("job.md", &page_of_keys("Job file", job::SECTIONS, &JobSpec::default()));
+}
+
+#[test]
+fn the_page_of_shop_files_has_every_key() {
+    assert_current("shop.md", &page_of_keys("Shop file", &ShopSpec::sections(), &ShopSpec::default()));
 }
 
 #[test]

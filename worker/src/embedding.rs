@@ -27,6 +27,5 @@ pub(crate) use shard::kernel_kind;
 pub use shard::{OptimizerState, Shard, ShardGradient};
 pub use squares::sum_row_squares;
 pub use table::{Init, Table};
-pub(crate) use update::is_sparse;
 pub use update::{update_dense, update_shard};
 pub use whole::gather_whole;

@@ -77,7 +77,9 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
 
 fn prepare(context: &Context, folder: &Path) -> Result<Prepared, Error> {
     let dataset = write(folder, "dataset.toml", DATASET)?;
-    let args = prepare::Args { dataset, out: folder.join("dataset"), sets: Vec::new() };
+    let out = Some(folder.join("dataset"));
+    let args =
+        prepare::Args { dataset, out, into: None, from: None, parent: None, threads: None, sets: Vec::new() };
     prepare::prepare_dataset(context, &args)
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use muster_data::prepare::{PrepareArgs, QUARANTINE_FILE, prepare};
+use muster_data::prepare::{AddArgs, Added, CutArgs, PrepareArgs, QUARANTINE_FILE, add, cut, prepare};
 use muster_proto::config;
-use muster_proto::dataset::{DatasetManifest, DatasetSpec};
+use muster_proto::dataset::{CleaningReport, DatasetManifest, DatasetSpec};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -17,10 +17,13 @@ const EXAMPLES: &str = "\
 Examples:
   muster prepare dataset.toml --out prepared
   MUSTER_DATA=~/logs muster prepare deploy/examples/beauty/dataset.toml --out beauty
-  muster prepare dataset.toml --set input=day-2.csv --set cleaning.min_user_events=3 --out prepared";
+  muster prepare dataset.toml --set input=day-2.csv --set cleaning.min_user_events=3 --out prepared
+  muster prepare dataset.toml --into base                          add new files to a base, however old ones are
+  muster prepare dataset.toml --from base --out tuesday --parent monday   cut a dataset from it, ids of monday kept";
 
 /// Cleans, featurizes and partitions the logs that a dataset file declares, and says how many rows each rule
-/// dropped. The same input and file give the same bytes.
+/// dropped. The same input and file give the same bytes. A log that grows is kept in a base: `--into` adds the files that it does not
+/// have yet, `--from` cuts the dataset that a preparation of all files would give.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -28,8 +31,20 @@ pub struct Args {
     #[arg(value_name = "DATASET.toml")]
     pub dataset: PathBuf,
     /// Folder to write; a dataset that is there already is replaced once the new one is whole
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "into")]
+    pub out: Option<PathBuf>,
+    /// Add the input files to the base in this folder, but for those that it has; no dataset is made
+    #[arg(long, value_name = "BASE", conflicts_with_all = ["out", "from", "parent"])]
+    pub into: Option<PathBuf>,
+    /// Make the dataset of the base in this folder; the input files are not read
+    #[arg(long, value_name = "BASE")]
+    pub from: Option<PathBuf>,
+    /// A dataset whose ids of items and categories are kept; what is new gets ids after them
+    #[arg(long, value_name = "DIR", requires = "from")]
+    pub parent: Option<PathBuf>,
+    /// Number of threads; the cores of this machine without it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub threads: Option<u32>,
     /// Override a key of the dataset file
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
@@ -40,8 +55,10 @@ pub struct Args {
 /// # Errors
 /// Where the file, the input or the folder is refused.
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
-    let prepared = prepare_dataset(context, args)?;
-    context.output.report(&prepared)
+    match &args.into {
+        Some(base) => context.output.report(&add_files(context, args, base)?),
+        None => context.output.report(&prepare_dataset(context, args)?),
+    }
 }
 
 /// Prepares the dataset. Without a manifest in the folder there is no dataset, so a run that fails leaves none.
@@ -49,24 +66,53 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
 /// # Errors
 /// As [`run`].
 pub fn prepare_dataset(context: &Context, args: &Args) -> Result<Prepared, Error> {
-    let sets: Vec<String> = args.sets.iter().map(|set| from_here(set)).collect();
-    let spec: DatasetSpec = config::load(&args.dataset, &sets)?;
+    let spec = load(args)?;
+    let out = args.out.clone().unwrap_or_default();
     let mut progress = context.progress();
     progress.start(&format!("prepare {}", spec.name), 0);
-    let manifest = prepare(&PrepareArgs {
-        spec: &spec,
-        base: args.dataset.parent().unwrap_or(Path::new("")),
-        out: &args.out,
-        threads: threads_each(1) as usize,
-        variables: &|name| std::env::var(name).ok(),
-    })
-    .map_err(|error| in_dataset_file(error.into(), &args.dataset))?;
+    let (base, threads) = (args.folder(), args.threads());
+    let variables = &|name: &str| std::env::var(name).ok();
+    let made = match &args.from {
+        None => prepare(&PrepareArgs { spec: &spec, base, out: &out, threads, variables }),
+        Some(store) => {
+            let parent = args.parent.as_deref();
+            cut(&CutArgs { spec: &spec, base, store, parent, out: &out, threads, variables })
+        }
+    };
+    let manifest = made.map_err(|error| in_dataset_file(error.into(), &args.dataset))?;
     progress.finish(&format!(
         "{} events of {} users",
         grouped(manifest.events),
         grouped(u64::from(manifest.users))
     ));
-    Ok(Prepared { out: args.out.clone(), manifest })
+    Ok(Prepared { out, manifest })
+}
+
+fn add_files(context: &Context, args: &Args, store: &Path) -> Result<AddedFiles, Error> {
+    let spec = load(args)?;
+    let mut progress = context.progress();
+    progress.start(&format!("add to {}", store.display()), 0);
+    let variables = &|name: &str| std::env::var(name).ok();
+    let (base, threads) = (args.folder(), args.threads());
+    let added = add(&AddArgs { spec: &spec, base, store, threads, variables })
+        .map_err(|error| in_dataset_file(error.into(), &args.dataset))?;
+    progress.finish(&format!("{} new files", added.files));
+    Ok(AddedFiles { store: store.to_owned(), added })
+}
+
+fn load(args: &Args) -> Result<DatasetSpec, Error> {
+    let sets: Vec<String> = args.sets.iter().map(|set| from_here(set)).collect();
+    Ok(config::load(&args.dataset, &sets)?)
+}
+
+impl Args {
+    fn folder(&self) -> &Path {
+        self.dataset.parent().unwrap_or(Path::new(""))
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| threads_each(1)) as usize
+    }
 }
 
 /// Names the dataset file where the error is about one of its keys.
@@ -104,19 +150,62 @@ impl Prepared {
     }
 }
 
+/// Files that were just added to a base.
+struct AddedFiles {
+    store: PathBuf,
+    added: Added,
+}
+
+impl Report for AddedFiles {
+    fn text(&self) -> String {
+        let Added { files, known, report, increments } = &self.added;
+        let base = self.store.display();
+        if *files == 0 {
+            return format!("  nothing new: {base} has all {} files", grouped(*known));
+        }
+        let dropped: u64 = report.dropped.values().sum();
+        format!(
+            "{}\n\n  {} files added to {base}, {} were there; {increments} increments{}",
+            cleaning_table(report, report.rows_in - dropped).render(),
+            grouped(*files),
+            grouped(*known),
+            left_out(report)
+        )
+    }
+
+    fn json(&self) -> Value {
+        let Added { files, known, report, increments } = &self.added;
+        json!({
+            "base": self.store.display().to_string(),
+            "files": files,
+            "known": known,
+            "increments": increments,
+            "rows_in": report.rows_in,
+            "dropped": report.dropped,
+            "left_out": report.left_out,
+        })
+    }
+}
+
+fn cleaning_table(report: &CleaningReport, kept: u64) -> Table {
+    let mut table = Table::new(["cleaning", "rows"]);
+    table.row(["read".to_owned(), grouped(report.rows_in)]);
+    for (rule, count) in &report.dropped {
+        table.row([format!("dropped: {rule}"), grouped(*count)]);
+    }
+    table.row(["kept".to_owned(), grouped(kept)]);
+    table
+}
+
+fn left_out(report: &CleaningReport) -> String {
+    report.left_out.iter().map(|file| format!("\n  left out: {}: {}", file.file, file.why)).collect()
+}
+
 impl Report for Prepared {
     fn text(&self) -> String {
         let manifest = &self.manifest;
-        let mut table = Table::new(["cleaning", "rows"]);
-        table.row(["read".to_owned(), grouped(manifest.cleaning.rows_in)]);
-        for (rule, count) in &manifest.cleaning.dropped {
-            table.row([format!("dropped: {rule}"), grouped(*count)]);
-        }
-        table.row(["kept".to_owned(), grouped(manifest.cleaning.rows_out)]);
-        let mut notes = String::new();
-        for left_out in &manifest.cleaning.left_out {
-            notes.push_str(&format!("\n  left out: {}: {}", left_out.file, left_out.why));
-        }
+        let table = cleaning_table(&manifest.cleaning, manifest.cleaning.rows_out);
+        let mut notes = left_out(&manifest.cleaning);
         if let Some(path) = self.quarantine() {
             notes.push_str(&format!("\n  rejected rows are listed in {}", path.display()));
         }

@@ -102,6 +102,12 @@ impl From<prepare::Error> for Error {
             Prepare::NothingToTrain { .. } => mapped.with_field("split.valid_from"),
             Prepare::TooManyValues { column, .. } => mapped.with_field(column),
             Prepare::PartitionTooLarge { .. } => mapped.with_field("partitions"),
+            Prepare::Memory { .. } => mapped.with_field("memory"),
+            Prepare::Busy { path } | Prepare::Base { path, .. } | Prepare::InputChanged { path, .. } => {
+                mapped.with_file(path)
+            }
+            Prepare::OtherReading { keys } => mapped.with_field(keys),
+            Prepare::Parent { path, .. } => mapped.with_file(path).with_field("--parent"),
             Prepare::OutputOccupied { path } => mapped.with_file(path).with_field("--out"),
             Prepare::Read { path, .. } | Prepare::Format { path, .. } | Prepare::Write { path, .. } => {
                 mapped.with_file(path)
@@ -159,18 +165,24 @@ impl From<generate::Error> for Error {
     fn from(error: generate::Error) -> Self {
         use generate::Error as Generate;
         let kind = match &error {
-            Generate::Write { .. } | Generate::Parquet { .. } => Kind::Failed,
-            Generate::TooSmall { .. } | Generate::Events { .. } | Generate::EmptySeries => Kind::BadInput,
+            Generate::Write { .. }
+            | Generate::Parquet { .. }
+            | Generate::Encode { .. }
+            | Generate::Threads { .. } => Kind::Failed,
+            Generate::TooSmall { .. }
+            | Generate::Events { .. }
+            | Generate::Occupied { .. }
+            | Generate::EmptySeries => Kind::BadInput,
         };
         let mapped = Self::from_chain(kind, &error);
         match error {
-            Generate::Write { path, .. } | Generate::Parquet { path, .. } => {
+            Generate::Write { path, .. } | Generate::Parquet { path, .. } | Generate::Occupied { path } => {
                 mapped.with_file(path).with_field("--out")
             }
             Generate::TooSmall { items, .. } if items < 20 => mapped.with_field("--items"),
             Generate::TooSmall { .. } => mapped.with_field("--users"),
             Generate::Events { .. } => mapped.with_field("--events"),
-            Generate::EmptySeries => mapped,
+            Generate::EmptySeries | Generate::Encode { .. } | Generate::Threads { .. } => mapped,
         }
     }
 }

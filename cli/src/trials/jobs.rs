@@ -46,7 +46,7 @@ pub(super) const JOBS: [Job; 12] = [
         name: "softmax-untied",
         dataset: "shop",
         batch: "sequences = 100",
-        model: "embedding_dim = 32\nhidden_size = 100\nhead = { softmax = { tied = false } }",
+        model: "embedding_dim = 32\nhidden_size = 112\nhead = { softmax = { tied = false } }",
         rest: LAZY,
     },
     Job {

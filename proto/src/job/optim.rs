@@ -51,10 +51,16 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether the rule is for embedding tables only.
+    /// Whether the rule writes only the rows that have a gradient.
     #[must_use]
-    pub fn for_tables_only(self) -> bool {
+    pub const fn is_sparse(self) -> bool {
         matches!(self, Self::RowWiseAdagrad | Self::LazyAdam)
+    }
+
+    /// Whether the rule is for embedding tables only: dense parameters have no rows to tell apart.
+    #[must_use]
+    pub const fn for_tables_only(self) -> bool {
+        self.is_sparse()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Forecasts of local runs against the runs: `cargo bench -p muster-tests --bench forecast -- run [--repeats N] [--quick]
+//! Forecasts of local runs against the runs: `cargo bench --workspace --bench forecast -- run [--repeats N] [--quick]
 //! [--calibration FILE] [--jobs NAME,..] [--workers 1,2,4] [--json FILE]`.
 //!
 //! Calibrates this machine, then trains jobs of other shapes on 1, 2 and 4 local workers, several times each, and holds the

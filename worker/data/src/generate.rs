@@ -1,4 +1,4 @@
-//! A deterministic shopping log, and the best score that any model could reach on it.
+//! A deterministic shopping log, and the best score that any model could reach on it; and a shop of any size (`shop`).
 //!
 //! Shoppers have a lasting style and a few favorite categories, neither of which the log shows. In a session
 //! they stay in a category, move on to the one that follows it, or return to a favorite; they view items that
@@ -14,6 +14,7 @@ mod error;
 mod log;
 mod oracle;
 mod series;
+mod shop;
 mod shopper;
 mod world;
 
@@ -21,6 +22,7 @@ pub use error::Error;
 pub use log::{GenerateReport, generate};
 pub use oracle::{OracleReport, oracle};
 pub use series::{SeriesArgs, generate_series};
+pub use shop::{DATASET_FILE, ShopArgs, TRUTH_FILE, Truth, generate_shop};
 
 /// How large a log to generate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

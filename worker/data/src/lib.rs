@@ -15,7 +15,7 @@ pub mod prepare;
 pub mod stats;
 pub mod store;
 
-pub use generate::{GenerateArgs, SeriesArgs, generate, generate_series, oracle};
+pub use generate::{GenerateArgs, SeriesArgs, ShopArgs, generate, generate_series, generate_shop, oracle};
 pub use prepare::{PrepareArgs, prepare};
 pub use stats::{Drift, Stats, drift, stats};
 pub use store::{Attributes, Dataset, Error, HeldOut, Items, Partition, Series, Split, Vocabulary};

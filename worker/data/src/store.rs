@@ -16,6 +16,9 @@ pub use items::{Attributes, Items, Vocabulary};
 pub use keys::Keys;
 pub use partition::{HeldOut, Partition, Series, Split};
 
-pub(crate) use codec::{Shape, decode_partition, encode_items, encode_partition, encode_vocabulary};
+pub(crate) use codec::{
+    Shape, decode_partition, decode_vocabulary, encode_items, encode_partition, encode_vocabulary,
+    write_partition,
+};
 pub(crate) use items::AttributeLists;
 pub(crate) use partition::Cut;

@@ -6,7 +6,7 @@ use muster_proto::sharding::TableDecl;
 
 use super::watch::Watch;
 use super::{DistinctIds, Effort, Points, threads, values};
-use crate::embedding::{Init, Shard, is_sparse, update_shard};
+use crate::embedding::{Init, Shard, update_shard};
 
 const KINDS: [OptimizerKind; 6] = [
     OptimizerKind::Sgd,
@@ -29,7 +29,7 @@ pub(super) fn measure(effort: &Effort, points: &mut Points) {
                 let times = threads::run(busy, effort.time(), || whole(kind, rows));
                 add(Term::UpdateAll, &[], rows * DIM, times[0]);
             }
-            for dim in if is_sparse(kind) { effort.some(&WIDTHS) } else { Vec::new() } {
+            for dim in if kind.is_sparse() { effort.some(&WIDTHS) } else { Vec::new() } {
                 for touched in [100, 2_000] {
                     let times = threads::run(busy, effort.time(), || some(kind, dim, touched));
                     add(Term::UpdateRows, &[dim], touched, times[0]);

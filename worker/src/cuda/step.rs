@@ -17,7 +17,6 @@ use super::softmax;
 use super::update::Rule;
 use super::{Accelerator, sums};
 use crate::batch::MicroBatch;
-use crate::embedding::is_sparse;
 use crate::loss::{PointwiseKind, Weight as _, gather_positions};
 use crate::model::InputPart;
 use crate::train::{Error, StepReport, Totals, Trainer, count, learning_rate};
@@ -295,7 +294,7 @@ impl Accelerator {
         let mut home = bring_home(device, &trainer.set, &self.tables, &tables, &gradients, collective)?;
         let kind = trainer.job.table_optimizer().kind;
         for (index, table) in self.tables.iter_mut().enumerate() {
-            if (!is_sparse(kind) || table.dense.is_some())
+            if (!kind.is_sparse() || table.dense.is_some())
                 && let Some(shards) = home.remove(&index)
             {
                 add_to_dense(device, table, &shards)?;

@@ -7,11 +7,6 @@ use muster_proto::job::{OptimizerKind, OptimizerSpec};
 use super::shard::Shard;
 use crate::model::{Dense, isa};
 
-/// Whether a table's optimizer touches only rows with a gradient.
-pub(crate) fn is_sparse(kind: OptimizerKind) -> bool {
-    matches!(kind, OptimizerKind::LazyAdam | OptimizerKind::RowWiseAdagrad)
-}
-
 /// Updates a shard from the gradient that the step left in it and clears the gradient.
 ///
 /// `lr` is the scheduled learning rate, `step` counts from 1. Rules for all rows make a sparse gradient dense
@@ -20,7 +15,7 @@ pub(crate) fn is_sparse(kind: OptimizerKind) -> bool {
 /// # Errors
 /// Shapes that do not fit.
 pub fn update_shard(shard: &mut Shard, spec: &OptimizerSpec, lr: f64, step: u64) -> Result<(), Error> {
-    if !is_sparse(spec.kind) || shard.gradient.dense {
+    if !spec.kind.is_sparse() || shard.gradient.dense {
         shard.densify_gradient();
     }
     let Shard { dim, whole_dim, weight, bias, state, gradient, dirty, .. } = shard;

@@ -1,8 +1,8 @@
 //! The rules of how tables are cut and placed.
 
 use crate::config::Problems;
+use crate::job::JobSpec;
 use crate::job::tables::{Shape, block_name};
-use crate::job::{JobSpec, OptimizerKind};
 use crate::sharding::Placement;
 
 use super::MAX_PIECES;
@@ -83,8 +83,7 @@ impl JobSpec {
             "a softmax scores this table whole in each step, so it has to be on the device; leave it out, or use \
              model.head.sampled_softmax"
         });
-        let touches_some = matches!(kind, OptimizerKind::LazyAdam | OptimizerKind::RowWiseAdagrad);
-        p.check(touches_some, name, || {
+        p.check(kind.is_sparse(), name, || {
             "the optimizer of tables updates every row in each step; set table_optimizer.kind to row_wise_adagrad or \
              lazy_adam"
         });

@@ -42,4 +42,24 @@ pub enum Error {
         /// What the writer said.
         what: String,
     },
+    /// The folder is in use for something else.
+    #[error("{} exists and is not a generated log: name another folder, or remove it", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A writer failed.
+    #[error("cannot encode the log: {what}; nothing was left behind")]
+    Encode {
+        /// What the writer said.
+        what: String,
+    },
+    /// The threads could not be started.
+    #[error("cannot start {threads} threads: {what}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the pool said.
+        what: String,
+    },
 }

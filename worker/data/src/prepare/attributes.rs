@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use muster_proto::dataset::{DatasetSpec, Format, ItemTableSpec};
 use serde_json::Value;
 
-use super::cell::Cell;
+use super::cell::{Cell, Missing};
 use super::error::Error;
 use super::inputs::{Variables, resolve};
 use super::intern::Interner;
-use super::read::{Table, read_rows, read_whole};
-use super::vocabulary::Renaming;
+use super::read::{GROUP_ROWS, Table, read_rows, read_whole};
+use super::vocabulary::{Parent, Renaming};
 use crate::store::{AttributeLists, Keys};
 
 /// An attribute of all items; attributes come in the order in which the spec lists them.
@@ -44,13 +44,14 @@ pub(super) fn read_attributes(
     spec: &DatasetSpec,
     files: &[Vec<PathBuf>],
     items: &Keys,
+    parent: Option<&Parent>,
 ) -> Result<Vec<Attribute>, Error> {
     let ids: HashMap<&str, u32> = items.iter().zip(0..).collect();
     let mut attributes = Vec::new();
     for (table, files) in spec.item_tables.iter().zip(files) {
         let mut join = Join {
             ids: &ids,
-            missing: &spec.cleaning.missing,
+            missing: Missing::new(&spec.cleaning.missing),
             max_row: spec.cleaning.max_row.bytes() as usize,
             separator: table.separator.as_deref(),
             seen: vec![false; items.len()],
@@ -60,7 +61,9 @@ pub(super) fn read_attributes(
         for path in files {
             if table.format == Format::JsonMap { join.read_map(path)? } else { join.read_table(path, table)? }
         }
-        attributes.extend(join.values.into_iter().map(Values::finish));
+        let named = join.values.into_iter().zip(table.names());
+        attributes
+            .extend(named.map(|(values, name)| values.finish(parent.and_then(|parent| parent.column(name)))));
     }
     Ok(attributes)
 }
@@ -74,9 +77,7 @@ struct Values {
 
 impl Values {
     fn new(items: usize) -> Self {
-        let mut interner = Interner::default();
-        interner.intern("", u32::MAX);
-        Self { interner, counts: vec![0], lists: vec![vec![]; items] }
+        Self { interner: Interner::with_unknown(), counts: vec![0], lists: vec![vec![]; items] }
     }
 
     fn add(&mut self, item: u32, key: &str) -> Option<()> {
@@ -87,8 +88,12 @@ impl Values {
         Some(())
     }
 
-    fn finish(self) -> Attribute {
-        let renaming = Renaming::new(&self.interner.into_keys(), &self.counts, 1);
+    fn finish(self, parent: Option<&Keys>) -> Attribute {
+        let (keys, counts) = (self.interner.into_keys(), &self.counts);
+        let renaming = match parent {
+            None => Renaming::new(&keys, counts, 1),
+            Some(parent) => Renaming::after(parent, &keys, (|id| counts[id] > 0, counts), 1),
+        };
         let mut lists = AttributeLists { offsets: vec![0], values: vec![] };
         for mut list in self.lists {
             renaming.apply(&mut list);
@@ -101,7 +106,7 @@ impl Values {
 
 struct Join<'j> {
     ids: &'j HashMap<&'j str, u32>,
-    missing: &'j [String],
+    missing: Missing,
     max_row: usize,
     separator: Option<&'j str>,
     seen: Vec<bool>,
@@ -114,7 +119,8 @@ impl Join<'_> {
         let wanted: Vec<String> =
             std::iter::once(spec.key.as_str()).chain(spec.inputs()).map(str::to_owned).collect();
         let (format, header) = (spec.format, spec.header);
-        let table = Table { path, format, header, wanted: &wanted, max_row: self.max_row };
+        let max_row = self.max_row;
+        let table = Table { path, format, header, wanted: &wanted, max_row, max_group: GROUP_ROWS };
         read_rows(&table, &mut |row| {
             let line = row.line;
             let refuse = |what| Error::Row { path: path.to_owned(), line, what };
@@ -157,7 +163,7 @@ impl Join<'_> {
 
     /// The item of a row, if it is one of ours and has no row yet.
     fn item(&mut self, cell: &Cell<'_>) -> Result<Option<u32>, String> {
-        if cell.is_missing(self.missing) {
+        if cell.is_missing(&self.missing) {
             return Ok(None);
         }
         cell.write_key(&mut self.key)?;
@@ -166,7 +172,7 @@ impl Join<'_> {
     }
 
     fn add(&mut self, item: u32, attribute: usize, cell: &Cell<'_>) -> Result<(), String> {
-        if cell.is_missing(self.missing) {
+        if cell.is_missing(&self.missing) {
             return Ok(());
         }
         cell.write_key(&mut self.key)?;
@@ -177,7 +183,7 @@ impl Join<'_> {
                 .key
                 .split(separator)
                 .map(str::trim)
-                .filter(|part| !self.missing.iter().any(|token| token == part))
+                .filter(|part| !self.missing.holds(part))
                 .try_for_each(|part| values.add(item, part)),
         };
         added.ok_or_else(|| "has more than 2^32 distinct attributes".to_owned())

@@ -8,10 +8,12 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use muster_proto::units::ByteSize;
+
 use super::error::Error;
 
-/// What the buffers of all buckets may hold together.
-const BUFFERS_BYTES: usize = 32 << 20;
+/// What the buffers of all buckets may hold together, at most.
+const BUFFERS_BYTES: u64 = 32 << 20;
 
 /// Files of bytes, by bucket.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) struct Buckets {
     dir: PathBuf,
     name: &'static str,
     buffers: Vec<Vec<u8>>,
+    /// The most bytes of a buffer.
+    most: usize,
     /// Bytes in the file of each bucket.
     written: Vec<u64>,
 }
@@ -28,12 +32,20 @@ pub(super) struct Buckets {
 pub(super) struct Mark(Vec<u64>);
 
 impl Buckets {
-    /// Empty buckets, whose files lie in `dir` and have `name` in theirs.
-    pub(super) fn new(dir: &Path, name: &'static str, buckets: usize) -> Self {
-        Self { dir: dir.to_owned(), name, buffers: vec![Vec::new(); buckets], written: vec![0; buckets] }
+    /// Empty buckets, whose files lie in `dir` and have `name` in theirs; their buffers take a small part of `memory`.
+    pub(super) fn new(dir: &Path, name: &'static str, buckets: usize, memory: ByteSize) -> Self {
+        let most = BUFFERS_BYTES.min(memory.bytes() / 16) as usize / buckets;
+        let (buffers, written) = (vec![Vec::new(); buckets], vec![0; buckets]);
+        Self { dir: dir.to_owned(), name, buffers, most, written }
     }
 
-    fn path(&self, bucket: usize) -> PathBuf {
+    /// Number of buckets.
+    pub(super) fn len(&self) -> usize {
+        self.buffers.len()
+    }
+
+    /// The file of a bucket, which is there once anything was written.
+    pub(super) fn path(&self, bucket: usize) -> PathBuf {
         self.dir.join(format!("{}-{bucket:05}", self.name))
     }
 
@@ -41,7 +53,7 @@ impl Buckets {
     pub(super) fn push(&mut self, bucket: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Error> {
         let buffer = &mut self.buffers[bucket];
         write(buffer);
-        if buffer.len() >= BUFFERS_BYTES / self.written.len() { self.flush(bucket) } else { Ok(()) }
+        if buffer.len() >= self.most { self.flush(bucket) } else { Ok(()) }
     }
 
     fn flush(&mut self, bucket: usize) -> Result<(), Error> {
@@ -89,6 +101,11 @@ impl Buckets {
         Ok(())
     }
 
+    /// Bytes of a bucket, on disk and in memory.
+    pub(super) fn bytes(&self, bucket: usize) -> u64 {
+        self.written[bucket] + self.buffers[bucket].len() as u64
+    }
+
     /// Takes a bucket from disk; its file is gone afterwards.
     pub(super) fn take(&self, bucket: usize) -> Result<Vec<u8>, Error> {
         if self.written[bucket] == 0 {
@@ -108,7 +125,7 @@ mod tests {
     #[test]
     fn what_came_since_a_mark_is_taken_back_from_memory_and_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let mut buckets = Buckets::new(dir.path(), "x", 3);
+        let mut buckets = Buckets::new(dir.path(), "x", 3, ByteSize::from_mib(64));
         let push = |buckets: &mut Buckets, bucket, text: &[u8]| {
             buckets.push(bucket, |buffer| buffer.extend_from_slice(text)).unwrap();
         };

@@ -16,12 +16,36 @@ pub(super) enum Cell<'r> {
     Time(i64),
 }
 
+/// The texts that stand for no value.
+#[derive(Debug, Clone)]
+pub(super) struct Missing {
+    tokens: Vec<String>,
+    /// Whether any begins with a byte; nearly all values are told apart from them by that.
+    begins: [bool; 256],
+    has_empty: bool,
+}
+
+impl Missing {
+    pub(super) fn new(tokens: &[String]) -> Self {
+        let mut begins = [false; 256];
+        tokens.iter().filter_map(|token| token.bytes().next()).for_each(|byte| begins[byte as usize] = true);
+        Self { tokens: tokens.to_vec(), begins, has_empty: tokens.iter().any(String::is_empty) }
+    }
+
+    pub(super) fn holds(&self, text: &str) -> bool {
+        match text.bytes().next() {
+            None => self.has_empty,
+            Some(byte) => self.begins[byte as usize] && self.tokens.iter().any(|token| token == text),
+        }
+    }
+}
+
 impl Cell<'_> {
     /// Whether the value stands for none.
-    pub(super) fn is_missing(&self, missing: &[String]) -> bool {
+    pub(super) fn is_missing(&self, missing: &Missing) -> bool {
         match self {
             Self::Missing => true,
-            Self::Text(text) => missing.iter().any(|token| token == text),
+            Self::Text(text) => missing.holds(text),
             _ => false,
         }
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use muster_proto::dataset::{CleaningReport, SourceSpec};
+use muster_proto::units::ByteSize;
 
 /// Why logs cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +153,61 @@ pub enum Error {
         partition: usize,
         /// Its events.
         events: u64,
+    },
+    /// The memory does not hold one partition.
+    #[error(
+        "`memory` = {memory} does not hold a log partition: {needed} are needed with {partitions} of them; raise \
+         `partitions`, or `memory`"
+    )]
+    Memory {
+        /// The bound.
+        memory: ByteSize,
+        /// What would do.
+        needed: ByteSize,
+        /// The partitions there are.
+        partitions: u32,
+    },
+    /// A base is being added to.
+    #[error("another process adds to {}: wait for it, or name another folder", path.display())]
+    Busy {
+        /// The base's folder.
+        path: PathBuf,
+    },
+    /// A base is not whole, or not there.
+    #[error("base {}: {what}", path.display())]
+    Base {
+        /// The base's folder or a file of it.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The rows of a base were read by other rules.
+    #[error("the base was read with other values of {keys}: use those, or begin another base")]
+    OtherReading {
+        /// The keys of the dataset file.
+        keys: String,
+    },
+    /// An input file of a base is not what it was.
+    #[error(
+        "{} has {found} bytes, {expected} when it was added: files of a base must not change; give what is new a name of \
+         its own",
+        path.display()
+    )]
+    InputChanged {
+        /// The file.
+        path: PathBuf,
+        /// Its size now.
+        found: u64,
+        /// Its size when it was added.
+        expected: u64,
+    },
+    /// A dataset cannot be the parent of another.
+    #[error("{} cannot be the parent: {what}", path.display())]
+    Parent {
+        /// The parent's folder.
+        path: PathBuf,
+        /// Why not.
+        what: String,
     },
     /// The output folder is in use for something else.
     #[error("{} exists and is not a dataset: name another folder, or remove it", path.display())]

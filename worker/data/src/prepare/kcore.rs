@@ -13,24 +13,30 @@ pub(super) struct Minimum {
     pub(super) item_events: u32,
 }
 
+impl Minimum {
+    /// Whether any item could be dropped.
+    pub(super) fn is_of_items(self) -> bool {
+        self.item_events > 1
+    }
+}
+
 /// Flags of the items that survive, by provisional id.
 pub(super) fn alive_items(stage: &Stage, items: usize, minimum: Minimum) -> Result<Vec<bool>, Error> {
     let mut alive = vec![true; items];
-    if minimum.item_events <= 1 {
+    if !minimum.is_of_items() {
         return Ok(alive);
     }
     loop {
         let counts = stage.sum(
             || vec![0_u64; items],
             |counts, index| {
-                let partition = stage.load(index)?;
-                for user in 0..partition.users() {
-                    let events = &partition.items[partition.range(user)];
-                    let kept = events.iter().filter(|item| alive[**item as usize]);
+                let alive_at = |item: &[u8; 4]| alive[u32::from_le_bytes(*item) as usize];
+                stage.visit_items(index, |items| {
+                    let kept = items.iter().filter(|item| alive_at(item));
                     if kept.clone().count() >= minimum.user_events as usize {
-                        kept.for_each(|item| counts[*item as usize] += 1);
+                        kept.for_each(|item| counts[u32::from_le_bytes(*item) as usize] += 1);
                     }
-                }
+                })?;
                 Ok(())
             },
             |total, part| total.iter_mut().zip(part).for_each(|(total, part)| *total += part),

@@ -79,6 +79,7 @@ pub(super) fn value_of(key: u64) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use muster_proto::units::ByteSize;
     use proptest::prelude::*;
 
     use super::*;
@@ -90,6 +91,8 @@ mod tests {
             shape: Shape { categorical: 0, numeric: 0, is_series: false },
             partitions,
             pool: rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap(),
+            workers: 2,
+            memory: ByteSize::from_mib(64),
         }
     }
 

@@ -34,6 +34,18 @@ pub(super) struct Rejected<'r> {
     pub(super) reason: &'r str,
 }
 
+/// The line of a rejected row.
+pub(super) fn line(rejected: &Rejected<'_>) -> Result<Vec<u8>, Error> {
+    encode(rejected)
+}
+
+fn encode(line: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let mut bytes = serde_json::to_vec(line)
+        .map_err(|error| Error::Encode { file: FILE.to_owned(), what: error.to_string() })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 /// The last line of a file that is full.
 #[derive(Debug, Serialize)]
 struct Omitted {
@@ -64,21 +76,18 @@ impl Quarantine {
     }
 
     pub(super) fn add(&mut self, rejected: &Rejected<'_>) -> Result<(), Error> {
-        let line = self.encode(rejected)?;
+        self.add_line(&line(rejected)?)
+    }
+
+    /// Adds what [`line`] gave.
+    pub(super) fn add_line(&mut self, line: &[u8]) -> Result<(), Error> {
         // Once a row does not fit, none does: what is there is a prefix of all.
         if self.end.omitted > 0 || self.end.bytes + line.len() as u64 > self.limit {
             self.end.omitted += 1;
             return Ok(());
         }
         self.end.bytes += line.len() as u64;
-        self.write(&line)
-    }
-
-    fn encode(&self, line: &impl Serialize) -> Result<Vec<u8>, Error> {
-        let mut bytes = serde_json::to_vec(line)
-            .map_err(|error| Error::Encode { file: FILE.to_owned(), what: error.to_string() })?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        self.write(line)
     }
 
     fn write(&mut self, line: &[u8]) -> Result<(), Error> {
@@ -111,7 +120,7 @@ impl Quarantine {
         let failed = |source| Error::Write { path: PathBuf::from(FILE), source };
         if self.end.omitted > 0 && self.limit > 0 {
             let reason = "over `cleaning.max_quarantine`";
-            let line = self.encode(&Omitted { omitted: self.end.omitted, reason })?;
+            let line = encode(&Omitted { omitted: self.end.omitted, reason })?;
             self.write(&line)?;
         }
         let Some(file) = self.file.take() else { return Ok(()) };

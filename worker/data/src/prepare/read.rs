@@ -1,5 +1,6 @@
-//! Rows of a table, whatever its format.
+//! Rows of a table, whatever its format: a file is cut into pieces in order, and pieces are read by whoever has time.
 
+mod blocks;
 mod delimited;
 mod jsonl;
 mod lines;
@@ -9,11 +10,18 @@ mod source;
 
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use muster_proto::dataset::Format;
 
 use super::cell::Cell;
 use super::error::Error;
+use blocks::{Block, Blocks, Ends};
+use delimited::Dialect;
+
+/// The most rows of a Parquet row group that is one piece, where nothing says otherwise.
+pub(super) const GROUP_ROWS: usize = 1 << 20;
 
 /// A file and what of it is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +33,8 @@ pub(super) struct Table<'t> {
     pub(super) wanted: &'t [String],
     /// The most bytes of a row of text.
     pub(super) max_row: usize,
+    /// The most rows of a Parquet row group that is one piece.
+    pub(super) max_group: usize,
 }
 
 /// One row.
@@ -39,34 +49,160 @@ pub(super) struct Row<'r> {
 /// What takes the rows; may stop by an error.
 pub(super) type Sink<'s> = &'s mut dyn FnMut(Row<'_>) -> Result<(), Error>;
 
+/// What is known of a file before its rows are read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Layout {
+    /// Number of columns of a delimited file.
+    columns: usize,
+    /// Positions of the wanted columns.
+    positions: Vec<usize>,
+    parquet: Option<parquet::Opened>,
+}
+
+/// A part of a file that can be read by itself.
+pub(super) enum Piece {
+    /// Text.
+    Text(Block),
+    /// A Parquet row group.
+    Group { group: usize, line: u64, rows: u64 },
+    /// Decoded rows of a row group that is too large for a piece.
+    Batch { batch: RecordBatch, line: u64 },
+}
+
+impl Piece {
+    /// About the bytes of text that it stands for.
+    pub(super) fn weight(&self) -> u64 {
+        match self {
+            Self::Text(Block::Bytes { bytes, .. }) => bytes.len() as u64,
+            Self::Text(Block::Rest { .. }) => u64::MAX,
+            Self::Group { rows, .. } => rows.saturating_mul(64),
+            Self::Batch { batch, .. } => batch.num_rows() as u64 * 64,
+        }
+    }
+}
+
+/// What the pieces of a file tell together.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// Of JSON lines, which of the wanted keys any object had; of other formats empty.
+    seen: Vec<bool>,
+    first_keys: Option<String>,
+}
+
+impl Ending {
+    pub(super) fn add(&mut self, other: Self) {
+        self.seen.resize(self.seen.len().max(other.seen.len()), false);
+        self.seen.iter_mut().zip(other.seen).for_each(|(seen, other)| *seen |= other);
+        self.first_keys = self.first_keys.take().or(other.first_keys);
+    }
+
+    /// A key that no object of a file has is a column that is not there.
+    pub(super) fn check(self, path: &Path, wanted: &[String]) -> Result<(), Error> {
+        match (self.seen.iter().position(|seen| !seen), self.first_keys) {
+            (Some(absent), Some(known)) => {
+                Err(Error::NoColumn { path: path.to_owned(), column: wanted[absent].clone(), known })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The pieces of a file, in order.
+pub(super) struct Pieces<'t> {
+    table: Table<'t>,
+    layout: Arc<Layout>,
+    rest: Rest,
+}
+
+enum Rest {
+    Text { first: Option<Block>, blocks: Blocks },
+    Groups(parquet::Groups),
+}
+
+impl<'t> Pieces<'t> {
+    pub(super) fn open(table: Table<'t>) -> Result<Self, Error> {
+        let lines = || -> Result<(Layout, Option<Block>, Blocks), Error> {
+            let blocks = Blocks::new(source::open(table.path)?, Ends::Lines, table.max_row);
+            Ok((Layout::default(), None, blocks))
+        };
+        let (layout, first, blocks) = match table.format {
+            Format::Parquet => {
+                let (layout, groups) = parquet::pieces(&table)?;
+                return Ok(Self { table, layout: Arc::new(layout), rest: Rest::Groups(groups) });
+            }
+            Format::Jsonl | Format::Lines => lines()?,
+            Format::JsonMap => {
+                return Err(Error::Format {
+                    path: table.path.to_owned(),
+                    format: "table",
+                    what: "`json_map` has no rows, it is for item tables".to_owned(),
+                });
+            }
+            _ => delimited::pieces(&table, dialect(table.format))?,
+        };
+        Ok(Self { table, layout: Arc::new(layout), rest: Rest::Text { first, blocks } })
+    }
+
+    pub(super) fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Piece>, Error> {
+        match &mut self.rest {
+            Rest::Groups(groups) => groups.next(&self.table, &self.layout),
+            Rest::Text { first, blocks } => match first.take() {
+                Some(block) => Ok(Some(Piece::Text(block))),
+                None => {
+                    let block = blocks.next().map_err(|error| source::read_error(self.table.path, error))?;
+                    Ok(block.map(Piece::Text))
+                }
+            },
+        }
+    }
+}
+
+fn dialect(format: Format) -> Dialect {
+    match format {
+        Format::Semicolon => Dialect { separator: b';', quoted: true },
+        Format::Tsv => Dialect { separator: b'\t', quoted: false },
+        _ => Dialect { separator: b',', quoted: true },
+    }
+}
+
+/// Gives the rows of a piece to `sink`.
+pub(super) fn read_piece(
+    table: &Table<'_>,
+    layout: &Layout,
+    piece: Piece,
+    sink: Sink<'_>,
+) -> Result<Ending, Error> {
+    match piece {
+        Piece::Group { group, line, .. } => parquet::read_group(table, layout, (group, line), sink)?,
+        Piece::Batch { batch, line } => parquet::read_batch(table, &batch, line, sink)?,
+        Piece::Text(block) if table.format == Format::Jsonl => return jsonl::read(table, block, sink),
+        Piece::Text(block) if table.format == Format::Lines => lines::read(table, block, sink)?,
+        Piece::Text(block) => delimited::read(table, layout, dialect(table.format), block, sink)?,
+    }
+    Ok(Ending::default())
+}
+
 /// Gives all rows of a table to `sink`, in the order of the file.
 pub(super) fn read_rows(table: &Table<'_>, sink: Sink<'_>) -> Result<(), Error> {
-    match table.format {
-        Format::Csv => delimited::read(table, delimited::Dialect { separator: b',', quoted: true }, sink),
-        Format::Semicolon => {
-            delimited::read(table, delimited::Dialect { separator: b';', quoted: true }, sink)
-        }
-        Format::Tsv => delimited::read(table, delimited::Dialect { separator: b'\t', quoted: false }, sink),
-        Format::Jsonl => jsonl::read(table, sink),
-        Format::Parquet => parquet::read(table, sink),
-        Format::Lines => lines::read(table, sink),
-        Format::JsonMap => Err(Error::Format {
-            path: table.path.to_owned(),
-            format: "table",
-            what: "`json_map` has no rows, it is for item tables".to_owned(),
-        }),
+    let mut pieces = Pieces::open(*table)?;
+    let mut ending = Ending::default();
+    while let Some(piece) = pieces.next()? {
+        ending.add(read_piece(table, pieces.layout(), piece, sink)?);
     }
+    ending.check(table.path, table.wanted)
 }
 
 /// The names of a table's columns, in order.
 pub(super) fn column_names(table: &Table<'_>) -> Result<Vec<String>, Error> {
     match table.format {
-        Format::Csv => delimited::names(table, delimited::Dialect { separator: b',', quoted: true }),
-        Format::Semicolon => delimited::names(table, delimited::Dialect { separator: b';', quoted: true }),
-        Format::Tsv => delimited::names(table, delimited::Dialect { separator: b'\t', quoted: false }),
         Format::Jsonl => jsonl::names(table),
         Format::Parquet => parquet::names(table),
         Format::Lines | Format::JsonMap => Ok(vec![]),
+        Format::Csv | Format::Semicolon | Format::Tsv => delimited::names(table, dialect(table.format)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use muster_proto::dataset::{CleaningSpec, Duplicates};
 
 /// What an event is to those of its user before it.
@@ -12,17 +13,21 @@ pub(super) enum Repeat {
     Near,
 }
 
+/// Events of one time that are looked through one by one; more go into a set.
+const FEW: usize = 16;
+
 /// What of a user was seen, as far as the rules ask.
 pub(super) struct Seen {
     rule: Duplicates,
     /// In milliseconds; 0 is no rule.
     near: i64,
-    user: Option<u32>,
     time: i64,
     last_item: Option<u32>,
-    events: HashSet<(u32, u32)>,
+    /// Of the time at hand, as long as they are few.
+    few: Vec<(u32, u32)>,
+    events: HashSet<(u32, u32), RandomState>,
     /// When an event of an item and type was last seen that stays.
-    last_times: HashMap<(u32, u32), i64>,
+    last_times: HashMap<(u32, u32), i64, RandomState>,
 }
 
 impl Seen {
@@ -30,30 +35,27 @@ impl Seen {
         Self {
             rule: spec.duplicates,
             near: i64::try_from(spec.near_duplicates.as_millis()).unwrap_or(i64::MAX),
-            user: None,
-            time: 0,
+            time: i64::MIN,
             last_item: None,
-            events: HashSet::new(),
-            last_times: HashMap::new(),
+            few: vec![],
+            events: HashSet::default(),
+            last_times: HashMap::default(),
         }
     }
 
-    /// Looks at the next event in order.
-    pub(super) fn look(&mut self, user: u32, item: u32, time: i64, kind: u32) -> Repeat {
-        if self.user != Some(user) {
-            (self.user, self.time, self.last_item) = (Some(user), time, None);
-            self.events.clear();
-            self.last_times.clear();
-        }
+    /// Begins with another user.
+    pub(super) fn begin(&mut self) {
+        (self.time, self.last_item) = (i64::MIN, None);
+        self.few.clear();
+        self.events.clear();
+        self.last_times.clear();
+    }
+
+    /// Looks at the user's next event in order.
+    pub(super) fn look(&mut self, item: u32, time: i64, kind: u32) -> Repeat {
         let is_new = match self.rule {
             Duplicates::Keep => true,
-            Duplicates::Exact => {
-                if self.time != time {
-                    self.time = time;
-                    self.events.clear();
-                }
-                self.events.insert((item, kind))
-            }
+            Duplicates::Exact => self.is_first_of_its_time(item, time, kind),
             Duplicates::Consecutive => self.last_item.replace(item) != Some(item),
             Duplicates::Repeats => self.events.insert((item, 0)),
         };
@@ -68,5 +70,22 @@ impl Seen {
             *last = time;
         }
         Repeat::No
+    }
+
+    fn is_first_of_its_time(&mut self, item: u32, time: i64, kind: u32) -> bool {
+        if self.time != time {
+            self.time = time;
+            self.few.clear();
+            self.events.clear();
+        }
+        let event = (item, kind);
+        if self.few.contains(&event) {
+            return false;
+        }
+        if self.few.len() < FEW {
+            self.few.push(event);
+            return true;
+        }
+        self.events.insert(event)
     }
 }

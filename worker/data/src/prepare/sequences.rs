@@ -1,50 +1,49 @@
 //! Second pass: the events of one log partition become sequences in the order of time, without duplicates.
 //!
-//! Users are sorted by key. Events of equal time keep the order of the log. Memory: one partition's columns, 16 bytes an
+//! Users are sorted by key. Events of equal time keep the order of the log. Memory: one partition's records and columns, 16 bytes an
 //! event more where events have ids, and what of one user was seen.
 
 use std::collections::{HashMap, HashSet};
 
-use muster_proto::dataset::{BotsSpec, CleaningReport, DatasetKind, DatasetSpec};
+use foldhash::fast::RandomState;
+use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetSpec};
 
 use super::bots;
 use super::error::Error;
 use super::rules;
 use super::seen::{Repeat, Seen};
-use super::spill::Records;
-use crate::store::{Keys, Partition, Shape};
+use super::spill::{Layout, Records};
+use crate::store::{Keys, Partition};
 
 /// Sorts the records of a partition into sequences; what the rules drop is counted in the report.
 pub(super) fn build(
     spec: &DatasetSpec,
     index: usize,
     bytes: &[u8],
-    shape: Shape,
+    layout: Layout,
 ) -> Result<(Partition, CleaningReport), Error> {
-    let log = Log::read(bytes, shape, spec.columns.event_id.is_some());
+    let log = Log::read(bytes, layout);
     let events = log.users.len();
     if u32::try_from(events).is_err() {
         return Err(Error::PartitionTooLarge { partition: index, events: events as u64 });
     }
-    let mut by_key: Vec<u32> = (0..log.keys.len() as u32).collect();
-    by_key.sort_unstable_by_key(|user| log.keys[*user as usize]);
-    let mut rank = vec![0_u32; by_key.len()];
-    for (position, user) in by_key.iter().enumerate() {
-        rank[*user as usize] = position as u32;
+    let Grouped { keys, mut order, ends } = log.group();
+    let mut rules = Rules::new(spec);
+    let (mut kept, mut offsets, mut start) = (Vec::with_capacity(events), vec![0_u32], 0);
+    for end in ends {
+        rules.apply(&log, &mut order[start..end as usize], &mut kept);
+        offsets.push(kept.len() as u32);
+        start = end as usize;
     }
-    let mut order: Vec<u32> = (0..events as u32).collect();
-    let mut report = CleaningReport::default();
-    log.drop_repeated_ids(&mut order, &mut report);
-    // The index is the position in the log: it makes the order total, and ties stable.
-    order.sort_unstable_by_key(|event| {
-        let event = *event as usize;
-        (rank[log.users[event] as usize], log.times[event], event)
-    });
-    if spec.kind == DatasetKind::Events {
-        log.drop_duplicates(spec, &mut order, &mut report);
-        log.drop_bots(&spec.cleaning.bots, &mut order, &mut report);
-    }
-    Ok((log.gather(&by_key, &order), report))
+    let partition = Partition {
+        offsets,
+        items: pick(&log.items, &kept),
+        times: pick(&log.times, &kept),
+        categorical: log.categorical.iter().map(|column| pick(column, &kept)).collect(),
+        numeric: log.numeric.iter().map(|column| pick(column, &kept)).collect(),
+        ..Partition::with_keys(keys)
+    };
+    Ok((partition, rules.report()))
 }
 
 /// The records of a partition, column by column, in the order of the log.
@@ -59,19 +58,32 @@ struct Log<'b> {
     ids: Vec<u128>,
 }
 
+/// Events by user.
+struct Grouped {
+    /// The users' keys in order.
+    keys: Keys,
+    /// Events of one user after the other, each in the order of the log.
+    order: Vec<u32>,
+    /// Where each user's events end.
+    ends: Vec<u32>,
+}
+
 impl<'b> Log<'b> {
-    fn read(bytes: &'b [u8], shape: Shape, has_ids: bool) -> Self {
+    fn read(bytes: &'b [u8], layout: Layout) -> Self {
+        let id_bytes = if layout.has_ids { 16 } else { 0 };
+        // No more than this: the shortest record has a key of one byte.
+        let most = bytes.len() / (14 + 4 * (layout.categorical + layout.numeric) + id_bytes);
         let mut log = Self {
             keys: vec![],
-            users: vec![],
-            items: vec![],
-            times: vec![],
-            categorical: vec![vec![]; shape.categorical],
-            numeric: vec![vec![]; shape.numeric],
+            users: Vec::with_capacity(most),
+            items: Vec::with_capacity(most),
+            times: Vec::with_capacity(most),
+            categorical: vec![Vec::with_capacity(most); layout.categorical],
+            numeric: vec![Vec::with_capacity(most); layout.numeric],
             ids: vec![],
         };
-        let mut ids: HashMap<&str, u32> = HashMap::new();
-        let mut records = Records::new(bytes, shape.categorical, shape.numeric, has_ids);
+        let mut ids: HashMap<&str, u32, RandomState> = HashMap::default();
+        let mut records = Records::new(bytes, layout);
         while let Some((user, event)) = records.next() {
             let id = *ids.entry(user).or_insert_with(|| {
                 log.keys.push(user);
@@ -82,78 +94,130 @@ impl<'b> Log<'b> {
             log.times.push(event.time);
             log.categorical.iter_mut().zip(event.categorical).for_each(|(column, id)| column.push(*id));
             log.numeric.iter_mut().zip(event.numeric).for_each(|(column, value)| column.push(*value));
-            if has_ids {
+            if layout.has_ids {
                 log.ids.push(event.id);
             }
         }
         log
     }
 
-    /// Of a user's events with one id the first in the log stays; `order` is the order of the log.
-    fn drop_repeated_ids(&self, order: &mut Vec<u32>, report: &mut CleaningReport) {
-        if self.ids.is_empty() {
-            return;
+    /// Groups events by user, by counting.
+    fn group(&self) -> Grouped {
+        let mut by_key: Vec<u32> = (0..self.keys.len() as u32).collect();
+        by_key.sort_unstable_by_key(|user| self.keys[*user as usize]);
+        let mut counts = vec![0_u32; by_key.len()];
+        self.users.iter().for_each(|user| counts[*user as usize] += 1);
+        // From counts to where each user's events begin, and then to where they end.
+        let mut next = 0;
+        for user in &by_key {
+            let count = std::mem::replace(&mut counts[*user as usize], next);
+            next += count;
         }
-        let mut seen = HashSet::new();
-        let before = order.len();
-        order.retain(|event| {
-            let event = *event as usize;
-            self.ids[event] == 0 || seen.insert((self.users[event], self.ids[event]))
-        });
-        report.drop_rows(rules::REPEATED_EVENT_ID, (before - order.len()) as u64);
+        let mut order = vec![0_u32; self.users.len()];
+        for (event, user) in self.users.iter().enumerate() {
+            let place = &mut counts[*user as usize];
+            order[*place as usize] = event as u32;
+            *place += 1;
+        }
+        let ends = by_key.iter().map(|user| counts[*user as usize]).collect();
+        Grouped { keys: by_key.iter().map(|user| self.keys[*user as usize]).collect(), order, ends }
+    }
+}
+
+/// The rules on the events of one user, and what they dropped so far.
+struct Rules<'s> {
+    spec: &'s DatasetSpec,
+    seen: Seen,
+    ids: HashSet<u128, RandomState>,
+    repeated_ids: u64,
+    duplicates: u64,
+    near: u64,
+    by_rate: u64,
+    by_length: u64,
+}
+
+impl<'s> Rules<'s> {
+    fn new(spec: &'s DatasetSpec) -> Self {
+        Self {
+            spec,
+            seen: Seen::new(&spec.cleaning),
+            ids: HashSet::default(),
+            repeated_ids: 0,
+            duplicates: 0,
+            near: 0,
+            by_rate: 0,
+            by_length: 0,
+        }
     }
 
-    fn drop_duplicates(&self, spec: &DatasetSpec, order: &mut Vec<u32>, report: &mut CleaningReport) {
-        let has_type = spec.columns.event.is_some();
-        let mut seen = Seen::new(&spec.cleaning);
-        let (mut exact, mut near) = (0, 0);
-        order.retain(|event| {
-            let event = *event as usize;
-            let kind = if has_type { self.categorical[0][event] } else { 0 };
-            match seen.look(self.users[event], self.items[event], self.times[event], kind) {
-                Repeat::No => return true,
-                Repeat::Duplicate => exact += 1,
-                Repeat::Near => near += 1,
+    /// Appends to `kept` which of a user's events, which come in the order of the log, stay, in the order of time.
+    fn apply(&mut self, log: &Log<'_>, events: &mut [u32], kept: &mut Vec<u32>) {
+        let start = kept.len();
+        if log.ids.is_empty() {
+            kept.extend_from_slice(events);
+        } else {
+            self.ids.clear();
+            // Of events with one id the first in the log stays.
+            let is_new = |event: &&u32| {
+                let id = log.ids[**event as usize];
+                id == 0 || self.ids.insert(id)
+            };
+            kept.extend(events.iter().filter(is_new));
+            self.repeated_ids += (events.len() - (kept.len() - start)) as u64;
+        }
+        // The sort is stable, so that ties keep the order of the log.
+        kept[start..].sort_by_key(|event| log.times[*event as usize]);
+        if self.spec.kind == DatasetKind::Events {
+            self.drop_duplicates(log, start, kept);
+            self.drop_bots(log, start, kept);
+        }
+    }
+
+    fn drop_duplicates(&mut self, log: &Log<'_>, start: usize, kept: &mut Vec<u32>) {
+        let has_type = self.spec.columns.event.is_some();
+        self.seen.begin();
+        let mut end = start;
+        for place in start..kept.len() {
+            let event = kept[place] as usize;
+            let kind = if has_type { log.categorical[0][event] } else { 0 };
+            match self.seen.look(log.items[event], log.times[event], kind) {
+                Repeat::No => {
+                    kept[end] = kept[place];
+                    end += 1;
+                }
+                Repeat::Duplicate => self.duplicates += 1,
+                Repeat::Near => self.near += 1,
             }
-            false
-        });
-        report.drop_rows(rules::DUPLICATE, exact);
-        report.drop_rows(rules::NEAR_DUPLICATE, near);
+        }
+        kept.truncate(end);
     }
 
-    fn drop_bots(&self, spec: &BotsSpec, order: &mut Vec<u32>, report: &mut CleaningReport) {
+    fn drop_bots(&mut self, log: &Log<'_>, start: usize, kept: &mut Vec<u32>) {
+        let spec = &self.spec.cleaning.bots;
         if !spec.is_set() {
             return;
         }
-        let mut stays = Vec::with_capacity(order.len());
-        for events in order.chunk_by(|a, b| self.users[*a as usize] == self.users[*b as usize]) {
-            let verdict = bots::judge(spec, &pick(&self.times, events));
-            stays.extend(verdict.stays);
-            report.drop_rows(rules::BOT_RATE, verdict.by_rate);
-            report.drop_rows(rules::BOT_LENGTH, verdict.by_length);
+        let verdict = bots::judge(spec, &pick(&log.times, &kept[start..]));
+        self.by_rate += verdict.by_rate;
+        self.by_length += verdict.by_length;
+        let mut end = start;
+        for (place, stays) in (start..kept.len()).zip(verdict.stays) {
+            if stays {
+                kept[end] = kept[place];
+                end += 1;
+            }
         }
-        let mut stays = stays.into_iter();
-        order.retain(|_| stays.next().unwrap_or(true));
+        kept.truncate(end);
     }
 
-    fn gather(&self, by_key: &[u32], order: &[u32]) -> Partition {
-        let mut offsets = vec![0_u32; by_key.len() + 1];
-        let mut position = 0;
-        for (rank, user) in by_key.iter().enumerate() {
-            while order.get(position).is_some_and(|event| self.users[*event as usize] == *user) {
-                position += 1;
-            }
-            offsets[rank + 1] = position as u32;
-        }
-        let keys: Keys = by_key.iter().map(|user| self.keys[*user as usize]).collect();
-        Partition {
-            offsets,
-            items: pick(&self.items, order),
-            times: pick(&self.times, order),
-            categorical: self.categorical.iter().map(|column| pick(column, order)).collect(),
-            numeric: self.numeric.iter().map(|column| pick(column, order)).collect(),
-            ..Partition::with_keys(keys)
-        }
+    fn report(&self) -> CleaningReport {
+        let mut report = CleaningReport::default();
+        report.drop_rows(rules::REPEATED_EVENT_ID, self.repeated_ids);
+        report.drop_rows(rules::DUPLICATE, self.duplicates);
+        report.drop_rows(rules::NEAR_DUPLICATE, self.near);
+        report.drop_rows(rules::BOT_RATE, self.by_rate);
+        report.drop_rows(rules::BOT_LENGTH, self.by_length);
+        report
     }
 }
 

@@ -1,12 +1,7 @@
 //! Events on their way from the input to their log partition, on disk so that memory stays bounded.
 //!
-//! A record is the user's key with its length, item, time, the features, and its own id where events have one; records
-//! keep the order of the log, and those since a mark can be taken back.
-
-use std::path::Path;
-
-use super::buckets::{Buckets, Mark};
-use super::error::Error;
+//! A record is the user's key with its length (seven bits a byte, the last below 128), item, time, the features, and its own id
+//! where events have one; records keep the order of the log.
 
 /// An event as it is read back.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,53 +15,48 @@ pub(super) struct Event<'e> {
     pub(super) id: u128,
 }
 
-/// The spilled events of all partitions.
-#[derive(Debug)]
-pub(super) struct Spills {
-    buckets: Buckets,
-    has_ids: bool,
+/// Appends a record.
+pub(super) fn write(buffer: &mut Vec<u8>, event: &Event<'_>, has_ids: bool) {
+    let mut len = event.user.len();
+    while len >= 128 {
+        buffer.push(len as u8 | 128);
+        len >>= 7;
+    }
+    buffer.push(len as u8);
+    buffer.extend_from_slice(event.user.as_bytes());
+    buffer.extend_from_slice(&event.item.to_le_bytes());
+    buffer.extend_from_slice(&event.time.to_le_bytes());
+    event.categorical.iter().for_each(|id| buffer.extend_from_slice(&id.to_le_bytes()));
+    event.numeric.iter().for_each(|value| buffer.extend_from_slice(&value.to_le_bytes()));
+    if has_ids {
+        buffer.extend_from_slice(&event.id.to_le_bytes());
+    }
 }
 
-impl Spills {
-    pub(super) fn new(dir: &Path, partitions: u32, has_ids: bool) -> Self {
-        Self { buckets: Buckets::new(dir, "spill", partitions as usize), has_ids }
+/// Writes records again with times that are `by` later, and other items and categories where `ids` names them.
+pub(super) fn rewrite(
+    bytes: &[u8],
+    layout: Layout,
+    by: i64,
+    ids: &dyn Fn(usize, u32) -> u32,
+    buffer: &mut Vec<u8>,
+) {
+    let mut records = Records::new(bytes, layout);
+    let mut categorical = Vec::with_capacity(layout.categorical);
+    while let Some((user, event)) = records.next() {
+        categorical.clear();
+        categorical.extend(event.categorical.iter().enumerate().map(|(column, id)| ids(column + 1, *id)));
+        let (item, time) = (ids(0, event.item), event.time.saturating_add(by));
+        write(buffer, &Event { user, item, time, categorical: &categorical, ..event }, layout.has_ids);
     }
+}
 
-    /// Adds an event to a partition.
-    pub(super) fn push(&mut self, partition: usize, event: &Event<'_>) -> Result<(), Error> {
-        let has_ids = self.has_ids;
-        self.buckets.push(partition, |buffer| {
-            buffer.extend_from_slice(&(event.user.len() as u64).to_le_bytes());
-            buffer.extend_from_slice(event.user.as_bytes());
-            buffer.extend_from_slice(&event.item.to_le_bytes());
-            buffer.extend_from_slice(&event.time.to_le_bytes());
-            event.categorical.iter().for_each(|id| buffer.extend_from_slice(&id.to_le_bytes()));
-            event.numeric.iter().for_each(|value| buffer.extend_from_slice(&value.to_le_bytes()));
-            if has_ids {
-                buffer.extend_from_slice(&event.id.to_le_bytes());
-            }
-        })
-    }
-
-    /// Where the records end now.
-    pub(super) fn mark(&self) -> Mark {
-        self.buckets.mark()
-    }
-
-    /// Takes back what was added since `mark`.
-    pub(super) fn rewind(&mut self, mark: &Mark) -> Result<(), Error> {
-        self.buckets.rewind(mark)
-    }
-
-    /// Writes what is still in memory and gives the buffers back.
-    pub(super) fn finish(&mut self) -> Result<(), Error> {
-        self.buckets.finish()
-    }
-
-    /// Takes the records of a partition from disk; its file is gone afterwards.
-    pub(super) fn take(&self, partition: usize) -> Result<Vec<u8>, Error> {
-        self.buckets.take(partition)
-    }
+/// What records hold besides user, item and time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) categorical: usize,
+    pub(super) numeric: usize,
+    pub(super) has_ids: bool,
 }
 
 /// Reads records one after the other.
@@ -79,13 +69,26 @@ pub(super) struct Records<'b> {
 }
 
 impl<'b> Records<'b> {
-    pub(super) fn new(bytes: &'b [u8], n_categorical: usize, n_numeric: usize, has_ids: bool) -> Self {
-        Self { rest: bytes, has_ids, categorical: vec![0; n_categorical], numeric: vec![0.0; n_numeric] }
+    pub(super) fn new(bytes: &'b [u8], layout: Layout) -> Self {
+        Self {
+            rest: bytes,
+            has_ids: layout.has_ids,
+            categorical: vec![0; layout.categorical],
+            numeric: vec![0.0; layout.numeric],
+        }
     }
 
     /// The next event; its key borrows from the bytes, its features from the reader.
     pub(super) fn next(&mut self) -> Option<(&'b str, Event<'_>)> {
-        let user_len = u64::from_le_bytes(self.take()?) as usize;
+        let (mut user_len, mut shift) = (0, 0);
+        loop {
+            let [byte] = self.take()?;
+            user_len |= usize::from(byte & 127) << shift;
+            shift += 7;
+            if byte < 128 {
+                break;
+            }
+        }
         let (user, rest) = self.rest.split_at_checked(user_len)?;
         self.rest = rest;
         let user = std::str::from_utf8(user).ok()?;

@@ -1,6 +1,23 @@
 //! Final ids: by falling count, then by key; values that do not occur get none.
 
+use std::collections::HashMap;
+
 use crate::store::Keys;
+
+/// The ids of a dataset that another one goes on from.
+#[derive(Debug)]
+pub(super) struct Parent {
+    pub(super) items: Keys,
+    /// Keys of the categorical columns, by name.
+    pub(super) columns: Vec<(String, Keys)>,
+}
+
+impl Parent {
+    /// The keys of a column, if there is one of this name.
+    pub(super) fn column(&self, name: &str) -> Option<&Keys> {
+        self.columns.iter().find(|(known, _)| known == name).map(|(_, keys)| keys)
+    }
+}
 
 /// Final ids of what had provisional ones.
 #[derive(Debug)]
@@ -34,6 +51,32 @@ impl Renaming {
         }
         let keys = provisional.iter().map(|old| keys.get(*old as usize)).collect();
         Self { keys, ids }
+    }
+
+    /// As [`Renaming::ranked`], but what a parent has keeps its id there, whether it has one by now
+    /// or not, and all else comes after it.
+    pub(super) fn after(
+        parent: &Keys,
+        keys: &Keys,
+        (has_id, counts): (impl Fn(usize) -> bool, &[u64]),
+        fixed: u32,
+    ) -> Self {
+        let known: HashMap<&str, u32> = parent.iter().zip(0..).collect();
+        let fresh = Self::ranked(keys, has_id, counts, fixed);
+        let mut all = parent.clone();
+        let ids: Vec<u32> = fresh
+            .keys
+            .iter()
+            .map(|key| {
+                known.get(key).copied().unwrap_or_else(|| {
+                    all.push(key);
+                    all.len() as u32 - 1
+                })
+            })
+            .collect();
+        let place = |id: &u32| ids.get(*id as usize).copied().unwrap_or(Self::NONE);
+        let ids = fresh.ids.iter().map(place).collect();
+        Self { keys: all, ids }
     }
 
     /// What has no id of its own gets 0, the unknown one.

@@ -14,7 +14,7 @@ use super::filter::Counts;
 use super::ingest::Ingested;
 use super::publish::Output;
 use super::stage::{Stage, encode_error};
-use super::vocabulary::Renaming;
+use super::vocabulary::{Parent, Renaming};
 use crate::store::{
     AttributeLists, Cut, Keys, Partition, Series, Split, encode_items, encode_partition, encode_vocabulary,
 };
@@ -30,6 +30,8 @@ pub(super) struct Prepared<'p> {
     pub(super) split: SplitSpec,
     pub(super) users: Vec<u32>,
     pub(super) report: CleaningReport,
+    /// The dataset whose ids are kept.
+    pub(super) parent: Option<Parent>,
 }
 
 /// Final ids of items: those that are too rare in training are the unknown one, where the spec asks for it.
@@ -38,16 +40,30 @@ fn item_ids(prepared: &Prepared<'_>) -> Renaming {
     let is_by_time = prepared.split.kind == SplitKind::Time;
     // What a time split holds out is the future, which must not be seen in the order of ids.
     let ranked_by = if is_by_time { &counts.train_items } else { &counts.items };
-    match u64::from(prepared.spec.vocabulary.min_train_events) {
-        0 => Renaming::ranked(keys, |id| counts.items[id] > 0, ranked_by, 0),
-        least => Renaming::ranked(keys, |id| counts.train_items[id] >= least, ranked_by, 1).or_unknown(),
-    }
+    let least = u64::from(prepared.spec.vocabulary.min_train_events);
+    let fixed = u32::from(least > 0);
+    let has_id = |id: usize| if least == 0 { counts.items[id] > 0 } else { counts.train_items[id] >= least };
+    let renaming = match &prepared.parent {
+        None => Renaming::ranked(keys, has_id, ranked_by, fixed),
+        Some(parent) => Renaming::after(&parent.items, keys, (has_id, ranked_by), fixed),
+    };
+    if least > 0 { renaming.or_unknown() } else { renaming }
 }
 
 fn category_ids(prepared: &Prepared<'_>) -> Vec<Renaming> {
+    let features = prepared.spec.columns.features().into_iter();
+    let names =
+        features.filter(|feature| feature.kind == ColumnKind::Categorical).map(|feature| feature.name);
     let counted = prepared.ingested.categories.iter().zip(&prepared.counts.categories);
     // Values that no training event has are unknown; without a split by time, all that occur were counted.
-    counted.map(|(keys, counts)| Renaming::new(keys, counts, 1).or_unknown()).collect()
+    let renaming = |(name, (keys, counts)): (String, (&Keys, &Vec<u64>))| {
+        match prepared.parent.as_ref().and_then(|parent| parent.column(&name)) {
+            None => Renaming::new(keys, counts, 1),
+            Some(parent) => Renaming::after(parent, keys, (|id| counts[id] > 0, counts), 1),
+        }
+        .or_unknown()
+    };
+    names.zip(counted).map(renaming).collect()
 }
 
 /// Writes the dataset and puts it in place.
@@ -58,7 +74,7 @@ pub(super) fn write(prepared: &Prepared<'_>, output: Output) -> Result<DatasetMa
     let categories = category_ids(prepared);
     let cut = Cut::new(&prepared.split, spec.vocabulary.min_train_events > 0);
     let deriver = Deriver::new(spec, ingested, stage, cut)?;
-    let attributes = read_attributes(spec, prepared.item_files, &items.keys)?;
+    let attributes = read_attributes(spec, prepared.item_files, &items.keys, prepared.parent.as_ref())?;
     let first_users = first_users(users)?;
     let written = stage.map(|index| {
         let mut partition = Partition { cut, ..stage.load(index)? };

@@ -3,7 +3,7 @@
 //! A partition has one row per user, its events as lists; items and vocabularies have one row per id.
 //! No field carries metadata: Arrow keeps it in a hash map, whose order would reach the bytes.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -25,6 +25,13 @@ use super::partition::{Partition, Series};
 pub(super) struct Columns(RecordBatch);
 
 pub(crate) fn encode_partition(partition: Partition) -> Result<Vec<u8>, ArrowError> {
+    // The buffers, and room for the messages around them.
+    let bytes = partition.bytes()
+        + 16 * partition.offsets.len() * (1 + partition.categorical.len() + partition.numeric.len());
+    write_partition(partition, Vec::with_capacity(bytes + (1 << 16)))
+}
+
+pub(crate) fn write_partition<W: Write>(partition: Partition, writer: W) -> Result<W, ArrowError> {
     let offsets = &partition.offsets;
     let mut columns = vec![("user".to_owned(), strings(&partition.keys))];
     match partition.series {
@@ -48,7 +55,7 @@ pub(crate) fn encode_partition(partition: Partition) -> Result<Vec<u8>, ArrowErr
             }
         }
     }
-    encode(columns)
+    write(columns, writer)
 }
 
 pub(crate) fn encode_items(
@@ -71,13 +78,25 @@ pub(crate) fn encode_vocabulary(keys: &Keys) -> Result<Vec<u8>, ArrowError> {
     encode(vec![("key".to_owned(), strings(keys))])
 }
 
+/// Reads what [`encode_vocabulary`] wrote.
+///
+/// # Errors
+/// What of the content does not fit.
+pub(crate) fn decode_vocabulary(bytes: Vec<u8>) -> Result<Keys, String> {
+    Columns::decode(bytes)?.strings("key")
+}
+
 fn encode(columns: Vec<(String, ArrayRef)>) -> Result<Vec<u8>, ArrowError> {
+    write(columns, Vec::new())
+}
+
+fn write<W: Write>(columns: Vec<(String, ArrayRef)>, writer: W) -> Result<W, ArrowError> {
     let fields: Vec<Field> =
         columns.iter().map(|(name, array)| Field::new(name, array.data_type().clone(), false)).collect();
     let schema = Arc::new(Schema::new(fields));
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
     let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)?;
-    let mut writer = FileWriter::try_new(Vec::new(), &schema)?;
+    let mut writer = FileWriter::try_new(writer, &schema)?;
     writer.write(&batch)?;
     writer.into_inner()
 }

@@ -356,6 +356,18 @@ fn the_quarantine_is_bounded_and_the_count_is_exact() {
 }
 
 #[test]
+fn a_file_without_rows_is_listed_among_good_ones() {
+    let folder = Folder::with("log.csv", "user,item,time\n1,a,1\n");
+    folder.write("empty.csv", "");
+    folder.write("header.csv", "user,item,time\n");
+    folder.prepare(&CSV.replace("log.csv", "*.csv")).unwrap();
+    let listed = quarantine(&folder);
+    let files: Vec<&str> = listed.iter().map(|row| row["file"].as_str().unwrap()).collect();
+    assert_eq!(files, ["empty.csv", "header.csv"]);
+    assert!(listed.iter().all(|row| row["reason"] == "holds no rows"), "{listed:?}");
+}
+
+#[test]
 fn without_dirt_there_is_no_quarantine() {
     let folder = Folder::with("log.csv", "user,item,time\n1,a,1\n");
     folder.prepare(CSV).unwrap();

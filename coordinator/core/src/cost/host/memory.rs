@@ -5,7 +5,6 @@ use muster_proto::job::OptimizerKind;
 use muster_proto::measured::{MicroShape, StepShape, Term};
 
 use super::step::Ranks;
-use super::tables::is_sparse;
 
 /// Bytes of a value.
 const VALUE: f64 = 4.0;
@@ -70,7 +69,7 @@ impl Held<'_> {
 
     fn gradients(&self) -> f64 {
         let kind = self.ranks.job.table_optimizer().kind;
-        let whole = |table: &usize| self.ranks.is_scored_whole(*table) || !is_sparse(kind);
+        let whole = |table: &usize| self.ranks.is_scored_whole(*table) || !kind.is_sparse();
         let tables = (0..self.ranks.workload.tables.len()).filter(whole);
         tables.map(|table| self.ranks.values(table, self.rank) * VALUE).sum()
     }
@@ -218,7 +217,7 @@ impl Held<'_> {
         let tables = &self.ranks.workload.tables;
         let bytes = |table: usize| tables[table].bytes() as f64;
         let of = |table: usize| {
-            let all = self.ranks.is_scored_whole(table) || !is_sparse(self.ranks.job.table_optimizer().kind);
+            let all = self.ranks.is_scored_whole(table) || !self.ranks.job.table_optimizer().kind.is_sparse();
             let touched = self.ranks.workload.touched.get(table).copied().unwrap_or(1.0);
             if all || touched >= 0.5 { 1.0 } else { touched }
         };

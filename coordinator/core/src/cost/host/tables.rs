@@ -1,6 +1,5 @@
 //! Rows of tables: looked up at their owners, given back as gradients, updated.
 
-use muster_proto::job::OptimizerKind;
 use muster_proto::measured::calibration::spread;
 use muster_proto::measured::{StepShape, Term};
 use muster_proto::sharding::Placement;
@@ -31,11 +30,6 @@ pub(super) struct LookUp {
 pub(super) struct Update {
     pub(super) exchange: f64,
     pub(super) own: f64,
-}
-
-/// Whether an optimizer writes only rows that have a gradient.
-pub(super) fn is_sparse(kind: OptimizerKind) -> bool {
-    matches!(kind, OptimizerKind::LazyAdam | OptimizerKind::RowWiseAdagrad)
 }
 
 impl Ranks<'_> {
@@ -177,7 +171,7 @@ impl Ranks<'_> {
                 let shards = f64::from(decl.row_blocks) * self.share(table, rank);
                 let values = self.values(table, rank);
                 let whole = self.is_scored_whole(table);
-                let seconds = if whole || !is_sparse(kind) {
+                let seconds = if whole || !kind.is_sparse() {
                     // All shards pass through the caches one after the other, so that their sum decides how fast.
                     let fill = self.curves.seconds(Ask::new(Term::Densify, &[], all, busy))?;
                     let fill = if whole { 0.0 } else { fill };

@@ -39,7 +39,7 @@ const FOUND_BYTES: usize = 12;
 
 impl ItemCounts {
     pub(super) fn count(stage: &Stage, kind_of: impl Fn(&Partition, usize) -> Kind) -> Result<Self, Error> {
-        let mut by_item = Buckets::new(&stage.dir, "by-item", stage.partitions);
+        let mut by_item = Buckets::new(&stage.dir, "by-item", stage.partitions, stage.memory);
         for index in 0..stage.partitions {
             let partition = stage.load(index)?;
             for (event, (item, time)) in partition.items.iter().zip(&partition.times).enumerate() {
@@ -55,7 +55,7 @@ impl ItemCounts {
             }
         }
         by_item.finish()?;
-        let mut found = Buckets::new(&stage.dir, "item-counts", stage.partitions);
+        let mut found = Buckets::new(&stage.dir, "item-counts", stage.partitions, stage.memory);
         for bucket in 0..stage.partitions {
             let bytes = by_item.take(bucket)?;
             let mut records: Vec<Record> =

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use muster_proto::dataset::{ColumnKind, DatasetKind, DatasetSpec, EventFeature, Format, GroupBy, RangeSpec};
 
 use crate::prepare::error::Error;
-use crate::prepare::read::{Table, column_names};
+use crate::prepare::read::{GROUP_ROWS, Table, column_names};
 
 /// How a column of the input is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,8 @@ fn role_of(spec: &DatasetSpec, feature: &EventFeature) -> Role {
 fn first_names(spec: &DatasetSpec, files: &[PathBuf]) -> Result<(PathBuf, Vec<String>), Error> {
     let max_row = spec.cleaning.max_row.bytes() as usize;
     let names_of = |path: &PathBuf| {
-        let table = Table { path, format: spec.format, header: spec.header, wanted: &[], max_row };
+        let (format, header) = (spec.format, spec.header);
+        let table = Table { path, format, header, wanted: &[], max_row, max_group: GROUP_ROWS };
         column_names(&table).map(|names| (path.clone(), names))
     };
     let mut first = names_of(&files[0]);

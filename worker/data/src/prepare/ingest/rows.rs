@@ -1,21 +1,69 @@
-//! One row at a time: what its values are, which rule rejects it, and where its event goes.
+//! One row at a time: what its values are, which rule rejects it, and which event it is.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use muster_proto::dataset::time::format_iso8601;
-use muster_proto::dataset::{CleaningReport, DatasetSpec, LeftOut, OnInvalid, TimeFormat, partition_of};
+use muster_proto::dataset::{CleaningReport, DatasetSpec, OnInvalid, TimeFormat, partition_of};
 
-use super::Ingested;
 use super::columns::{Role, Wanted};
-use crate::prepare::buckets;
-use crate::prepare::cell::Cell;
+use crate::prepare::cell::{Cell, Missing};
 use crate::prepare::error::Error;
-use crate::prepare::intern::Interner;
-use crate::prepare::quarantine::{self, Quarantine, Rejected};
+use crate::prepare::intern::{Interner, Known};
+use crate::prepare::quarantine::{self, Rejected};
 use crate::prepare::read::Row;
 use crate::prepare::rules;
-use crate::prepare::spill::{Event, Spills};
+use crate::prepare::spill::{self, Event};
+
+/// What all threads know.
+pub(super) struct Shared<'s> {
+    pub(super) spec: &'s DatasetSpec,
+    pub(super) columns: &'s [Wanted<'s>],
+    missing: Missing,
+    time_bounds: (i64, i64),
+    max_field: usize,
+    pub(super) items: Interner,
+    pub(super) categories: Vec<Interner>,
+}
+
+impl<'s> Shared<'s> {
+    pub(super) fn new(spec: &'s DatasetSpec, columns: &'s [Wanted<'s>]) -> Self {
+        let n_categorical = columns.iter().filter(|column| column.role == Role::Categorical).count();
+        let has_unknown = spec.vocabulary.min_train_events > 0;
+        Self {
+            spec,
+            columns,
+            missing: Missing::new(&spec.cleaning.missing),
+            time_bounds: spec.cleaning.time_bounds(),
+            max_field: spec.cleaning.max_field.bytes() as usize,
+            items: if has_unknown { Interner::with_unknown() } else { Interner::default() },
+            categories: (0..n_categorical).map(|_| Interner::with_unknown()).collect(),
+        }
+    }
+
+    /// About the bytes of memory that keys take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.items.bytes() + self.categories.iter().map(Interner::bytes).sum::<u64>()
+    }
+}
+
+/// What rows became.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Records of events, by log partition. Without times, theirs are the positions among these rows, from 1.
+    pub(super) spills: Vec<Vec<u8>>,
+    /// Lines for the quarantine.
+    pub(super) rejected: Vec<Vec<u8>>,
+    pub(super) report: CleaningReport,
+    bytes: usize,
+}
+
+impl Found {
+    fn new(partitions: u32) -> Self {
+        let spills = vec![Vec::new(); partitions as usize];
+        Self { spills, rejected: vec![], report: CleaningReport::default(), bytes: 0 }
+    }
+}
 
 /// What is known of the row at hand.
 #[derive(Debug, Default)]
@@ -39,117 +87,82 @@ enum Unusable {
     Fatal(Error),
 }
 
-/// All rows of the input, as they come.
+/// Rows of a file, as one thread reads them.
 pub(super) struct Rows<'s> {
-    spec: &'s DatasetSpec,
-    columns: &'s [Wanted<'s>],
-    time_bounds: (i64, i64),
-    max_field: usize,
-    items: Interner,
-    categories: Vec<Interner>,
-    spills: Spills,
-    quarantine: Quarantine,
-    pub(super) report: CleaningReport,
+    shared: &'s Shared<'s>,
+    path: &'s Path,
+    /// What reports call the file.
+    name: &'s str,
+    categories: Vec<Known<'s>>,
     event: Scratch,
-}
-
-/// Where everything stood before a file.
-pub(super) struct Mark {
-    spills: buckets::Mark,
-    quarantine: quarantine::Mark,
-    report: CleaningReport,
+    found: Found,
 }
 
 impl<'s> Rows<'s> {
-    pub(super) fn new(
-        spec: &'s DatasetSpec,
-        columns: &'s [Wanted<'s>],
-        spills: Spills,
-        quarantine: Quarantine,
-    ) -> Self {
-        let n_categorical = columns.iter().filter(|column| column.role == Role::Categorical).count();
-        let has_unknown = spec.vocabulary.min_train_events > 0;
+    /// Bytes of records and rejected rows after which they should be taken.
+    const FULL: usize = 4 << 20;
+
+    pub(super) fn new(shared: &'s Shared<'s>, path: &'s Path, name: &'s str) -> Self {
         Self {
-            spec,
-            columns,
-            time_bounds: spec.cleaning.time_bounds(),
-            max_field: spec.cleaning.max_field.bytes() as usize,
-            items: if has_unknown { unknown_only() } else { Interner::default() },
-            categories: (0..n_categorical).map(|_| unknown_only()).collect(),
-            spills,
-            quarantine,
-            report: CleaningReport::default(),
+            shared,
+            path,
+            name,
+            categories: shared.categories.iter().map(Known::new).collect(),
             event: Scratch::default(),
+            found: Found::new(shared.spec.partitions),
         }
     }
 
-    /// Takes a row of the file at `path`, which reports call `name`.
-    pub(super) fn take(&mut self, path: &Path, name: &str, row: Row<'_>) -> Result<(), Error> {
-        self.report.rows_in += 1;
+    /// What the rows so far became.
+    pub(super) fn take_found(&mut self) -> Found {
+        std::mem::replace(&mut self.found, Found::new(self.shared.spec.partitions))
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.found.bytes >= Self::FULL
+    }
+
+    /// Takes the next row.
+    pub(super) fn take(&mut self, row: Row<'_>) -> Result<(), Error> {
+        self.found.report.rows_in += 1;
         let line = row.line;
         let (cells, unusable) = match row.cells {
             Err(what) => (None, Unusable::Invalid { column: None, what }),
             Ok(cells) => match self.read_event(cells) {
-                Ok(()) => return self.spill(),
+                Ok(()) => {
+                    self.spill();
+                    return Ok(());
+                }
                 Err(unusable) => (Some(cells), unusable),
             },
         };
+        let columns = self.shared.columns;
         let (rule, column, what) = match unusable {
             Unusable::Fatal(error) => return Err(error),
             Unusable::Dropped { rule, column, what } => (rule, Some(column), what),
-            Unusable::Invalid { column, what } if self.spec.cleaning.on_invalid == OnInvalid::Drop => {
+            Unusable::Invalid { column, what } if self.shared.spec.cleaning.on_invalid == OnInvalid::Drop => {
                 (rules::INVALID.into(), column, what)
             }
             Unusable::Invalid { column: None, what } => {
-                return Err(Error::Row { path: path.to_owned(), line, what });
+                return Err(Error::Row { path: self.path.to_owned(), line, what });
             }
             Unusable::Invalid { column: Some(column), what } => {
-                let column = self.columns[column].input.clone();
-                return Err(Error::Value { path: path.to_owned(), line, column, what });
+                let column = columns[column].input.clone();
+                return Err(Error::Value { path: self.path.to_owned(), line, column, what });
             }
         };
-        self.report.drop_rows(&rule, 1);
-        self.quarantine.add(&Rejected {
-            file: name,
+        self.found.report.drop_rows(&rule, 1);
+        let line = quarantine::line(&Rejected {
+            file: self.name,
             line: Some(line),
             rule: &rule,
-            field: column.map(|column| self.columns[column].input.as_str()),
+            field: column.map(|column| columns[column].input.as_str()),
             value: column.zip(cells).and_then(|(column, cells)| cells[column].shown()),
             reason: &what,
-        })
-    }
-
-    pub(super) fn mark(&self) -> Mark {
-        Mark { spills: self.spills.mark(), quarantine: self.quarantine.mark(), report: self.report.clone() }
-    }
-
-    /// Takes back what came since `mark` and notes the file that it came from.
-    pub(super) fn leave_out(&mut self, mark: &Mark, file: String, why: String) -> Result<(), Error> {
-        self.spills.rewind(&mark.spills)?;
-        self.quarantine.rewind(mark.quarantine)?;
-        self.report = mark.report.clone();
-        self.quarantine.add(&Rejected {
-            file: &file,
-            line: None,
-            rule: "file",
-            field: None,
-            value: None,
-            reason: &why,
         })?;
-        self.report.left_out.push(LeftOut { file, why });
+        self.found.bytes += line.len();
+        self.found.rejected.push(line);
         Ok(())
-    }
-
-    pub(super) fn finish(mut self, numeric: Vec<String>) -> Result<Ingested, Error> {
-        self.spills.finish()?;
-        self.quarantine.finish()?;
-        Ok(Ingested {
-            spills: self.spills,
-            items: self.items.into_keys(),
-            categories: self.categories.into_iter().map(Interner::into_keys).collect(),
-            report: self.report,
-            numeric,
-        })
     }
 
     fn read_event(&mut self, cells: &[Cell<'_>]) -> Result<(), Unusable> {
@@ -159,13 +172,13 @@ impl<'s> Rows<'s> {
         (event.item, event.time, event.id) = (0, None, 0);
         for (column, cell) in cells.iter().enumerate() {
             if let Cell::Text(text) = cell
-                && text.len() > self.max_field
+                && text.len() > self.shared.max_field
             {
-                let (len, most) = (text.len(), self.max_field);
+                let (len, most) = (text.len(), self.shared.max_field);
                 let what = format!("is {len} bytes long, over {most} (`cleaning.max_field`)");
                 return Err(Unusable::Invalid { column: Some(column), what });
             }
-            if cell.is_missing(&self.spec.cleaning.missing) {
+            if cell.is_missing(&self.shared.missing) {
                 self.take_missing(column)?;
             } else {
                 self.take_value(column, cell)?;
@@ -175,7 +188,7 @@ impl<'s> Rows<'s> {
     }
 
     fn take_missing(&mut self, column: usize) -> Result<(), Unusable> {
-        let wanted = &self.columns[column];
+        let wanted = &self.shared.columns[column];
         let drop = |rule| Err(Unusable::Dropped { rule, column, what: "the value is missing".to_owned() });
         match wanted.role {
             Role::User => drop(rules::MISSING_USER.into()),
@@ -198,14 +211,14 @@ impl<'s> Rows<'s> {
     fn take_value(&mut self, column: usize, cell: &Cell<'_>) -> Result<(), Unusable> {
         let event = &mut self.event;
         let invalid = |what| Unusable::Invalid { column: Some(column), what };
-        let wanted = &self.columns[column];
+        let wanted = &self.shared.columns[column];
         match wanted.role {
             Role::User => cell.write_key(&mut event.user).map_err(invalid)?,
             Role::Item => {
                 cell.write_key(&mut event.key).map_err(invalid)?;
-                let limit = self.spec.cleaning.max_items;
-                let unknown = u32::from(self.spec.vocabulary.min_train_events > 0);
-                let id = self.items.intern(&event.key, limit.saturating_add(unknown));
+                let limit = self.shared.spec.cleaning.max_items;
+                let unknown = u32::from(self.shared.spec.vocabulary.min_train_events > 0);
+                let id = self.shared.items.intern(&event.key, limit.saturating_add(unknown));
                 let hint = "raise `cleaning.max_items`, or name another column";
                 event.item = id.ok_or_else(|| too_many(&wanted.input, limit, hint))?;
             }
@@ -220,7 +233,7 @@ impl<'s> Rows<'s> {
             Role::Categorical => {
                 cell.write_key(&mut event.key).map_err(invalid)?;
                 let categories = &mut self.categories[event.categorical.len()];
-                let id = categories.intern(&event.key, u32::MAX);
+                let id = categories.intern(&event.key);
                 let hint = "is it a category at all?";
                 event.categorical.push(id.ok_or_else(|| too_many(&wanted.input, u32::MAX, hint))?);
             }
@@ -239,9 +252,9 @@ impl<'s> Rows<'s> {
     }
 
     fn time(&self, column: usize, cell: &Cell<'_>) -> Result<i64, Unusable> {
-        let format = self.spec.columns.time_format;
+        let format = self.shared.spec.columns.time_format;
         let time = cell.time(format).map_err(|what| Unusable::Invalid { column: Some(column), what })?;
-        let (min, max) = self.time_bounds;
+        let (min, max) = self.shared.time_bounds;
         if (min..=max).contains(&time) {
             return Ok(time);
         }
@@ -257,25 +270,22 @@ impl<'s> Rows<'s> {
         Err(Unusable::Dropped { rule, column, what })
     }
 
-    fn spill(&mut self) -> Result<(), Error> {
-        let event = &self.event;
-        let partition = partition_of(&event.user, self.spec.partitions) as usize;
+    fn spill(&mut self) {
+        let (event, spec) = (&self.event, self.shared.spec);
+        let partition = partition_of(&event.user, spec.partitions) as usize;
         let record = Event {
             user: &event.user,
             item: event.item,
-            time: event.time.unwrap_or_else(|| self.report.rows_in.cast_signed()),
+            time: event.time.unwrap_or_else(|| self.found.report.rows_in.cast_signed()),
             categorical: &event.categorical,
             numeric: &event.numeric,
             id: event.id,
         };
-        self.spills.push(partition, &record)
+        let buffer = &mut self.found.spills[partition];
+        let before = buffer.len();
+        spill::write(buffer, &record, spec.columns.event_id.is_some());
+        self.found.bytes += buffer.len() - before;
     }
-}
-
-fn unknown_only() -> Interner {
-    let mut interner = Interner::default();
-    interner.intern("", u32::MAX);
-    interner
 }
 
 fn too_many(column: &str, limit: u32, hint: &'static str) -> Unusable {

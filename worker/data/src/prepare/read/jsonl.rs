@@ -1,15 +1,19 @@
 //! One JSON object a line. A key that an object lacks is a missing value; one that no object has, an error.
 
+use std::io::BufRead;
+
 use serde_json::{Map, Value};
 
+use super::blocks::Block;
 use super::source::{Line, Lines, open, read_error};
-use super::{Row, Sink, Table};
+use super::{Ending, Row, Sink, Table};
 use crate::prepare::cell::Cell;
 use crate::prepare::error::Error;
 
 pub(super) fn names(table: &Table<'_>) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
-    for_each_line(table, &mut |(_, text)| {
+    let mut lines = Lines::new(open(table.path)?, table.max_row, 1);
+    for_each_line(table, &mut lines, &mut |(_, text)| {
         if let Ok(object) = serde_json::from_str::<Map<String, Value>>(text.unwrap_or_default()) {
             names = object.keys().cloned().collect();
         }
@@ -18,10 +22,17 @@ pub(super) fn names(table: &Table<'_>) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-pub(super) fn read(table: &Table<'_>, sink: Sink<'_>) -> Result<(), Error> {
-    let mut seen = vec![false; table.wanted.len()];
-    let mut first_keys: Option<String> = None;
-    for_each_line(table, &mut |(line, text)| {
+/// Gives the rows of a piece, and which of the wanted keys any object has.
+pub(super) fn read(table: &Table<'_>, block: Block, sink: Sink<'_>) -> Result<Ending, Error> {
+    match block {
+        Block::Bytes { bytes, line } => read_lines(table, Lines::new(&bytes[..], table.max_row, line), sink),
+        Block::Rest { source, line } => read_lines(table, Lines::new(source, table.max_row, line), sink),
+    }
+}
+
+fn read_lines<R: BufRead>(table: &Table<'_>, mut lines: Lines<R>, sink: Sink<'_>) -> Result<Ending, Error> {
+    let mut ending = Ending { seen: vec![false; table.wanted.len()], first_keys: None };
+    for_each_line(table, &mut lines, &mut |(line, text)| {
         let parsed = text.and_then(|text| serde_json::from_str(text).map_err(|error| error.to_string()));
         let object: Map<String, Value> = match parsed {
             Ok(object) => object,
@@ -30,9 +41,9 @@ pub(super) fn read(table: &Table<'_>, sink: Sink<'_>) -> Result<(), Error> {
                 return sink(Row { line, cells: Err(what) }).map(|()| true);
             }
         };
-        first_keys.get_or_insert_with(|| object.keys().cloned().collect::<Vec<_>>().join(", "));
+        ending.first_keys.get_or_insert_with(|| object.keys().cloned().collect::<Vec<_>>().join(", "));
         let mut cells = Vec::with_capacity(table.wanted.len());
-        for (column, seen) in table.wanted.iter().zip(&mut seen) {
+        for (column, seen) in table.wanted.iter().zip(&mut ending.seen) {
             *seen |= object.contains_key(column);
             match cell(object.get(column)) {
                 Ok(cell) => cells.push(cell),
@@ -44,12 +55,7 @@ pub(super) fn read(table: &Table<'_>, sink: Sink<'_>) -> Result<(), Error> {
         }
         sink(Row { line, cells: Ok(&cells) }).map(|()| true)
     })?;
-    match (seen.iter().position(|seen| !seen), first_keys) {
-        (Some(absent), Some(known)) => {
-            Err(Error::NoColumn { path: table.path.to_owned(), column: table.wanted[absent].clone(), known })
-        }
-        _ => Ok(()),
-    }
+    Ok(ending)
 }
 
 fn cell(value: Option<&Value>) -> Result<Cell<'_>, String> {
@@ -68,11 +74,11 @@ fn cell(value: Option<&Value>) -> Result<Cell<'_>, String> {
 }
 
 /// Gives lines that are not blank, or why they cannot be read, to `take` until it says no more.
-fn for_each_line(
+fn for_each_line<R: BufRead>(
     table: &Table<'_>,
+    lines: &mut Lines<R>,
     take: &mut dyn FnMut(Line<'_>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let mut lines = Lines::new(open(table.path)?, table.max_row);
     while let Some((line, text)) = lines.next().map_err(|error| read_error(table.path, error))? {
         let is_blank = text.as_ref().is_ok_and(|text| text.trim().is_empty());
         if !is_blank && !take((line, text))? {

@@ -1,12 +1,21 @@
 //! One user a line: the user's key, then items in the order of time, separated by spaces.
 
-use super::source::{Lines, open, read_error};
+use std::io::BufRead;
+
+use super::blocks::Block;
+use super::source::{Lines, read_error};
 use super::{Row, Sink, Table};
 use crate::prepare::cell::Cell;
 use crate::prepare::error::Error;
 
-pub(super) fn read(table: &Table<'_>, sink: Sink<'_>) -> Result<(), Error> {
-    let mut lines = Lines::new(open(table.path)?, table.max_row);
+pub(super) fn read(table: &Table<'_>, block: Block, sink: Sink<'_>) -> Result<(), Error> {
+    match block {
+        Block::Bytes { bytes, line } => read_lines(table, Lines::new(&bytes[..], table.max_row, line), sink),
+        Block::Rest { source, line } => read_lines(table, Lines::new(source, table.max_row, line), sink),
+    }
+}
+
+fn read_lines<R: BufRead>(table: &Table<'_>, mut lines: Lines<R>, sink: Sink<'_>) -> Result<(), Error> {
     while let Some((line, text)) = lines.next().map_err(|error| read_error(table.path, error))? {
         let text = match text {
             Ok(text) => text,

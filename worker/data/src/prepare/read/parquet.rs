@@ -8,25 +8,59 @@ use arrow_array::types::{
     Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+
+use parquet::file::metadata::RowGroupMetaData;
 
 use self::chunks::Chunks;
-use super::{Row, Sink, Table, positions};
+use super::{Layout, Piece, Row, Sink, Table, positions};
 use crate::prepare::cell::Cell;
 use crate::prepare::error::Error;
 
 const BATCH_ROWS: usize = 8192;
+/// Rows of a batch that is decoded for others.
+const STREAM_ROWS: usize = 32_768;
 const DAY_MS: i64 = 86_400_000;
 
-type Builder = ParquetRecordBatchReaderBuilder<Chunks>;
 type CellAt<'b> = Box<dyn Fn(usize) -> Cell<'b> + 'b>;
 
-fn builder(table: &Table<'_>) -> Result<Builder, Error> {
+/// The row groups of a file.
+pub(super) struct Groups {
+    metadata: ArrowReaderMetadata,
+    next: usize,
+    line: u64,
+    /// Row groups with more rows are decoded here, piece by piece, for those who read the pieces.
+    most: usize,
+    open: Option<ParquetRecordBatchReader>,
+}
+
+/// A file whose metadata was read.
+#[derive(Debug, Clone)]
+pub(super) struct Opened {
+    chunks: Chunks,
+    metadata: ArrowReaderMetadata,
+}
+
+fn open(table: &Table<'_>) -> Result<Opened, Error> {
     let failed = |source| Error::Read { path: table.path.to_owned(), source };
-    Builder::try_new(Chunks::open(table.path).map_err(failed)?).map_err(|error| broken(table, error))
+    let chunks = Chunks::open(table.path).map_err(failed)?;
+    let metadata = ArrowReaderMetadata::load(&chunks, ArrowReaderOptions::new())
+        .map_err(|error| broken(table, error))?;
+    // The reader takes for granted what a damaged footer may not hold.
+    let groups = metadata.metadata().row_groups();
+    let is_placed = groups.iter().flat_map(RowGroupMetaData::columns).all(|column| {
+        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        start >= 0 && column.data_page_offset() >= 0 && column.compressed_size() >= 0
+    });
+    if !is_placed {
+        return Err(broken(table, "a column's place in the file is negative"));
+    }
+    Ok(Opened { chunks, metadata })
 }
 
 fn broken(table: &Table<'_>, error: impl std::fmt::Display) -> Error {
@@ -34,47 +68,114 @@ fn broken(table: &Table<'_>, error: impl std::fmt::Display) -> Error {
 }
 
 pub(super) fn names(table: &Table<'_>) -> Result<Vec<String>, Error> {
-    Ok(names_of(&builder(table)?))
+    Ok(names_of(&open(table)?.metadata))
 }
 
-fn names_of(builder: &Builder) -> Vec<String> {
-    builder.schema().fields().iter().map(|field| field.name().clone()).collect()
+fn names_of(metadata: &ArrowReaderMetadata) -> Vec<String> {
+    metadata.schema().fields().iter().map(|field| field.name().clone()).collect()
 }
 
-pub(super) fn read(table: &Table<'_>, sink: Sink<'_>) -> Result<(), Error> {
-    let builder = builder(table)?;
-    let positions = positions(table, &names_of(&builder))?;
-    let mask = ProjectionMask::roots(builder.parquet_schema(), positions.iter().copied());
-    let batches = builder
-        .with_projection(mask)
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(|error| broken(table, error))?;
-    let mut line = 0;
-    for batch in batches {
-        let batch = batch.map_err(|error| broken(table, error))?;
-        let columns = table
-            .wanted
-            .iter()
-            .map(|name| {
-                let array =
-                    batch.column_by_name(name).ok_or_else(|| broken(table, format!("`{name}` is gone")))?;
-                cells(array).ok_or_else(|| {
-                    let what = format!(
-                        "column `{name}` has type {}, which is no key, number or time",
-                        array.data_type()
-                    );
-                    Error::Format { path: table.path.to_owned(), format: "readable Parquet", what }
-                })
-            })
-            .collect::<Result<Vec<CellAt<'_>>, Error>>()?;
-        let mut row = Vec::with_capacity(columns.len());
-        for idx in 0..batch.num_rows() {
-            line += 1;
-            row.clear();
-            row.extend(columns.iter().map(|cell_at| cell_at(idx)));
-            sink(Row { line, cells: Ok(&row) })?;
+/// The layout of a file and its row groups.
+pub(super) fn pieces(table: &Table<'_>) -> Result<(Layout, Groups), Error> {
+    let opened = open(table)?;
+    let metadata = opened.metadata.clone();
+    let positions = positions(table, &names_of(&metadata))?;
+    let layout = Layout { columns: 0, positions, parquet: Some(opened) };
+    Ok((layout, Groups { metadata, next: 0, line: 1, most: table.max_group, open: None }))
+}
+
+impl Groups {
+    pub(super) fn next(&mut self, table: &Table<'_>, layout: &Layout) -> Result<Option<Piece>, Error> {
+        loop {
+            if let Some(reader) = &mut self.open {
+                if let Some(batch) = reader.next() {
+                    let batch = batch.map_err(|error| broken(table, error))?;
+                    let line = self.line;
+                    self.line += batch.num_rows() as u64;
+                    return Ok(Some(Piece::Batch { batch, line }));
+                }
+                self.open = None;
+            }
+            let group = self.next;
+            if group == self.metadata.metadata().num_row_groups() {
+                return Ok(None);
+            }
+            self.next += 1;
+            let rows = self.metadata.metadata().row_group(group).num_rows().max(0).cast_unsigned();
+            if rows > self.most as u64 {
+                self.open = Some(reader(table, layout, group, STREAM_ROWS)?);
+                continue;
+            }
+            let line = self.line;
+            self.line += rows;
+            return Ok(Some(Piece::Group { group, line, rows }));
         }
+    }
+}
+
+fn reader(
+    table: &Table<'_>,
+    layout: &Layout,
+    group: usize,
+    batch_rows: usize,
+) -> Result<ParquetRecordBatchReader, Error> {
+    let Some(Opened { chunks, metadata }) = &layout.parquet else {
+        return Err(broken(table, "its metadata was not read"));
+    };
+    let failed = |source| Error::Read { path: table.path.to_owned(), source };
+    let chunks = chunks.again(table.path).map_err(failed)?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata.clone());
+    let mask = ProjectionMask::roots(builder.parquet_schema(), layout.positions.iter().copied());
+    builder
+        .with_projection(mask)
+        .with_row_groups(vec![group])
+        .with_batch_size(batch_rows)
+        .build()
+        .map_err(|error| broken(table, error))
+}
+
+/// Gives the rows of a row group.
+pub(super) fn read_group(
+    table: &Table<'_>,
+    layout: &Layout,
+    (group, mut line): (usize, u64),
+    sink: Sink<'_>,
+) -> Result<(), Error> {
+    for batch in reader(table, layout, group, BATCH_ROWS)? {
+        let batch = batch.map_err(|error| broken(table, error))?;
+        read_batch(table, &batch, line, sink)?;
+        line += batch.num_rows() as u64;
+    }
+    Ok(())
+}
+
+/// Gives the rows of a batch, the first of which is row `line` of the file.
+pub(super) fn read_batch(
+    table: &Table<'_>,
+    batch: &RecordBatch,
+    line: u64,
+    sink: Sink<'_>,
+) -> Result<(), Error> {
+    let columns = table
+        .wanted
+        .iter()
+        .map(|name| {
+            let array =
+                batch.column_by_name(name).ok_or_else(|| broken(table, format!("`{name}` is gone")))?;
+            cells(array).ok_or_else(|| {
+                let what = format!(
+                    "column `{name}` has type {}, which is no key, number or time",
+                    array.data_type()
+                );
+                Error::Format { path: table.path.to_owned(), format: "readable Parquet", what }
+            })
+        })
+        .collect::<Result<Vec<CellAt<'_>>, Error>>()?;
+    let mut row = Vec::with_capacity(columns.len());
+    for idx in 0..batch.num_rows() {
+        row.clear();
+        row.extend(columns.iter().map(|cell_at| cell_at(idx)));
+        sink(Row { line: line + idx as u64, cells: Ok(&row) })?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::io::{self, BufRead};
 use csv_core::{ReadRecordResult, Reader};
 
 /// The most fields of a record.
-const MAX_FIELDS: usize = 1 << 16;
+pub(super) const MAX_FIELDS: usize = 1 << 16;
 
 /// Reads records one after the other.
 pub(super) struct Records<R> {
@@ -35,6 +35,22 @@ impl<R: BufRead> Records<R> {
     pub(super) fn new(source: R, core: Reader, max_row: usize) -> Self {
         let bytes = vec![0; max_row.min(1 << 12)];
         Self { core, source, bytes, ends: vec![0; 64], fields: 0, max_row, at_line: 1, line: 1 }
+    }
+
+    /// Reads on in the middle of a text, where a record begins on `line`: what looks like a mark of byte order is none here.
+    pub(super) fn resume(source: R, mut core: Reader, max_row: usize, line: u64) -> Self {
+        core.read_record(b"x\n", &mut [0; 8], &mut [0; 8]);
+        Self { at_line: line, line, ..Self::new(source, core, max_row) }
+    }
+
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &R {
+        &self.source
+    }
+
+    /// What was not read yet, and its line.
+    pub(super) fn into_rest(self) -> (R, u64) {
+        (self.source, self.at_line)
     }
 
     /// The line on which the record at hand begins.

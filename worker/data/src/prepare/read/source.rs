@@ -18,7 +18,7 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// The bytes of a file.
-pub(super) type Source = BufReader<Box<dyn Read>>;
+pub(super) type Source = BufReader<Box<dyn Read + Send>>;
 
 /// Opens a file, whatever it is compressed with.
 pub(super) fn open(path: &Path) -> Result<Source, Error> {
@@ -27,7 +27,7 @@ pub(super) fn open(path: &Path) -> Result<Source, Error> {
     let head = head_of(&mut raw, ZSTD.len()).map_err(failed)?;
     let format = format_of(path, &head)?;
     let raw = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(head).chain(raw));
-    let decoded: Box<dyn Read> = match format {
+    let decoded: Box<dyn Read + Send> = match format {
         None => Box::new(raw),
         Some(format @ "gzip") => Box::new(Decoded { format, inner: MultiGzDecoder::new(raw) }),
         Some(format) => {
@@ -39,7 +39,7 @@ pub(super) fn open(path: &Path) -> Result<Source, Error> {
 }
 
 /// The bytes as they are stored, of a file or of an object.
-fn open_raw(path: &Path) -> io::Result<Box<dyn Read>> {
+fn open_raw(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     if let Some(url) = path.to_str().filter(|path| muster_objects::is_url(path)) {
         return Ok(Box::new(Object::open(url)?.reader()));
     }
@@ -74,7 +74,7 @@ fn format_of(path: &Path, head: &[u8]) -> Result<Option<&'static str>, Error> {
     }
 }
 
-fn without_mark(path: &Path, mut decoded: Box<dyn Read>) -> Result<Source, Error> {
+fn without_mark(path: &Path, mut decoded: Box<dyn Read + Send>) -> Result<Source, Error> {
     let mut head = head_of(&mut decoded, 3).map_err(|error| read_error(path, error))?;
     if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
         let what = "it is UTF-16, convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)".to_owned();
@@ -161,16 +161,17 @@ impl<R: Read> Read for Decoded<R> {
 pub(super) type Line<'l> = (u64, Result<&'l str, String>);
 
 /// Lines, each with its number from 1, of which no more than `max_row` bytes are held.
-pub(super) struct Lines {
-    source: Source,
+pub(super) struct Lines<R> {
+    source: R,
     bytes: Vec<u8>,
     max_row: usize,
     line: u64,
 }
 
-impl Lines {
-    pub(super) fn new(source: Source, max_row: usize) -> Self {
-        Self { source, bytes: Vec::new(), max_row, line: 0 }
+impl<R: BufRead> Lines<R> {
+    /// Lines of a text whose first one is number `line`.
+    pub(super) fn new(source: R, max_row: usize, line: u64) -> Self {
+        Self { source, bytes: Vec::new(), max_row, line: line - 1 }
     }
 
     /// The next line; none at the end of the file.
@@ -226,8 +227,14 @@ mod tests {
         let row = format!("1,{}\n", "x".repeat(1000));
         std::fs::write(&path, format!("user,item\n{}", row.repeat(4 * BUFFER_BYTES / row.len()))).unwrap();
         let wanted = ["user".to_owned()];
-        let table =
-            Table { path: &path, format: Format::Csv, header: true, wanted: &wanted, max_row: 1 << 20 };
+        let table = Table {
+            path: &path,
+            format: Format::Csv,
+            header: true,
+            wanted: &wanted,
+            max_row: 1 << 20,
+            max_group: 1,
+        };
         let mut rows = 0_u64;
         let error = read_rows(&table, &mut |_| {
             rows += 1;
@@ -245,7 +252,7 @@ mod tests {
     fn a_long_line_is_passed_over_without_being_held() {
         let text = format!("a\n{}\nb", "x".repeat(5_000_000));
         let source: Source = BufReader::with_capacity(1000, Box::new(Cursor::new(text)));
-        let mut lines = Lines::new(source, 100);
+        let mut lines = Lines::new(source, 100, 1);
         assert_eq!(lines.next().unwrap(), Some((1, Ok("a"))));
         assert_eq!(lines.next().unwrap(), Some((2, Err(too_long(100)))));
         assert!(lines.bytes.capacity() < 10_000);

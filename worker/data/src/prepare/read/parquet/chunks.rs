@@ -11,9 +11,9 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
 /// A file that Parquet's reader jumps about in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Chunks {
-    File(File),
+    File(Arc<File>),
     Object(Arc<Blocks>),
 }
 
@@ -21,7 +21,16 @@ impl Chunks {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         match path.to_str().filter(|path| muster_objects::is_url(path)) {
             Some(url) => Ok(Self::Object(Arc::new(Blocks::new(Object::open(url)?)))),
-            None => File::open(path).map(Self::File),
+            None => File::open(path).map(|file| Self::File(Arc::new(file))),
+        }
+    }
+
+    /// The same for another reader, which may read at the same time: a file is opened again, since all that are cloned from one
+    /// share its place; of an object it stays the version that was opened first.
+    pub(super) fn again(&self, path: &Path) -> io::Result<Self> {
+        match self {
+            Self::File(_) => Self::open(path),
+            Self::Object(blocks) => Ok(Self::Object(Arc::clone(blocks))),
         }
     }
 }
