@@ -114,7 +114,7 @@ pub(crate) const FORCED: [&str; 7] = [
     "bce-layers",
 ];
 
-/// Four plans: all tables in one layout, or the item's in another than the others'.
+/// All tables in one layout or another, and where there are several, the item's in another than the others'.
 pub(crate) fn plans(job: &Job) -> Vec<(String, Vec<String>)> {
     let mut tables = vec!["item"];
     tables.extend(job.spec.contains("column = \"category\"").then_some("category"));
@@ -127,14 +127,12 @@ pub(crate) fn plans(job: &Job) -> Vec<(String, Vec<String>)> {
         };
         (format!("{item}/{others}"), tables.iter().map(of).collect())
     };
-    let mixed = if tables.len() > 1 { all("row_wise", "data_parallel") } else { all("row_wise", "row_wise") };
     let mut plans = vec![
         all("row_wise", "row_wise"),
         all("table_wise", "table_wise"),
         all("data_parallel", "data_parallel"),
-        mixed,
     ];
-    plans.dedup_by(|a, b| a.1 == b.1);
+    plans.extend((tables.len() > 1).then(|| all("row_wise", "data_parallel")));
     plans
 }
 
