@@ -44,6 +44,13 @@ pub(crate) struct Submission {
     _room: OwnedSemaphorePermit,
 }
 
+impl Submission {
+    /// The way to who waits for the answer; what the events took is given back.
+    pub(crate) fn into_answer(self) -> oneshot::Sender<Result<Kept, Refused>> {
+        self.done
+    }
+}
+
 /// What the writer is sent.
 #[derive(Debug)]
 pub(crate) enum Message {

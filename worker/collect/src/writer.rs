@@ -142,8 +142,10 @@ impl Writer {
                 Ok(()) => Ok(kept),
                 Err(error) => Err(Refused::Unwritable { what: error.to_string() }),
             };
+            // The room is free before the answer is there: who was answered may come again at once.
+            let done = submission.into_answer();
             // Who does not wait any more will send the same again.
-            let _ = submission.done.send(answer);
+            let _ = done.send(answer);
         }
     }
 
