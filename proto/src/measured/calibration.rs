@@ -99,6 +99,18 @@ crate::documented! {
     }
 }
 
+impl Trial {
+    /// Of two runs of one job, the parts of the faster and the most memory of both.
+    pub fn keep_faster(&mut self, other: Self) {
+        let step = |trial: &Self| trial.parts.iter().map(|part| part.measured.0).sum::<Duration>();
+        let peaks = self.peak_bytes.iter().zip(&other.peak_bytes).map(|(a, b)| *a.max(b)).collect();
+        if step(&other) < step(self) {
+            *self = other;
+        }
+        self.peak_bytes = peaks;
+    }
+}
+
 crate::documented! {
     /// A part of a trial's step.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //! [--calibration FILE] [--jobs NAME,..] [--workers 1,2,4] [--json FILE]`.
 //!
 //! Calibrates this machine, then trains jobs of other shapes on 1, 2 and 4 local workers, several times each, and holds the
-//! forecast of each against the median of its runs: milliseconds a step, peak bytes of each rank. Then forces four plans on
+//! forecast of each against the fastest of its runs, and the median: milliseconds a step, peak bytes of each rank. Then forces four plans on
 //! some of the jobs and looks whether the forecast picks the fastest. What repeated runs of one job differ by is the noise
 //! floor: plans within it count as ties. Prints tables and writes JSON. Without arguments (as CI calls it) it does nothing.
 

@@ -43,6 +43,11 @@ impl Case {
         self.measured[self.measured.len() / 2]
     }
 
+    /// The fastest run's milliseconds: what a machine takes that others leave alone, as forecasts say.
+    pub(crate) fn fastest(&self) -> f64 {
+        self.measured[0]
+    }
+
     /// What runs differ by from their median, as a share: the mean.
     pub(crate) fn noise(&self) -> f64 {
         let median = self.median();
@@ -50,7 +55,18 @@ impl Case {
         off / self.measured.len().saturating_sub(1).max(1) as f64
     }
 
+    /// By how much the second fastest run is slower, as a share: what a difference of the fastest runs may be by chance.
+    pub(crate) fn repeats_within(&self) -> f64 {
+        self.measured.get(1).map_or(0.0, |second| second / self.fastest() - 1.0)
+    }
+
+    /// The forecast's error against the fastest run.
     pub(crate) fn error(&self) -> f64 {
+        self.forecast / self.fastest() - 1.0
+    }
+
+    /// The same against the median run.
+    pub(crate) fn error_of_median(&self) -> f64 {
         self.forecast / self.median() - 1.0
     }
 
@@ -58,6 +74,7 @@ impl Case {
         json!({
             "job": self.job, "workers": self.workers, "plan": self.plan, "forecast_ms": self.forecast,
             "measured_ms": self.measured, "median_ms": self.median(), "noise": self.noise(), "error": self.error(),
+            "error_of_median": self.error_of_median(), "repeats_within": self.repeats_within(),
             "memory": self.memory, "scored": self.scored,
         })
     }

@@ -32,13 +32,15 @@ pub(crate) fn line(case: &Case) -> String {
         "rest",
     ];
     format!(
-        "{:<18} {} {:<28} {:>9.3} ms forecast {:>9.3} ms measured {:>+6.1} % noise {:>4.1} %  MiB {}  {}",
+        "{:<18} {} {:<28} {:>9.3} ms forecast {:>9.3} ms measured {:>+6.1} %, median {:>9.3} {:>+6.1} % noise {:>4.1} %  MiB {}  {}",
         case.job,
         case.workers,
         case.plan,
         case.forecast,
-        case.median(),
+        case.fastest(),
         case.error() * 100.0,
+        case.median(),
+        case.error_of_median() * 100.0,
         case.noise() * 100.0,
         memory.collect::<Vec<_>>().join(" "),
         phases.map(|name| format!("{} {}", name, phase(name))).join("  "),
@@ -57,20 +59,27 @@ pub(crate) fn summary(cases: &[Case], choices: &[Vec<Case>]) -> Summary {
     let bias = mean(&cases.iter().map(Case::error).collect::<Vec<_>>());
     let noise = mean(&cases.iter().chain(choices.iter().flatten()).map(Case::noise).collect::<Vec<_>>());
     let worst = errors.iter().copied().fold(0.0, f64::max);
-    let picked = choices.iter().filter(|plans| is_picked(plans, noise)).count();
+    let of_median = mean(&cases.iter().map(|case| case.error_of_median().abs()).collect::<Vec<_>>());
+    let within: Vec<f64> = cases.iter().chain(choices.iter().flatten()).map(Case::repeats_within).collect();
+    let within = mean(&within);
+    let picked = choices.iter().filter(|plans| is_picked(plans, within)).count();
     let ranks = cases.iter().chain(choices.iter().flatten()).flat_map(|case| &case.memory);
     let memory: Vec<f64> =
         ranks.filter(|rank| rank.1 >= LARGE).map(|(forecast, measured)| forecast / measured - 1.0).collect();
     let (least, most) =
         memory.iter().fold((0.0_f64, 0.0_f64), |(least, most), error| (least.min(*error), most.max(*error)));
     let text = format!(
-        "\nstep time of {} cases: mean absolute error {:.1} %, worst {:.1} %, bias {:+.1} %; noise floor {:.1} %\n\
+        "\nstep time of {} cases against the fastest run: mean absolute error {:.1} %, worst {:.1} %, bias {:+.1} %; the second \
+         fastest is {:.1} % slower\n\
+         against the median run: mean absolute error {:.1} %; runs differ from it by {:.1} %\n\
          fastest of forced plans picked in {picked} of {} cases\n\
          peak memory of {} ranks above 512 MiB: {:+.1} % to {:+.1} %",
         cases.len(),
         mean(&errors) * 100.0,
         worst * 100.0,
         bias * 100.0,
+        within * 100.0,
+        of_median * 100.0,
         noise * 100.0,
         choices.len(),
         memory.len(),
@@ -79,14 +88,15 @@ pub(crate) fn summary(cases: &[Case], choices: &[Vec<Case>]) -> Summary {
     );
     let json = json!({
         "cases": cases.len(), "mean_absolute_error": mean(&errors), "worst": worst, "bias": bias, "noise_floor": noise,
+        "mean_absolute_error_of_median": of_median, "repeats_within": within,
         "choices": choices.len(), "picked": picked, "large_ranks": memory.len(), "memory_least": least, "memory_most": most,
     });
     Summary { text, json }
 }
 
 /// Whether the plan that is forecast to be fastest is the fastest, or within the noise floor of it.
-fn is_picked(plans: &[Case], noise: f64) -> bool {
+fn is_picked(plans: &[Case], within: f64) -> bool {
     let chosen = plans.iter().min_by(|a, b| a.forecast.total_cmp(&b.forecast));
-    let fastest = plans.iter().map(Case::median).fold(f64::INFINITY, f64::min);
-    chosen.is_some_and(|chosen| chosen.median() <= fastest * (1.0 + noise.max(chosen.noise())))
+    let fastest = plans.iter().map(Case::fastest).fold(f64::INFINITY, f64::min);
+    chosen.is_some_and(|chosen| chosen.fastest() <= fastest * (1.0 + within.max(chosen.repeats_within())))
 }

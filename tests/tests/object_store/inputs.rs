@@ -116,6 +116,36 @@ fn rows_and_objects_that_are_refused_are_named_by_their_url() {
 }
 
 #[test]
+fn a_log_grows_by_the_objects_that_are_new() {
+    let Some(server) = Server::start_with("lake", 5, &["slow", "cut"]) else { return };
+    let folder = with_logs(5_000);
+    let put = |object: &str| server.put(object, &fs::read(folder.at(object)).unwrap());
+    let add = |input: &str| {
+        let set = format!("input={input}");
+        server.run(&folder, &["prepare", "dataset.toml", "--set", &set, "--into", "base"])
+    };
+    let added = |input: &str| add(input).expect_success().json();
+    put(OBJECTS[1]);
+    let first = added("s3://lake/logs");
+    assert_eq!((&first["files"], &first["known"]), (&1.into(), &0.into()), "{first}");
+    put(OBJECTS[0]);
+    put(OBJECTS[2]);
+    put(OBJECTS[3]);
+    let second = added("s3://lake/logs");
+    assert_eq!((&second["files"], &second["known"]), (&2.into(), &1.into()), "{second}");
+    let none = added("s3://lake/logs/day-1.csv");
+    assert_eq!((&none["files"], &none["known"]), (&0.into(), &1.into()), "{none}");
+    let cut = folder.result(&["prepare", "dataset.toml", "--from", "base", "--out", "cut"]);
+    // One-shot preparation in the order in which the base had them.
+    let inputs = "input=[\"logs/2026/day-2.csv.zst\", \"logs/2026/day-3.csv\", \"logs/day-1.csv\"]";
+    let whole = folder.result(&["prepare", "dataset.toml", "--set", inputs, "--out", "whole"]);
+    assert_eq!(cut["digest"], whole["digest"]);
+    server.put(OBJECTS[0], b"user,item,timestamp\nu1,i1,1\n");
+    let refusal = Refusal { code: 2, file: OBJECTS[0], field: "", words: &["28 bytes"] };
+    assert_refused(&add("s3://lake/logs"), refusal);
+}
+
+#[test]
 fn what_is_not_in_the_store_is_bad_input() {
     let Some(server) = Server::start("lake", 0) else { return };
     let folder = Folder::new(MUSTER);

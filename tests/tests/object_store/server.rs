@@ -45,7 +45,10 @@ impl Server {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
             let path = format!("/{}/{key}", self.bucket);
             let length = body.len();
-            let head = format!("PUT {path} HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-length: {length}\r\n\r\n");
+            // An object is written over only by somebody with a name.
+            let head = format!(
+                "PUT {path} HTTP/1.0\r\nhost: 127.0.0.1\r\nauthorization: AWS test:test\r\ncontent-length: {length}\r\n\r\n"
+            );
             stream.write_all(head.as_bytes()).unwrap();
             stream.write_all(body).unwrap();
             let mut answer = String::new();

@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use serde_json::json;
 use tokio_stream::StreamExt as _;
 
+use crate::access::pass_over;
 use crate::event;
 use crate::event::Fields;
 use crate::intake::{Answer, Intake};
@@ -65,7 +66,12 @@ fn json_body(value: &serde_json::Value) -> Response {
 }
 
 async fn collect(State(intake): State<Intake>, headers: HeaderMap, body: Body) -> Response {
-    match take(&intake, &headers, body).await {
+    let mut body = Some(body);
+    let taken = take(&intake, &headers, &mut body).await;
+    if let Some(unread) = body {
+        pass_over(unread, intake.limits.max_body.bytes() as usize);
+    }
+    match taken {
         Ok(answer) => {
             let is_refused = answer.rejected > 0 && answer.accepted + answer.duplicates == 0;
             let status = if is_refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
@@ -75,7 +81,8 @@ async fn collect(State(intake): State<Intake>, headers: HeaderMap, body: Body) -
     }
 }
 
-async fn take(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<Answer, Problem> {
+/// Takes a request; a body that is refused before it is read stays where it is.
+async fn take(intake: &Intake, headers: &HeaderMap, body: &mut Option<Body>) -> Result<Answer, Problem> {
     let is_lines = is_ndjson(headers)?;
     let most = intake.limits.max_body.bytes() as usize;
     let too_large = || {
@@ -93,7 +100,7 @@ async fn take(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<Answer
         Problem::from(refused)
     };
     let room = intake.queue.try_room(length).map_err(turned_away)?;
-    let bytes = read(body, most).await?.ok_or_else(too_large)?;
+    let bytes = read(body.take().unwrap_or_default(), most).await?.ok_or_else(too_large)?;
     let events = if is_lines { lines(&bytes) } else { whole(&bytes)? };
     let limit = intake.limits.max_batch as usize;
     if events.len() > limit {

@@ -3,11 +3,9 @@
 //! Only the end of an open file can be torn: events are answered once they are flushed, so what is cut there was promised to
 //! nobody. Bytes that are no event with whole events behind them are something else, and nothing is touched then.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{FlockOperation, flock};
 
 use crate::event::field_of;
 use crate::files::{Entry, Folder, State};
@@ -82,10 +80,10 @@ fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join("_lock");
     let opened = OpenOptions::new().create(true).append(true).open(&path);
     let file = opened.map_err(|source| Error::Io { path: path.clone(), source })?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { dir: dir.to_owned() }),
-        Err(error) => Err(Error::Io { path, source: error.into() }),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(Error::Io { path, source }),
     }
 }
 

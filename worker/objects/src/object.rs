@@ -113,15 +113,15 @@ impl Object {
     }
 }
 
-/// The URLs of all objects below a prefix, in the order of their bytes. Empty objects that stand for folders, as some tools
+/// All objects below a prefix, in the order of their URLs' bytes. Empty objects that stand for folders, as some tools
 /// make them, are left out.
 ///
 /// # Errors
 /// The URL is none, or the store says no or cannot be reached.
-pub fn list(prefix: &str) -> io::Result<Vec<String>> {
+pub fn list(prefix: &str) -> io::Result<Vec<Object>> {
     let place = Place::open(prefix)?;
     let (store, below) = (Arc::clone(&place.store), place.path.clone());
-    let listed: Vec<ObjectMeta> = wait(async move {
+    let mut listed: Vec<ObjectMeta> = wait(async move {
         let below = Some(&below).filter(|path| !path.as_ref().is_empty());
         let mut stream = store.list(below);
         let mut found = Vec::new();
@@ -131,13 +131,19 @@ pub fn list(prefix: &str) -> io::Result<Vec<String>> {
         Ok::<_, object_store::Error>(found)
     })?
     .map_err(Error::store)?;
-    let mut paths: Vec<(&Path, u64)> = listed.iter().map(|object| (&object.location, object.size)).collect();
-    paths.sort_by(|a, b| a.0.as_ref().as_bytes().cmp(b.0.as_ref().as_bytes()));
+    listed.sort_by(|a, b| a.location.as_ref().as_bytes().cmp(b.location.as_ref().as_bytes()));
     let is_folder = |path: &Path| {
         let inside = format!("{path}/");
-        let after = paths.partition_point(|(other, _)| other.as_ref().as_bytes() < inside.as_bytes());
-        paths.get(after).is_some_and(|(other, _)| other.as_ref().starts_with(&inside))
+        let name = |object: &ObjectMeta| object.location.as_ref().as_bytes() < inside.as_bytes();
+        let after = listed.get(listed.partition_point(name));
+        after.is_some_and(|object| object.location.as_ref().starts_with(&inside))
     };
-    let kept = paths.iter().filter(|(path, size)| *size > 0 || !is_folder(path));
-    Ok(kept.map(|(path, _)| place.url_of(path)).collect())
+    let kept: Vec<bool> = listed.iter().map(|meta| meta.size > 0 || !is_folder(&meta.location)).collect();
+    let kept = listed.into_iter().zip(kept).filter_map(|(meta, is_kept)| is_kept.then_some(meta));
+    let object = |meta: ObjectMeta| Object {
+        store: Arc::clone(&place.store),
+        url: place.url_of(&meta.location),
+        meta: Arc::new(meta),
+    };
+    Ok(kept.map(object).collect())
 }

@@ -92,9 +92,13 @@ pub(super) struct Sources<'s> {
 
 impl Sources<'_> {
     fn names(&self) -> Vec<String> {
-        let name = |path: &PathBuf| path.strip_prefix(self.base).unwrap_or(path).display().to_string();
-        self.files.iter().map(name).collect()
+        self.files.iter().map(|path| name_of(path, self.base)).collect()
     }
+}
+
+/// What reports and bases call a file: its path below the folder that relative ones start from, or else all of it.
+pub(super) fn name_of(path: &Path, base: &Path) -> String {
+    path.strip_prefix(base).unwrap_or(path).display().to_string()
 }
 
 /// Reads all files and spills their events, with the threads of a pool.

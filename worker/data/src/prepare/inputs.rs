@@ -17,13 +17,48 @@ use super::error::Error;
 /// Looks up an environment variable.
 pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
 
-/// The files that `inputs` name, with variables filled in and relative paths below `base`; each exists.
+/// A file or an object that an input names.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    /// Its size, of an object: whoever lists a store is told it, and to ask for each would take a request each.
+    listed: Option<u64>,
+}
+
+impl Found {
+    fn file(path: PathBuf) -> Self {
+        Self { path, listed: None }
+    }
+
+    /// Its size.
+    pub(super) fn bytes(&self) -> Result<u64, Error> {
+        match self.listed {
+            Some(bytes) => Ok(bytes),
+            None => match std::fs::metadata(&self.path) {
+                Ok(metadata) => Ok(metadata.len()),
+                Err(source) => Err(Error::Read { path: self.path.clone(), source }),
+            },
+        }
+    }
+}
+
+/// The paths of what `inputs` name.
 pub(super) fn resolve(
     inputs: &Inputs,
     base: &Path,
     source: &SourceSpec,
     variables: Variables<'_>,
 ) -> Result<Vec<PathBuf>, Error> {
+    Ok(find(inputs, base, source, variables)?.into_iter().map(|found| found.path).collect())
+}
+
+/// The files that `inputs` name, with variables filled in and relative paths below `base`; each exists.
+pub(super) fn find(
+    inputs: &Inputs,
+    base: &Path,
+    source: &SourceSpec,
+    variables: Variables<'_>,
+) -> Result<Vec<Found>, Error> {
     let mut files = Vec::new();
     for text in inputs.paths() {
         let text = expand(text, source, variables)?;
@@ -35,7 +70,7 @@ pub(super) fn resolve(
         let found = match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => walk::files_below(&path)?,
             Ok(_) => {
-                files.push(path);
+                files.push(Found::file(path));
                 continue;
             }
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -47,7 +82,7 @@ pub(super) fn resolve(
         if found.is_empty() {
             return Err(Error::NoFiles { path });
         }
-        files.extend(found);
+        files.extend(found.into_iter().map(Found::file));
     }
     Ok(files)
 }

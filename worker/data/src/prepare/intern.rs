@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
+use muster_proto::dataset::DatasetSpec;
 
 use crate::store::Keys;
 
@@ -42,6 +43,13 @@ impl Interner {
         let interner = Self::default();
         interner.intern("", u32::MAX);
         interner
+    }
+
+    /// One for the items of a dataset, with id 0 for the unknown one where there is one; and the bound of its ids.
+    pub(super) fn of_items(spec: &DatasetSpec) -> (Self, u32) {
+        let has_unknown = spec.vocabulary.min_train_events > 0;
+        let interner = if has_unknown { Self::with_unknown() } else { Self::default() };
+        (interner, spec.cleaning.max_items.saturating_add(u32::from(has_unknown)))
     }
 
     /// The id of `key`, a new one where it is new; none where that would be id `limit` or above.

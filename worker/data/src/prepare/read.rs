@@ -50,7 +50,7 @@ pub(super) struct Row<'r> {
 pub(super) type Sink<'s> = &'s mut dyn FnMut(Row<'_>) -> Result<(), Error>;
 
 /// What is known of a file before its rows are read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Layout {
     /// Number of columns of a delimited file.
     columns: usize,

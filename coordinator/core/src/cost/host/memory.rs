@@ -78,6 +78,10 @@ impl Held<'_> {
         self.ranks.workload.parameters as f64 * VALUE
     }
 
+    fn dense_with_state(&self) -> f64 {
+        self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind))
+    }
+
     /// Bytes that live from step to step beside the model: activations of the rank's micro-batches, their gradients, and what
     /// a softmax keeps of a block.
     fn activations(&self) -> f64 {
@@ -141,10 +145,8 @@ impl Held<'_> {
     /// The most of: making a copy, an evaluation, and the last checkpoint.
     fn peak(&self) -> f64 {
         let (weights, state) = self.model();
-        let dense = self.dense();
-        let dense_state = dense * slots(self.ranks.job.optimizer.kind);
         let resident = self.ranks.workload.resident.get(self.rank as usize).copied().unwrap_or_default();
-        let model = weights + state + dense + dense_state + self.gradients();
+        let model = weights + state + self.dense_with_state() + self.gradients();
         let n = self.ranks.n() as f64;
         let shared = if n > 1.0 { n * SHARED } else { 0.0 };
         let held = self.ranks.curves.process
@@ -171,7 +173,7 @@ impl Held<'_> {
 
     /// At the end the last checkpoint is written: a copy of the rank's pieces, of which one at a time is encoded.
     fn end(&self, weights: f64) -> f64 {
-        let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
+        let dense = self.dense_with_state();
         let on_first = if self.rank == 0 { dense } else { 0.0 };
         let encoded = self.largest_piece().max(on_first);
         self.best(weights) + self.pieces(self.rank) + on_first + encoded
@@ -179,7 +181,7 @@ impl Held<'_> {
 
     /// The copy of its pieces, its neighbour's and the dense parameters that a rank keeps.
     fn copies(&self) -> f64 {
-        let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
+        let dense = self.dense_with_state();
         let all = copies_bytes(self.pieces(self.rank), self.neighbour(), dense, 0.0);
         if self.keeps_copies() { all } else { 0.0 }
     }
@@ -204,7 +206,7 @@ impl Held<'_> {
             return 0.0;
         }
         let (own, neighbour) = (self.pieces(self.rank), self.neighbour());
-        let dense = self.dense() * (1.0 + slots(self.ranks.job.optimizer.kind));
+        let dense = self.dense_with_state();
         let making = |share: f64| {
             (own + neighbour) * share + (own * share).min(PART) + (neighbour * share).min(PART) + dense
         };

@@ -70,14 +70,19 @@ pub fn forecast(subject: &Subject<'_>, curves: &Curves) -> Result<Forecast, Erro
 #[must_use]
 pub fn activations(job: &JobSpec, workload: &Workload, plan: &ShardingPlan) -> f64 {
     let width = f64::from(workload.input) + f64::from(job.model.head_input());
-    let most = |step: &StepShape| {
-        let tokens = |rank: u32| -> f64 {
-            plan.micro_batches_of(rank).map(|micro| step.micro[micro as usize].tokens()).sum()
-        };
-        (0..plan.world_size.max(1)).map(tokens).fold(0.0, f64::max)
-    };
     let steps = workload.steps.len().max(1) as f64;
-    workload.steps.iter().map(most).sum::<f64>() / steps * width
+    workload.steps.iter().map(|step| most_tokens(plan, step)).sum::<f64>() / steps * width
+}
+
+/// Tokens of the rank that has most.
+fn most_tokens(plan: &ShardingPlan, step: &StepShape) -> f64 {
+    per_rank(plan, |micro| step.micro[micro].tokens())
+}
+
+/// The largest sum over a rank's micro-batches.
+fn per_rank(plan: &ShardingPlan, of: impl Fn(usize) -> f64) -> f64 {
+    let sum = |rank: u32| plan.micro_batches_of(rank).map(|micro| of(micro as usize)).sum::<f64>();
+    (0..plan.world_size.max(1)).map(sum).fold(0.0, f64::max)
 }
 
 fn layout_of(placement: Placement) -> String {
@@ -159,13 +164,12 @@ impl Ranks<'_> {
 
     /// The largest sum over a rank's micro-batches.
     pub(super) fn per_rank(&self, of: impl Fn(usize) -> f64) -> f64 {
-        let sum = |rank: u32| self.plan.micro_batches_of(rank).map(|micro| of(micro as usize)).sum::<f64>();
-        (0..self.plan.world_size.max(1)).map(sum).fold(0.0, f64::max)
+        per_rank(self.plan, of)
     }
 
     /// Tokens of the rank that has most.
     pub(super) fn most_tokens(&self, step: &StepShape) -> f64 {
-        self.per_rank(|micro| step.micro[micro].tokens())
+        most_tokens(self.plan, step)
     }
 
     /// Whether the network reads a table's rows.

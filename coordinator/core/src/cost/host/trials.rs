@@ -61,15 +61,19 @@ impl Trials {
     /// Bytes that a rank may have beside those that its forecast counts: the most that was seen, since memory that is missing
     /// ends a job.
     pub(super) fn beside(&self, workers: u32) -> f64 {
+        self.around(workers).into_iter().flatten().map(|(_, shown)| shown.beside).fold(0.0, f64::max)
+    }
+
+    /// What the nearest numbers of workers showed, below and above; twice the same where there were trials on so many.
+    fn around(&self, workers: u32) -> [Option<(u32, &Shown)>; 2] {
         let below = self.0.range(..=workers).next_back();
         let above = self.0.range(workers..).next();
-        below.into_iter().chain(above).map(|(_, shown)| shown.beside).fold(0.0, f64::max)
+        [below, above].map(|shown| shown.map(|(workers, shown)| (*workers, shown)))
     }
 
     /// The parts of a step that come to `terms`. Between numbers of workers lines are straight; beyond, the last counts.
     pub(super) fn whole(&self, workers: u32, terms: &Parts, activations: f64) -> Parts {
-        let below = self.0.range(..=workers).next_back();
-        let above = self.0.range(workers..).next();
+        let [below, above] = self.around(workers);
         let (Some(low), Some(high)) = (below.or(above), above.or(below)) else { return terms.clone() };
         let share = match high.0 - low.0 {
             0 => 0.0,

@@ -9,8 +9,8 @@ use muster_proto::dataset::{CleaningReport, DatasetSpec, FileEntry};
 use super::manifest::{Increment, Input, Manifest, reading};
 use super::{Base, sync_dir};
 use crate::prepare::error::Error;
-use crate::prepare::ingest::{Ingested, Records, Sources, ingest};
-use crate::prepare::inputs::{self, Variables};
+use crate::prepare::ingest::{Ingested, Records, Sources, ingest, name_of};
+use crate::prepare::inputs::{self, Found, Variables};
 use crate::prepare::make_pool;
 use crate::store::{Keys, encode_vocabulary};
 
@@ -54,7 +54,7 @@ pub struct Added {
 /// broken; something cannot be written. The base is then as it was.
 pub fn add(args: &AddArgs<'_>) -> Result<Added, Error> {
     let spec = args.spec;
-    let files = inputs::resolve(&spec.input, args.base, &spec.source, args.variables)?;
+    let files = inputs::find(&spec.input, args.base, &spec.source, args.variables)?;
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Write { path, source }
@@ -91,12 +91,11 @@ pub fn add(args: &AddArgs<'_>) -> Result<Added, Error> {
 }
 
 /// The files that the base does not have, and how many it has.
-fn fresh_inputs(base: &Base, files: &[PathBuf], root: &Path) -> Result<(Vec<(PathBuf, Input)>, u64), Error> {
+fn fresh_inputs(base: &Base, files: &[Found], root: &Path) -> Result<(Vec<(PathBuf, Input)>, u64), Error> {
     let (mut fresh, mut known) = (Vec::new(), 0);
-    for path in files {
-        let metadata = std::fs::metadata(path);
-        let bytes = metadata.map_err(|source| Error::Read { path: path.clone(), source })?.len();
-        let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
+    for found in files {
+        let (path, bytes) = (&found.path, found.bytes()?);
+        let name = name_of(path, root);
         match base.manifest.input(&name) {
             None => fresh.push((path.clone(), Input { name, bytes })),
             Some(input) if input.bytes == bytes => known += 1,

@@ -74,8 +74,7 @@ fn load_parent(spec: &DatasetSpec, dir: &Path) -> Result<Parent, Error> {
 /// What a preparation of all files would have found.
 fn merge(spec: &DatasetSpec, base: &Base) -> Result<Ingested, Error> {
     let manifest = &base.manifest;
-    let has_unknown = spec.vocabulary.min_train_events > 0;
-    let items = if has_unknown { Interner::with_unknown() } else { Interner::default() };
+    let (items, max_items) = Interner::of_items(spec);
     let n_categories = manifest.increments.first().map_or(0, |increment| increment.categories.len());
     let categories: Vec<Interner> = (0..n_categories).map(|_| Interner::with_unknown()).collect();
     let has_target = usize::from(spec.columns.target.is_some());
@@ -87,8 +86,7 @@ fn merge(spec: &DatasetSpec, base: &Base) -> Result<Ingested, Error> {
     let (mut parts, mut report) = (Vec::new(), CleaningReport::default());
     for increment in &manifest.increments {
         let dir = base.dir.join(&increment.folder);
-        let limit = spec.cleaning.max_items.saturating_add(u32::from(has_unknown));
-        let mut ids = vec![renumber(&dir, &increment.items, &items, limit)?];
+        let mut ids = vec![renumber(&dir, &increment.items, &items, max_items)?];
         for (file, interner) in increment.categories.iter().zip(&categories) {
             ids.push(renumber(&dir, file, interner, u32::MAX)?);
         }

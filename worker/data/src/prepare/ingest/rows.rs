@@ -23,20 +23,23 @@ pub(super) struct Shared<'s> {
     time_bounds: (i64, i64),
     max_field: usize,
     pub(super) items: Interner,
+    /// The bound of their ids.
+    max_items: u32,
     pub(super) categories: Vec<Interner>,
 }
 
 impl<'s> Shared<'s> {
     pub(super) fn new(spec: &'s DatasetSpec, columns: &'s [Wanted<'s>]) -> Self {
         let n_categorical = columns.iter().filter(|column| column.role == Role::Categorical).count();
-        let has_unknown = spec.vocabulary.min_train_events > 0;
+        let (items, max_items) = Interner::of_items(spec);
         Self {
             spec,
             columns,
             missing: Missing::new(&spec.cleaning.missing),
             time_bounds: spec.cleaning.time_bounds(),
             max_field: spec.cleaning.max_field.bytes() as usize,
-            items: if has_unknown { Interner::with_unknown() } else { Interner::default() },
+            items,
+            max_items,
             categories: (0..n_categorical).map(|_| Interner::with_unknown()).collect(),
         }
     }
@@ -217,8 +220,7 @@ impl<'s> Rows<'s> {
             Role::Item => {
                 cell.write_key(&mut event.key).map_err(invalid)?;
                 let limit = self.shared.spec.cleaning.max_items;
-                let unknown = u32::from(self.shared.spec.vocabulary.min_train_events > 0);
-                let id = self.shared.items.intern(&event.key, limit.saturating_add(unknown));
+                let id = self.shared.items.intern(&event.key, self.shared.max_items);
                 let hint = "raise `cleaning.max_items`, or name another column";
                 event.item = id.ok_or_else(|| too_many(&wanted.input, limit, hint))?;
             }

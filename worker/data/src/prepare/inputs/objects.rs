@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use muster_objects::{Object, list};
 use muster_proto::dataset::SourceSpec;
 
+use super::Found;
 use super::pattern::{fits, is_pattern};
 use crate::prepare::error::Error;
 
-/// The URLs in the order of their bytes.
-pub(super) fn find(url: &str, source: &SourceSpec) -> Result<Vec<PathBuf>, Error> {
+/// The objects in the order of their URLs' bytes.
+pub(super) fn find(url: &str, source: &SourceSpec) -> Result<Vec<Found>, Error> {
     let failed = |source| Error::Read { path: PathBuf::from(url), source };
     let names: Vec<&str> = url.split('/').collect();
     // `s3:`, nothing, and the bucket come before the key.
@@ -21,7 +22,7 @@ pub(super) fn find(url: &str, source: &SourceSpec) -> Result<Vec<PathBuf>, Error
     let fixed = key.iter().take_while(|name| !is_pattern(Path::new(name))).count();
     if fixed == key.len() && !url.ends_with('/') && !key.is_empty() {
         match Object::open(url) {
-            Ok(_) => return Ok(vec![PathBuf::from(url)]),
+            Ok(object) => return Ok(vec![Found { path: PathBuf::from(url), listed: Some(object.size()) }]),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
@@ -31,11 +32,15 @@ pub(super) fn find(url: &str, source: &SourceSpec) -> Result<Vec<PathBuf>, Error
     let pattern: Vec<&str> = key[fixed..].iter().copied().filter(|name| !name.is_empty()).collect();
     let mut found = list(&prefix).map_err(failed)?;
     found.retain(|object| {
-        let names: Vec<&str> = object.get(below..).unwrap_or_default().split('/').collect();
+        let names: Vec<&str> = object.url().get(below..).unwrap_or_default().split('/').collect();
         is_match(&pattern, &names)
     });
     match (found.is_empty(), fixed == key.len()) {
-        (false, _) => Ok(found.into_iter().map(PathBuf::from).collect()),
+        (false, _) => {
+            let named =
+                |object: &Object| Found { path: PathBuf::from(object.url()), listed: Some(object.size()) };
+            Ok(found.iter().map(named).collect())
+        }
         (true, true) => {
             Err(Error::NotFound { path: PathBuf::from(url), source_spec: Box::new(source.clone()) })
         }

@@ -40,7 +40,7 @@ pub(super) struct Groups {
 }
 
 /// A file whose metadata was read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Opened {
     chunks: Chunks,
     metadata: ArrowReaderMetadata,

@@ -11,9 +11,9 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
 /// A file that Parquet's reader jumps about in.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) enum Chunks {
-    File(Arc<File>),
+    File(File),
     Object(Arc<Blocks>),
 }
 
@@ -21,7 +21,7 @@ impl Chunks {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         match path.to_str().filter(|path| muster_objects::is_url(path)) {
             Some(url) => Ok(Self::Object(Arc::new(Blocks::new(Object::open(url)?)))),
-            None => File::open(path).map(|file| Self::File(Arc::new(file))),
+            None => File::open(path).map(Self::File),
         }
     }
 
