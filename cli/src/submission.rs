@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use muster_data::Dataset;
 use muster_proto::config;
-use muster_proto::control::{DeviceKind, Submission};
+use muster_proto::control::{DeviceKind, Queueing, Submission};
 use muster_proto::ids::WorldSize;
 use muster_proto::job::JobSpec;
 use muster_proto::sharding::TableDecl;
@@ -49,6 +49,8 @@ pub struct Placement {
     pub min_workers: u32,
     /// What they must compute on; `None` for any.
     pub device: Option<DeviceKind>,
+    /// Where the job stands among those that want workers.
+    pub queueing: Queueing,
 }
 
 /// What the coordinator is asked for, without a run directory yet: that is made once all else is right.
@@ -80,6 +82,7 @@ pub fn plan(job: &JobSpec, job_path: &Path, placement: &Placement) -> Result<Sub
         numerics: None,
         min_workers: placement.min_workers,
         forecast: None,
+        queueing: placement.queueing.clone(),
     })
 }
 

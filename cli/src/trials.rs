@@ -11,7 +11,7 @@ use std::time::Duration;
 use muster_core::cost::host::activations;
 use muster_data::{GenerateArgs, generate};
 use muster_proto::capacity::Phase;
-use muster_proto::control::DeviceKind;
+use muster_proto::control::{DeviceKind, Queueing};
 use muster_proto::measured::{Breakdown, Calibration, Elapsed, Forecast, Trial, TrialPart};
 
 use crate::capacity::load;
@@ -164,6 +164,7 @@ impl Trials<'_> {
             workers,
             min_workers: workers,
             device: Some(DeviceKind::Cpu),
+            queueing: Queueing::default(),
         };
         let submission = submission::plan(&job, file, &placement)?;
         let known = Known { calibration: self.terms.calibration.clone(), path: file.to_path_buf() };

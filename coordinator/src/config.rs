@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use muster_core::pool::Policy;
 use muster_proto::auth::{Token, check_exposure};
+use muster_proto::pool::PoolRules;
 use serde::Deserialize;
 
 use crate::store::Location;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub max_jobs: Option<u32>,
     /// Streams of job events that may be open at a time; 256 by default.
     pub max_watchers: Option<u32>,
+    /// The rules by which jobs share the workers.
+    pub pool: Option<PoolRules>,
 }
 
 /// What the coordinator runs by.
@@ -130,7 +134,8 @@ impl Settings {
         }
         let (Ok(listen), true) = (listen, problems.is_empty()) else { return Err(Problems(problems)) };
         let failure_detection = Duration::from_secs_f64(seconds);
-        let core = muster_core::Config { failure_detection, max_workers, max_jobs, ..defaults };
+        let pool = self.pool.as_ref().map_or(defaults.pool, Policy::from);
+        let core = muster_core::Config { failure_detection, max_workers, max_jobs, pool, ..defaults };
         let shutdown_workers = self.shutdown_workers.unwrap_or(false);
         let advertise = self.advertise;
         Ok(Config { listen, advertise, store, core, token, insecure, shutdown_workers, max_watchers })

@@ -132,7 +132,8 @@ impl<S: Store> Replica<S> {
     async fn take_over(&self, lead: Lead) -> Result<Runtime<S>, runtime::Error> {
         let (inbox, messages) = Inbox::new();
         let store = Arc::clone(&self.store);
-        let runtime = Runtime::start(self.config, store, lead, messages, Arc::clone(&self.counters)).await?;
+        let runtime =
+            Runtime::start(self.config.clone(), store, lead, messages, Arc::clone(&self.counters)).await?;
         self.counters.leads.store(1, Ordering::Relaxed);
         self.counters.terms.fetch_add(1, Ordering::Relaxed);
         self.role.send_replace(Role::Leads(inbox));

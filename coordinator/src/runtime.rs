@@ -91,6 +91,7 @@ impl<S: Store> Runtime<S> {
             return Err(Error::Unfinished);
         }
         let pairs = store.range(PREFIX).await?.into_iter().map(|(key, entry)| (key, entry.value));
+        let patience = config.failure_detection;
         let core = Core::restore(Time::default(), config, seed, pairs)?;
         let revision = lead.guard().revision.0;
         info!(
@@ -103,7 +104,7 @@ impl<S: Store> Runtime<S> {
             core,
             store,
             lead,
-            patience: config.failure_detection,
+            patience,
             started: Instant::now(),
             inbox,
             sessions: Sessions::default(),

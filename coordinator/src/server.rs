@@ -137,7 +137,7 @@ where
     let (role, handle) = Handle::new();
     let url = format!("http://{}", config.advertise.clone().unwrap_or_else(|| address.to_string()));
     let replica = Replica {
-        config: config.core,
+        config: config.core.clone(),
         store: Arc::new(store),
         candidate: Candidate { url, ttl: lease(config) },
         role,

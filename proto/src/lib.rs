@@ -12,6 +12,7 @@ pub mod fence;
 pub mod ids;
 pub mod job;
 pub mod measured;
+pub mod pool;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 pub mod schedule;

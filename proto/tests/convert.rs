@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use muster_proto::capacity::Phase;
 use muster_proto::control::{
-    Capabilities, Cause, Cohort, DeviceKind, Directive, EventKind, Failure, FailureCause, Gpu, Hello,
-    Incident, JobEvent, JobPhase, JobStatus, PiecesSaved, Prepare, Progress, RankStage, RankState,
+    Capabilities, Cause, Class, Cohort, DeviceKind, Directive, EventKind, Failure, FailureCause, Gpu, Hello,
+    Incident, JobEvent, JobPhase, JobStatus, PiecesSaved, Prepare, Progress, Queueing, RankStage, RankState,
     Registration, Report, Restored, RestoredFrom, Spent, StepTiming, Straggler, Submission, WorkerStatus,
 };
 use muster_proto::convert::Error;
@@ -226,6 +226,7 @@ fn jobs_workers_and_events_arrive_as_they_were_sent() {
         numerics: Some("n".into()),
         min_workers: 2,
         forecast: Some(forecast()),
+        queueing: Queueing { class: Class::Scheduled, team: "t".into(), start_workers: Some(1) },
     };
     assert_eq!(Submission::try_from(wired(&wire::SubmitJobRequest::from(&job))).unwrap(), job);
     let registration = Registration {
@@ -290,6 +291,9 @@ fn a_job_in_any_phase_arrives_as_it_was_sent() {
             }),
             forecast: Some(forecast()),
             measured: vec![breakdown(), breakdown()],
+            queueing: Queueing { class: Class::Backfill, team: String::new(), start_workers: None },
+            place: Some(3),
+            stops: 2,
         };
         assert_eq!(JobStatus::try_from(wired(&wire::JobStatus::from(job.clone()))).unwrap(), job);
     }

@@ -5,6 +5,7 @@
 //! Nothing here sleeps: a wait is for a condition, with a deadline.
 
 pub mod binary;
+pub mod cluster;
 pub mod collecting;
 #[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 pub mod etcd;

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-use std::net::TcpListener;
 use std::path::Path;
 
+use muster_tests::cluster::{Cluster, newest_manifest};
 use muster_tests::folder::Folder;
-use muster_tests::process::{Running, wait_for};
+use muster_tests::process::wait_for;
 use muster_tests::small::long;
 use serde_json::Value;
 
@@ -61,58 +61,12 @@ fn a_spare_steps_in_for_each_worker_that_is_killed() {
     }
 }
 
-/// A coordinator and workers as processes of their own.
-struct Cluster<'a> {
-    folder: &'a Folder,
-    url: String,
-    _processes: Vec<Running>,
-}
-
-impl<'a> Cluster<'a> {
-    fn start(folder: &'a Folder, workers: usize) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
-        let mut processes = vec![Running::start(&mut folder.command(&["coordinator", "--listen", &listen]))];
-        let worker = ["worker", "--coordinator", &url, "--threads", "1"];
-        processes.extend((0..workers).map(|_| Running::start(&mut folder.command(&worker))));
-        let cluster = Self { folder, url, _processes: processes };
-        wait_for("the workers to register", || {
-            let listed = cluster.ask(&["workers", "list"])?;
-            let connected = |worker: &&Value| worker["connected"] == true;
-            (listed["workers"].as_array()?.iter().filter(connected).count() == workers).then_some(())
-        });
-        cluster
-    }
-
-    fn ask(&self, args: &[&str]) -> Option<Value> {
-        let outcome = self.folder.muster(&[args, &["--coordinator", &self.url]].concat());
-        (outcome.code == Some(0)).then(|| outcome.json())
-    }
-
-    /// Waits until a job has so many changes of workers behind it: one that comes before is counted with the last.
-    fn has_made(&self, job: &str, changes: usize) {
-        wait_for("the job to make a step after the change", || {
-            let explained = self.ask(&["jobs", "explain", job])?;
-            (explained["incidents"].as_array()?.len() == changes).then_some(())
-        });
-    }
-
-    /// Waits until a job trains on that many workers.
-    fn trains_on(&self, job: &str, workers: usize) {
-        wait_for("the job to train on the workers that it should", || {
-            let status = self.ask(&["jobs", "show", job])?;
-            assert_ne!(status["phase"], "failed", "{status}");
-            (status["phase"] == "training" && status["workers"].as_array()?.len() == workers).then_some(())
-        });
-    }
-}
-
 #[test]
 fn a_job_grows_and_shrinks_between_steps_and_a_drained_worker_hands_over_its_rank() {
     let folder = long(MUSTER);
     let job = ["job.toml", "--dataset", "prepared", "--set", "training.epochs=900"];
     let undisturbed = folder.result(&[&["train", "--workers", "1", "--out", "alone"], &job[..]].concat());
-    let cluster = Cluster::start(&folder, 5);
+    let cluster = Cluster::start(&folder, 5, &[]);
     let submit = [&["jobs", "submit", "--workers", "2", "--out", "run"], &job[..]].concat();
     let id = cluster.ask(&submit).unwrap()["job"].to_string();
     cluster.trains_on(&id, 2);
@@ -142,11 +96,5 @@ fn a_job_grows_and_shrinks_between_steps_and_a_drained_worker_hands_over_its_ran
     );
     let verified = folder.result(&["verify", "run", "--dataset", "prepared"]);
     assert_eq!(verified["ok"], true, "{verified}");
-    let manifest = |run: &str| {
-        let newest = std::fs::read_dir(folder.at(run).join("checkpoints")).unwrap().flatten();
-        let newest =
-            newest.map(|entry| entry.path().join("manifest.json")).filter(|path| path.exists()).max();
-        serde_json::from_str::<Value>(&std::fs::read_to_string(newest.unwrap()).unwrap()).unwrap()
-    };
-    assert_eq!(manifest("run")["model_digest"], undisturbed["model_digest"]);
+    assert_eq!(newest_manifest(&folder.at("run"))["model_digest"], undisturbed["model_digest"]);
 }

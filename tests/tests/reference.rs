@@ -12,6 +12,7 @@ use muster_proto::config::reference::{Section, page, undocumented};
 use muster_proto::dataset::{DatasetSpec, ShopSpec};
 use muster_proto::job::{self, JobSpec};
 use muster_proto::measured::{Calibration, calibration};
+use muster_proto::pool::PoolRules;
 use muster_tests::source::root;
 
 fn assert_current(name: &str, page: &str) {
@@ -94,4 +95,14 @@ fn the_page_of_dataset_files_has_every_key() {
         example.remove(key);
     }
     assert_current("dataset.md", &page_of_keys("Dataset file", &DatasetSpec::sections(), &example));
+}
+
+#[test]
+fn the_page_of_pool_files_has_every_key() {
+    let team = toml::from_str::<PoolRules>("[[teams]]\nname = \"\"\n").unwrap();
+    let mut example: toml::Table = toml::from_str(&toml::to_string(&team).unwrap()).unwrap();
+    for team in example["teams"].as_array_mut().unwrap() {
+        team.as_table_mut().unwrap().remove("name");
+    }
+    assert_current("pool.md", &page_of_keys("Pool file", &PoolRules::sections(), &example));
 }

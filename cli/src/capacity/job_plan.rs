@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use muster_proto::capacity::Phase;
+use muster_proto::control::Queueing;
 use muster_proto::measured::Forecast;
 use serde_json::{Value, json};
 
@@ -44,6 +45,7 @@ pub fn of(question: &Question<'_>) -> Result<JobPlan, Error> {
         workers: question.workers,
         min_workers: 1,
         device: None,
+        queueing: Queueing::default(),
     };
     let submission = submission::plan(&job, question.job.path, &placement)?;
     let known = forecast::known(question.calibration)?;

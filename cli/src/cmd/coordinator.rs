@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use muster_coordinator::{Problems, Settings};
+use muster_proto::config;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -39,6 +40,9 @@ pub struct Args {
     /// Listen beyond loopback without a token
     #[arg(long)]
     pub insecure: bool,
+    /// Rules by which jobs share the workers: patience, quotas and weights of teams; see docs/reference/pool.md
+    #[arg(long, value_name = "POOL.toml")]
+    pub pool: Option<PathBuf>,
     /// Silence after which a worker counts as lost; other deadlines follow from it
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub failure_detection: f64,
@@ -56,6 +60,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         failure_detection_seconds: Some(args.failure_detection),
         token_file: args.token_file.clone(),
         insecure: Some(args.insecure),
+        pool: args.pool.as_deref().map(|file| config::load(file, &[])).transpose()?,
         ..Settings::default()
     };
     let config = settings.check().map_err(refused)?;

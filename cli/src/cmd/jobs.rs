@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use muster_proto::control::{CancelMode, JobPhase, JobStatus};
+use muster_proto::control::{CancelMode, Class, JobPhase, JobStatus, Queueing};
 use muster_proto::ids::JobId;
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ use crate::table::Table;
 const EXAMPLES: &str = "\
 Examples:
   muster jobs submit job.toml --dataset /shared/prepared --workers 8 --out /shared/run
+  muster jobs submit nightly.toml --dataset /shared/prepared --workers 8 --class scheduled --team ads --out /shared/nightly
   muster jobs list
   muster jobs show 3 --output json
   muster jobs explain 3
@@ -76,6 +77,16 @@ pub struct SubmitArgs {
     /// Fewest workers to go on with when some are lost; with fewer the job waits for others
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub min_workers: u32,
+    /// Fewest workers to start with, and to be shrunk to while other jobs wait; as many as --workers where absent
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub start_workers: Option<u32>,
+    /// What it is for: manual, scheduled or backfill. Those that come first are served first, and may have later ones stopped at
+    /// a checkpoint
+    #[arg(long, value_name = "CLASS", default_value_t = Class::Manual)]
+    pub class: Class,
+    /// The team that it counts for, in the coordinator's rules of the pool
+    #[arg(long, value_name = "TEAM", default_value = "", hide_default_value = true)]
+    pub team: String,
     /// Run directory to write, as workers see it
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -175,6 +186,7 @@ fn submit(context: &Context, args: &SubmitArgs) -> Result<(), Error> {
         workers: args.workers,
         min_workers: args.min_workers,
         device: None,
+        queueing: Queueing { class: args.class, team: args.team.clone(), start_workers: args.start_workers },
     };
     let mut submission = submission::plan(&job, &args.job, &placement)?;
     submission.run_dir = submission::absolute(&args.out)?;
@@ -189,6 +201,23 @@ fn submit(context: &Context, args: &SubmitArgs) -> Result<(), Error> {
     })
 }
 
+/// Where a job stands among those that want workers, in words.
+fn queue(job: &JobStatus) -> String {
+    let Queueing { class, team, start_workers } = &job.queueing;
+    let mut words = vec![class.to_string()];
+    if !team.is_empty() {
+        words.push(format!("team {team}"));
+    }
+    words.extend(start_workers.map(|start| format!("starts with {start} workers")));
+    words.extend(job.place.map(|place| format!("number {place} in line")));
+    match job.stops {
+        0 => {}
+        1 => words.push("stopped once for others".to_owned()),
+        stops => words.push(format!("stopped {stops} times for others")),
+    }
+    words.join(", ")
+}
+
 struct Jobs<'a>(&'a [JobStatus]);
 
 impl Report for Jobs<'_> {
@@ -196,12 +225,26 @@ impl Report for Jobs<'_> {
         if self.0.is_empty() {
             return "no jobs".to_owned();
         }
-        let mut table = Table::new(["job", "name", "phase", "workers", "generation", "step", "why"]);
+        let mut table = Table::new([
+            "job",
+            "name",
+            "class",
+            "team",
+            "phase",
+            "place",
+            "workers",
+            "generation",
+            "step",
+            "why",
+        ]);
         for job in self.0 {
             table.row([
                 job.job.0.to_string(),
                 job.name.clone(),
+                job.queueing.class.to_string(),
+                job.queueing.team.clone(),
                 job.phase.to_string(),
+                job.place.map_or_else(String::new, |place| place.to_string()),
                 job.world_size.0.to_string(),
                 job.generation.0.to_string(),
                 job.progress.as_ref().map_or_else(String::new, |progress| progress.step.0.to_string()),
@@ -225,6 +268,7 @@ impl Report for Job<'_> {
             format!("job {} ({})", job.job.0, job.name),
             format!("  phase       {}  {}", job.phase, job.reason).trim_end().to_owned(),
             format!("  generation  {}", job.generation.0),
+            format!("  queue       {}", queue(job)),
             format!("  workers     {} wanted, {} assigned", job.world_size.0, job.workers.len()),
             format!("  run         {}", job.run_dir),
         ];

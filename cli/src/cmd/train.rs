@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use muster_kernels::cuda::probe;
-use muster_proto::control::{DeviceKind, Submission};
+use muster_proto::control::{DeviceKind, Queueing, Submission};
 use muster_proto::job::JobSpec;
 use muster_worker::checkpoint;
 use serde_json::Value;
@@ -150,6 +150,7 @@ pub fn train(context: &Context, args: &Args, faults: Option<&mut Faults>) -> Res
         workers: args.workers,
         min_workers: args.min_workers,
         device: args.device.kind(),
+        queueing: Queueing::default(),
     };
     let mut submission = submission::plan(&job, &args.job, &placement)?;
     let token = cluster::token(args.token_file.as_deref())?;

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use muster_proto::control::{Directive, Submission};
+use muster_proto::control::{Directive, Queueing, Submission};
 use muster_proto::ids::{WorkerId, WorldSize};
 use muster_proto::rpc::{JobClient, Target};
 use muster_proto::sharding::TableDecl;
@@ -143,6 +143,7 @@ fn submission(ranks: usize) -> Submission {
         device: None,
         numerics: None,
         min_workers: 1,
+        queueing: Queueing::default(),
         forecast: None,
     }
 }

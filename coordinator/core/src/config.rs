@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::pool::Policy;
+
 /// What the core is told before it starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// How long a worker may be silent before it counts as lost. All other times derive from it.
     pub failure_detection: Duration,
@@ -13,6 +15,8 @@ pub struct Config {
     pub max_jobs: usize,
     /// Ended jobs that are remembered.
     pub max_ended_jobs: usize,
+    /// By which jobs share the workers.
+    pub pool: Policy,
 }
 
 impl Default for Config {
@@ -22,6 +26,7 @@ impl Default for Config {
             max_workers: 4096,
             max_jobs: 256,
             max_ended_jobs: 256,
+            pool: Policy::default(),
         }
     }
 }

@@ -24,10 +24,28 @@ impl fmt::Display for Group {
 /// Why a job cannot begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotReady {
-    /// A job that came earlier is first.
+    /// Free workers are kept for another job.
     Behind {
         /// That job.
         job: JobId,
+    },
+    /// Its team may not hold more.
+    Quota {
+        /// The team.
+        team: String,
+        /// Workers that the team may hold.
+        quota: u32,
+        /// Workers that it holds.
+        held: u32,
+        /// Ranks of the job.
+        want: u32,
+    },
+    /// Others give workers back for it.
+    Promised {
+        /// Ranks of the job.
+        want: u32,
+        /// Of these, free already and kept for it.
+        kept: u32,
     },
     /// Not enough workers are without work.
     TooFewWorkers {
@@ -59,7 +77,13 @@ pub enum NotReady {
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Behind { job } => write!(f, "{job} came earlier and waits too"),
+            Self::Behind { job } => write!(f, "free workers are kept for {job}, which has waited longer"),
+            Self::Quota { team, quota, held, want } => {
+                write!(f, "needs {want} workers, but team {team:?} holds {held} of the {quota} that it may")
+            }
+            Self::Promised { want, kept } => {
+                write!(f, "needs {want} workers, {kept} are kept for it and others are being given back")
+            }
             Self::TooFewWorkers { have, want, others } => {
                 write!(f, "needs {want} idle workers, {have} are there")?;
                 if *others > 0 { write!(f, " ({others} more are at work or not connected)") } else { Ok(()) }

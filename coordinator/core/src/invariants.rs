@@ -38,6 +38,16 @@ pub enum Violation {
         /// The worker.
         worker: WorkerId,
     },
+    /// A team holds more than it may.
+    #[error("team {team:?} holds {held} workers, at most {quota} may be")]
+    OverQuota {
+        /// The team.
+        team: String,
+        /// Workers that its jobs hold.
+        held: u32,
+        /// Workers that they may hold.
+        quota: u32,
+    },
     /// Something outgrew its bound.
     #[error("{what}: {size} are held, at most {limit} may be")]
     Unbounded {
@@ -61,6 +71,7 @@ impl Core {
     pub fn check(&self) -> Result<(), Violation> {
         self.check_workers()?;
         self.check_jobs()?;
+        self.check_quotas()?;
         self.check_bounds()
     }
 
@@ -100,6 +111,16 @@ impl Core {
                 if worker.is_none_or(|worker| worker.hold != held) {
                     return Err(Violation::UnheldRank { job: *id, worker: member.worker });
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_quotas(&self) -> Result<(), Violation> {
+        for (team, quota) in &self.config.pool.quotas {
+            let held = self.held_by(team);
+            if held > *quota {
+                return Err(Violation::OverQuota { team: team.clone(), held, quota: *quota });
             }
         }
         Ok(())

@@ -37,6 +37,12 @@ pub(crate) struct State {
     /// Generations in a row that ended without a new step.
     #[serde(default)]
     pub(crate) fruitless: u32,
+    /// How often it was stopped at a checkpoint for others.
+    #[serde(default)]
+    pub(crate) stops: u32,
+    /// Ranks that the pool gave it last: what it lost of them it gets back before others start.
+    #[serde(default)]
+    pub(crate) granted: u32,
     /// Which of its workers do not reach each other, since the last new step.
     #[serde(default)]
     pub(crate) suspicion: Suspicion,
@@ -75,6 +81,8 @@ impl Job {
             scaled: None,
             too_few: 0,
             fruitless: 0,
+            stops: 0,
+            granted: 0,
             suspicion: Suspicion::default(),
             incidents: Vec::new(),
             spent: Spent::default(),
@@ -89,15 +97,41 @@ impl Job {
         self.state.scaled.unwrap_or(self.submission.world_size.0)
     }
 
-    /// The fewest ranks that it begins with: all at first, and what it can go on with later.
+    /// The fewest ranks that it begins with: all at first, unless it says otherwise, and what it can go on with later.
     pub(crate) fn needed(&self) -> u32 {
         match self.state.generation {
-            Generation(0) => self.wanted(),
+            Generation(0) => self.shares().max(self.state.too_few + 1).min(self.wanted()),
             _ => {
                 let least = self.submission.min_workers.max(self.state.too_few + 1);
                 least.clamp(1, self.wanted().max(1))
             }
         }
+    }
+
+    /// Ranks that it holds or has a claim to: what it lost of those that the pool gave it, it gets back before others start.
+    pub(crate) fn granted(&self) -> u32 {
+        let held = self.state.phase.assignment().map_or(0, |held| held.members.len() as u32);
+        if held == 0 { 0 } else { held.max(self.state.granted.min(self.wanted())) }
+    }
+
+    /// The fewest ranks that it may be shrunk to for others.
+    pub(crate) fn shares(&self) -> u32 {
+        let start = self.submission.queueing.start_workers;
+        start.map_or(self.wanted(), |start| start.clamp(1, self.wanted().max(1)))
+    }
+
+    /// How long it is likely to train on, by what it trained so far; none where nothing is known.
+    pub(crate) fn expected(&self, now: Time) -> Option<Duration> {
+        let progress = self.progress.as_ref()?;
+        let planned = u64::from(progress.epochs) * progress.steps_per_epoch;
+        let (done, trained) = (progress.step.0, self.spent(now).on(Cause::Training));
+        let left = planned.checked_sub(done)?;
+        (done > 0).then(|| Duration::from_secs_f64(trained.as_secs_f64() / done as f64 * left as f64))
+    }
+
+    /// How long it has waited since it came, or was stopped.
+    pub(crate) fn waited(&self, now: Time) -> Duration {
+        now.0.saturating_sub(self.counted.0)
     }
 
     pub(crate) fn phase(&self) -> JobPhase {
@@ -183,7 +217,7 @@ impl Job {
     }
 
     /// What its time was spent on until `now`.
-    fn spent(&self, now: Time) -> Spent {
+    pub(crate) fn spent(&self, now: Time) -> Spent {
         let mut spent = self.state.spent.clone();
         self.state.phase.count(now.0.saturating_sub(self.counted.0), &mut spent);
         spent
@@ -208,7 +242,7 @@ impl Job {
     /// How things stand, as far as the kept events do not tell.
     pub(crate) fn standing(&self) -> Option<JobEvent> {
         let kind = match &self.state.phase {
-            Phase::Gathering(Gathering { reason: Some(reason) }) => {
+            Phase::Gathering(Gathering { reason: Some(reason), .. }) => {
                 EventKind::PhaseChanged { phase: JobPhase::Gathering, reason: reason.to_string() }
             }
             Phase::Training(_) => EventKind::Progress(self.progress.clone()?),
@@ -252,6 +286,12 @@ impl Job {
             straggler,
             forecast: self.submission.forecast.clone(),
             measured,
+            queueing: self.submission.queueing.clone(),
+            place: match &self.state.phase {
+                Phase::Gathering(gathering) => gathering.place,
+                _ => None,
+            },
+            stops: self.state.stops,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_proto::control::{DeviceKind, Submission};
+use muster_proto::control::{DeviceKind, Queueing, Submission};
 use muster_proto::sharding::ColumnBlock;
 
 use crate::config::Config;
@@ -31,6 +31,7 @@ pub(crate) fn check(job: &Submission, config: &Config) -> Result<(), Refusal> {
         let problem = format!("is {}, must be 1 to {MAX_MICRO_BATCHES}", job.micro_batches);
         return Err(Refusal::Invalid { field: "micro_batches", problem });
     }
+    queueing(&job.queueing, world_size)?;
     tables(job).map_err(|problem| Refusal::Invalid { field: "tables", problem })?;
     match job.tables.iter().find(|table| table.columns.is_some()) {
         Some(cut) if job.device != Some(DeviceKind::Cpu) => {
@@ -40,6 +41,19 @@ pub(crate) fn check(job: &Submission, config: &Config) -> Result<(), Refusal> {
                 cut.table()
             );
             Err(Refusal::Invalid { field: "device", problem })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn queueing(queueing: &Queueing, world_size: u32) -> Result<(), Refusal> {
+    let problem = |field, problem| Err(Refusal::Invalid { field, problem });
+    if queueing.team.len() > MAX_NAME {
+        return problem("team", format!("has {} bytes, at most {MAX_NAME} are taken", queueing.team.len()));
+    }
+    match queueing.start_workers {
+        Some(start) if !(1..=world_size).contains(&start) => {
+            problem("start_workers", format!("is {start}, must be 1 to the {world_size} that are asked for"))
         }
         _ => Ok(()),
     }

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use muster_core::{Action, Answer, Config, Core, Event, RequestId, SessionId, Time, Write};
-use muster_proto::control::{Capabilities, DeviceKind, Directive, Hello, JobPhase, Prepare, Submission};
+use muster_proto::control::{
+    Capabilities, DeviceKind, Directive, Hello, JobPhase, Prepare, Queueing, Submission,
+};
 use muster_proto::ids::{Generation, WorldSize};
 
 type Store = BTreeMap<String, Vec<u8>>;
@@ -42,6 +44,7 @@ fn waiting_job(change: impl Fn(&mut serde_json::Value)) -> Store {
         device: None,
         numerics: None,
         min_workers: 1,
+        queueing: Queueing::default(),
         forecast: None,
     };
     let mut store = Store::new();

@@ -7,10 +7,12 @@ mod placed;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use muster_core::pool::Policy;
 use muster_core::{Action, Answer, Config, Core, Event, RequestId, SessionId, Time, Write};
 use muster_proto::control::{
-    CancelMode, Capabilities, DeviceKind, Directive, Failure, FailureCause, Hello, JobPhase, PiecesSaved,
-    Prepare, Progress, RankStage, RankState, Report, Restored, RestoredFrom, Submission,
+    CancelMode, Capabilities, Class, DeviceKind, Directive, Failure, FailureCause, Hello, JobPhase,
+    PiecesSaved, Prepare, Progress, Queueing, RankStage, RankState, Report, Restored, RestoredFrom,
+    Submission,
 };
 use muster_proto::fence::Fence;
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
@@ -20,7 +22,8 @@ use proptest::prelude::*;
 const NAMES: usize = 4;
 
 fn config() -> Config {
-    Config { max_workers: 3, max_jobs: 3, max_ended_jobs: 2, ..Config::default() }
+    let pool = Policy { quotas: [("small".to_owned(), 1)].into(), ..Policy::default() };
+    Config { max_workers: 3, max_jobs: 3, max_ended_jobs: 2, pool, ..Config::default() }
 }
 
 /// One thing that happens. A report's `claim` is added to a part of the true fence; mostly it is zero.
@@ -30,7 +33,7 @@ enum Op {
     Open { name: usize, older: bool, running: bool },
     Close { name: usize },
     Report { name: usize, kind: Kind, claim: [u64; 3], later: bool },
-    Submit { world_size: u32 },
+    Submit { world_size: u32, class: Class },
     Cancel { job: u64, drain: bool },
     Checkpoint { job: u64 },
     Scale { job: u64, workers: u32 },
@@ -87,7 +90,8 @@ fn ops() -> impl Strategy<Value = Op> {
         2 => (0..NAMES).prop_map(|name| Op::Close { name }),
         20 => (0..NAMES, kinds(), claim, prop::bool::weighted(0.2))
             .prop_map(|(name, kind, claim, later)| Op::Report { name, kind, claim, later }),
-        4 => (0_u32..4).prop_map(|world_size| Op::Submit { world_size }),
+        4 => (0_u32..4, 0..3_usize)
+            .prop_map(|(world_size, class)| Op::Submit { world_size, class: Class::ALL[class] }),
         1 => (0_u64..12, any::<bool>()).prop_map(|(job, drain)| Op::Cancel { job, drain }),
         1 => (0_u64..12).prop_map(|job| Op::Checkpoint { job }),
         2 => (0_u64..12, 0_u32..5).prop_map(|(job, workers)| Op::Scale { job, workers }),
@@ -169,8 +173,8 @@ impl World {
                 Event::SessionClosed { session }
             }
             Op::Report { name, kind, claim, later } => return self.report(name, kind, claim, later),
-            Op::Submit { world_size } => {
-                Event::Submit { request, submission: Box::new(submission(world_size)) }
+            Op::Submit { world_size, class } => {
+                Event::Submit { request, submission: Box::new(submission(world_size, class)) }
             }
             Op::Cancel { job, drain } => {
                 let mode = if drain { CancelMode::Drain } else { CancelMode::Abort };
@@ -312,7 +316,7 @@ fn capabilities(name: usize) -> Capabilities {
     }
 }
 
-fn submission(world_size: u32) -> Submission {
+fn submission(world_size: u32, class: Class) -> Submission {
     Submission {
         name: "job".into(),
         spec_toml: "seed = 1".into(),
@@ -325,6 +329,12 @@ fn submission(world_size: u32) -> Submission {
         device: (world_size > 1).then_some(DeviceKind::Cpu),
         numerics: None,
         min_workers: 1,
+        // A scheduled job may be shrunk; quotas bind one team.
+        queueing: Queueing {
+            class,
+            team: if world_size < 3 { "small".into() } else { String::new() },
+            start_workers: (class == Class::Scheduled).then_some(1),
+        },
         forecast: None,
     }
 }

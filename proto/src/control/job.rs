@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::seconds;
-use super::{Capabilities, DeviceKind, JobPhase, Progress, RankState, RestoredFrom, Spent, Straggler};
+use super::{
+    Capabilities, DeviceKind, JobPhase, Progress, Queueing, RankState, RestoredFrom, Spent, Straggler,
+};
 use crate::fence::Fence;
 use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
 use crate::measured::{Breakdown, Forecast};
@@ -39,6 +41,9 @@ pub struct Submission {
     /// What its steps are forecast to take, where whoever submits it can say.
     #[serde(default)]
     pub forecast: Option<Forecast>,
+    /// Where it stands among those that want workers.
+    #[serde(default)]
+    pub queueing: Queueing,
 }
 
 /// How a job is ended early.
@@ -202,6 +207,12 @@ pub struct JobStatus {
     pub forecast: Option<Forecast>,
     /// What its ranks' steps take, in rank order, as they told last; empty where they have not.
     pub measured: Vec<Breakdown>,
+    /// Where it stands among those that want workers.
+    pub queueing: Queueing,
+    /// Its place among the jobs that wait for workers of its kind, from 1; none where it does not wait.
+    pub place: Option<u32>,
+    /// How often it was stopped at a checkpoint for others.
+    pub stops: u32,
 }
 
 /// A worker at a glance.

@@ -6,6 +6,7 @@ mod cohort;
 mod float;
 mod job;
 mod peers;
+mod queueing;
 pub(crate) mod seconds;
 mod session;
 mod spent;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use self::cohort::{Cohort, Prepare};
 pub use self::job::{CancelMode, EventKind, Incident, JobEvent, JobStatus, Submission, WorkerStatus};
 pub use self::peers::{Peer, Peers};
+pub use self::queueing::{Class, Queueing, UnknownClass};
 pub use self::session::{
     Directive, Failure, FailureCause, Hello, PiecesSaved, RankState, Registration, Report, Restored,
     RestoredFrom,

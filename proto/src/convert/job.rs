@@ -1,5 +1,6 @@
 //! Conversions of what clients ask and are told.
 
+use super::queueing::queueing_from;
 use super::session::restored_from;
 use super::state::{device_from, phase_from};
 use super::{Error, duration, duration_from, json, missing, spent};
@@ -23,6 +24,7 @@ impl From<&Submission> for wire::SubmitJobRequest {
             numerics: job.numerics.clone(),
             min_workers: job.min_workers,
             forecast_json: forecast_json(job.forecast.as_ref()),
+            queueing: Some((&job.queueing).into()),
         }
     }
 }
@@ -59,6 +61,7 @@ impl TryFrom<wire::SubmitJobRequest> for Submission {
             numerics: request.numerics,
             min_workers: request.min_workers.max(1),
             forecast: forecast_from(&request.forecast_json, "SubmitJobRequest")?,
+            queueing: queueing_from(request.queueing)?,
         })
     }
 }
@@ -205,6 +208,9 @@ impl From<JobStatus> for wire::JobStatus {
             straggler: job.straggler.map(Into::into),
             forecast_json: forecast_json(job.forecast.as_ref()),
             measured: job.measured.iter().map(Into::into).collect(),
+            queueing: Some((&job.queueing).into()),
+            place: job.place,
+            stops: job.stops,
         }
     }
 }
@@ -228,6 +234,9 @@ impl TryFrom<wire::JobStatus> for JobStatus {
             straggler: job.straggler.map(Into::into),
             forecast: forecast_from(&job.forecast_json, "JobStatus")?,
             measured: job.measured.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            queueing: queueing_from(job.queueing)?,
+            place: job.place,
+            stops: job.stops,
         })
     }
 }

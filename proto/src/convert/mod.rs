@@ -7,6 +7,7 @@ mod cohort;
 mod directives;
 mod job;
 mod plan;
+mod queueing;
 mod session;
 mod spent;
 mod state;

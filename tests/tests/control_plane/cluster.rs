@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use muster_coordinator::{Config, Error as ServeError, Settings, serve};
 use muster_proto::auth::Token;
-use muster_proto::control::{DeviceKind, EventKind, JobEvent, Submission, WorkerStatus};
+use muster_proto::control::{DeviceKind, EventKind, JobEvent, Queueing, Submission, WorkerStatus};
 use muster_proto::ids::WorldSize;
 use muster_proto::rpc::{JobClient, Target, Watch};
 use muster_worker::agent::{self, AgentConfig, JobRunner};
@@ -118,6 +118,7 @@ pub(crate) fn submission(name: &str, world_size: u32) -> Submission {
         device: None,
         numerics: None,
         min_workers: 1,
+        queueing: Queueing::default(),
         forecast: None,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use muster_cli::lineage::{self, Entry};
 use muster_coordinator::store::MemoryStore;
 use muster_coordinator::{Config, Settings, serve_on};
-use muster_proto::control::{DeviceKind, JobPhase, Submission};
+use muster_proto::control::{DeviceKind, JobPhase, Queueing, Submission};
 use muster_proto::ids::WorldSize;
 use muster_proto::rpc::{JobClient, Target};
 use muster_proto::sharding::{Placement, TableDecl};
@@ -207,6 +207,7 @@ fn submission() -> Submission {
         device: None,
         numerics: None,
         min_workers: 1,
+        queueing: Queueing::default(),
         forecast: None,
     }
 }

@@ -5,6 +5,7 @@
 
 mod saving;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use muster_collective::{Collective, CollectiveExt};
@@ -220,20 +221,25 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Keeps this rank's pieces for the next generation.
+    /// Keeps this rank's pieces for the next generation; in a checkpoint where no rank stays to keep them in memory.
     fn hold(&mut self, trainer: &mut Trainer) -> Result<(), Error> {
         if self.pending.is_some() {
             self.publish()?;
         }
-        trainer.sync_host()?;
-        let cursor = self.cursor(trainer)?;
         // Some ranks may have been told to yield, and who leaves, only by the others' status.
         let mine: Vec<u32> = self.hooks.yields().unwrap_or_default().iter().map(|rank| rank.0).collect();
         let mut all = vec![mine.clone()];
         if self.collective.world_size() > 1 {
             self.collective.all_gather::<u32>(&mine, &mut all)?;
         }
-        let leaving = all.into_iter().flatten().map(|rank| rank as usize).collect();
+        let leaving: BTreeSet<usize> = all.into_iter().flatten().map(|rank| rank as usize).collect();
+        if leaving.len() == self.collective.world_size() {
+            self.save(trainer, None)?;
+            self.publish()?;
+            return Ok(());
+        }
+        trainer.sync_host()?;
+        let cursor = self.cursor(trainer)?;
         self.copies.hold(trainer, cursor, &leaving, self.collective)?;
         // Nobody goes before all have theirs: a rank that closes its links first would end the others' exchange.
         self.collective.barrier()?;

@@ -13,6 +13,7 @@ use crate::membership::{Hold, Worker};
 use crate::phase::{
     self, Candidate, Context, Ended, Gathering, Loading, Phase, PlanError, Planning, Recovering,
 };
+use crate::pool::Stop;
 use crate::record::Cordon;
 use crate::time::Time;
 
@@ -20,34 +21,8 @@ use crate::time::Time;
 const MAX_FRUITLESS: u32 = 10;
 
 impl Core {
-    /// Gives workers without work to the jobs that wait, in the order in which those came; what is left goes to jobs
-    /// that have fewer than they want.
-    pub(super) fn gather(&mut self, now: Time, out: &mut Outbox) {
-        let waits = |(id, job): (&JobId, &Job)| (job.phase() == JobPhase::Gathering).then_some(*id);
-        let waiting: Vec<JobId> = self.jobs.iter().filter_map(waits).collect();
-        let mut first: Option<JobId> = None;
-        for id in waiting {
-            let chosen = match first {
-                Some(job) => Err(NotReady::Behind { job }),
-                None => self.choose(id),
-            };
-            match chosen {
-                Ok(workers) => self.begin(now, id, &workers, None, out),
-                Err(reason) => {
-                    first = first.or(Some(id));
-                    self.explain(id, reason, out);
-                }
-            }
-        }
-        let trains = |(id, job): (&JobId, &Job)| (job.phase() == JobPhase::Training).then_some(*id);
-        let training: Vec<JobId> = self.jobs.iter().filter_map(trains).collect();
-        for id in training {
-            self.resize(now, id, first.is_none(), out);
-        }
-    }
-
     /// Workers that can be given a rank. Those that stopped for a job that goes on are its own.
-    fn idle(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+    pub(super) fn idle(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
         let recovering = self.jobs.values().filter_map(|job| match &job.state.phase {
             Phase::Recovering(recovering) => Some(&recovering.assignment),
             _ => None,
@@ -57,35 +32,9 @@ impl Core {
         self.members.iter().filter(move |(id, worker)| is_free(worker) && !reserved.contains(id))
     }
 
-    fn choose(&self, id: JobId) -> Result<Vec<WorkerId>, NotReady> {
-        let idle: Vec<Candidate<'_>> = self.idle().map(|(worker, known)| candidate(worker, known)).collect();
-        let job = &self.jobs[&id];
-        let wish = phase::Wish { want: job.wanted() as usize, need: job.needed() as usize };
-        phase::choose(&job.submission, wish, job.state.numerics.as_deref(), &idle).map_err(|reason| {
-            match reason {
-                NotReady::TooFewWorkers { have, want, .. } => {
-                    NotReady::TooFewWorkers { have, want, others: self.members.len() - have }
-                }
-                reason => reason,
-            }
-        })
-    }
-
-    /// Says why a job waits, if that is news.
-    fn explain(&mut self, id: JobId, reason: NotReady, out: &mut Outbox) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let text = reason.to_string();
-        if let Phase::Gathering(gathering) = &mut job.state.phase
-            && gathering.reason.replace(reason.clone()) != Some(reason)
-        {
-            let event = job.event(EventKind::PhaseChanged { phase: JobPhase::Gathering, reason: text });
-            out.publish(id, event);
-        }
-    }
-
     /// Has a job that trains stop for a new generation, where it has more ranks than it should, a rank on a worker that
-    /// is drained, or too few ranks while workers are `free` for it.
-    fn resize(&mut self, now: Time, id: JobId, free: bool, out: &mut Outbox) {
+    /// is drained, or fewer ranks than the pool grants it.
+    pub(super) fn resize(&mut self, now: Time, id: JobId, granted: Option<u32>, out: &mut Outbox) {
         let job = &self.jobs[&id];
         let Phase::Training(training) = &job.state.phase else { return };
         let (held, wanted) = (training.assignment.members.len(), job.wanted() as usize);
@@ -101,22 +50,45 @@ impl Core {
             leaving.first().map(|(rank, member)| format!("{} (rank {rank}) is drained", member.worker));
         leaving.extend(stay.into_iter().skip(wanted));
         let leaving: Vec<Rank> = leaving.into_iter().map(|(rank, _)| rank).collect();
-        // Not before it has made up for the last loss: each change costs a moment, and a new step is what counts.
-        let more = match free && held < wanted && job.open.is_none() {
-            true => self.idle().filter(|(id, known)| self.suits(job, &candidate(*id, known))).count(),
-            false => 0,
-        };
+        let granted = granted.filter(|granted| *granted as usize > held);
         let reason = match leaves {
             Some(reason) => reason,
             None if held > wanted => format!("it should have {wanted} workers and has {held}"),
-            None if more > 0 => {
+            None if granted.is_some() => {
+                let more = granted.unwrap_or_default() as usize - held;
                 format!("it should have {wanted} workers, has {held}, and {more} more are there")
             }
             None => return,
         };
         let assignment = training.assignment.clone();
-        let verdict = Recovering::orderly(assignment, reason, leaving, self.context(now)).begin();
+        let stop = Recovering::orderly(assignment, reason, leaving, self.context(now));
+        let stop = match (granted, self.jobs.get_mut(&id)) {
+            (Some(ranks), Some(job)) => {
+                job.state.granted = ranks;
+                stop.with_ranks(ranks)
+            }
+            _ => stop,
+        };
+        let verdict = stop.begin();
         self.on_job(now, id, out, |_, _| verdict);
+    }
+
+    /// Has a job that trains give workers back for another; with none that it keeps it is stopped at a checkpoint and waits again.
+    pub(super) fn give_back(&mut self, now: Time, stop: &Stop, out: &mut Outbox) {
+        let Some(job) = self.jobs.get_mut(&stop.job) else { return };
+        let Phase::Training(training) = &job.state.phase else { return };
+        let assignment = training.assignment.clone();
+        job.state.stops += u32::from(stop.keeps == 0);
+        job.state.granted = stop.keeps;
+        let held = assignment.members.len() as u32;
+        let reason = match stop.keeps {
+            0 => format!("stops at a checkpoint: {} comes first", stop.for_job),
+            keeps => format!("gives {} of {held} workers back for {}", held - keeps, stop.for_job),
+        };
+        let leaving = (stop.keeps..held).map(Rank).collect();
+        let stopped = Recovering::orderly(assignment, reason, leaving, self.context(now));
+        let verdict = stopped.with_ranks(stop.keeps).begin();
+        self.on_job(now, stop.job, out, |_, _| verdict);
     }
 
     /// Whether a worker computes as the job's ranks do.
@@ -142,9 +114,13 @@ impl Core {
             );
             return self.enter(now, id, Phase::Ended(Ended::Failed { error: error.clone() }), error, out);
         }
+        if stopped.ranks == Some(0) {
+            let reason = stopped.blame.reason().to_owned();
+            return self.enter(now, id, Phase::Gathering(Gathering::default()), reason, out);
+        }
         let shut_out = self.shut_out(id, &stopped, out);
         let Some(job) = self.jobs.get(&id) else { return };
-        let wanted = job.wanted() as usize;
+        let wanted = stopped.ranks.unwrap_or(job.granted()).min(job.wanted()) as usize;
         let survivors: Vec<(Rank, WorkerId)> = stopped
             .survivors()
             .filter_map(|rank| Some((rank, stopped.assignment.members.get(rank.0 as usize)?)))
@@ -166,7 +142,7 @@ impl Core {
             let others = self.members.len().saturating_sub(have);
             let reason = NotReady::TooFewWorkers { have, want, others };
             let text = reason.to_string();
-            let waiting = Phase::Gathering(Gathering { reason: Some(reason) });
+            let waiting = Phase::Gathering(Gathering { reason: Some(reason), place: None });
             return self.enter(now, id, waiting, text, out);
         }
         // Who has not stopped in time is waited for before it gets another rank.
@@ -211,7 +187,7 @@ impl Core {
     }
 
     /// Opens a new generation of a job; `before` is the one that it follows, with the ranks whose workers stay.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         now: Time,
         id: JobId,
@@ -291,6 +267,6 @@ fn is_free(worker: &Worker) -> bool {
     worker.hold == Hold::Idle && worker.session.is_some() && worker.cordon == Cordon::Open
 }
 
-fn candidate(worker: WorkerId, known: &Worker) -> Candidate<'_> {
+pub(super) fn candidate(worker: WorkerId, known: &Worker) -> Candidate<'_> {
     Candidate { worker, device: known.capabilities.device, numerics: &known.capabilities.numerics }
 }

@@ -3,6 +3,7 @@
 mod generations;
 mod jobs;
 mod outbox;
+mod queue;
 mod restore;
 mod sessions;
 mod straggler;
@@ -10,7 +11,7 @@ mod workers;
 
 use std::collections::BTreeMap;
 
-use muster_proto::control::{JobEvent, JobStatus, WorkerStatus};
+use muster_proto::control::{JobEvent, JobPhase, JobStatus, WorkerStatus};
 use muster_proto::ids::JobId;
 
 use self::outbox::Outbox;
@@ -124,6 +125,8 @@ impl Core {
             self.members.extend_deadlines(now + self.config.reconnect_grace());
             return;
         }
+        // Jobs that wait grow older, and by that come first.
+        self.may_gather |= self.jobs.values().any(|job| job.phase() == JobPhase::Gathering);
         for worker in self.members.expired(now) {
             self.lose(now, worker, out);
         }

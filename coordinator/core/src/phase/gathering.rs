@@ -1,6 +1,6 @@
 //! Gathering: a job waits for as many workers as it asks for, all alike.
 //!
-//! Jobs are served in the order in which they came, so that a large one is not passed by small ones for ever.
+//! Which job is served is the pool's word; see `crate::pool`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +17,9 @@ pub(crate) struct Gathering {
     /// What it was last said to wait for.
     #[serde(skip)]
     pub(crate) reason: Option<NotReady>,
+    /// Its place among those that wait for workers of its kind, from 1.
+    #[serde(skip)]
+    pub(crate) place: Option<u32>,
 }
 
 /// A worker without work.

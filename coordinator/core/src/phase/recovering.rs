@@ -22,6 +22,10 @@ pub(crate) struct Recovering {
     /// Ranks whose workers will have none in the next generation, as far as that is known.
     #[serde(default)]
     pub(crate) leaving: Vec<Rank>,
+    /// The most ranks of the next generation, where the pool says so: it gives workers back, or has been given some. With 0 the
+    /// job waits again.
+    #[serde(default)]
+    pub(crate) ranks: Option<u32>,
     #[serde(skip)]
     pub(crate) deadline: Time,
 }
@@ -29,7 +33,7 @@ pub(crate) struct Recovering {
 impl Recovering {
     pub(super) fn new(assignment: Assignment, blame: Blame, context: Context<'_>) -> Self {
         let deadline = context.now + context.config.draining_deadline();
-        Self { assignment, blame, orderly: false, leaving: Vec::new(), deadline }
+        Self { assignment, blame, orderly: false, leaving: Vec::new(), ranks: None, deadline }
     }
 
     /// Lets ranks stop after a step, for `reason`; the workers of the `leaving` ones will have none after that.
@@ -41,7 +45,19 @@ impl Recovering {
     ) -> Self {
         // A step, and what may lie between two: an evaluation.
         let deadline = context.now + context.config.loading_deadline();
-        Self { assignment, blame: Blame::Planned(reason), orderly: true, leaving, deadline }
+        let blame = Blame::Planned(reason);
+        Self { assignment, blame, orderly: true, leaving, ranks: None, deadline }
+    }
+
+    /// With no more than so many ranks in the next generation.
+    pub(crate) fn with_ranks(self, ranks: u32) -> Self {
+        Self { ranks: Some(ranks), ..self }
+    }
+
+    /// Ranks that will not be held any more.
+    pub(crate) fn giving_back(&self) -> u32 {
+        let held = self.assignment.members.len() as u32;
+        self.ranks.map_or(self.leaving.len() as u32, |ranks| held.saturating_sub(ranks))
     }
 
     /// Enters the phase.
@@ -77,8 +93,7 @@ impl Recovering {
                 }
                 if self.orderly {
                     // The others may wait for this one inside of a step that will never end.
-                    let at_once = Self::new(self.assignment.clone(), self.blame.clone(), context);
-                    return at_once.note(rank, &signal);
+                    return self.at_once(context).note(rank, &signal);
                 }
             }
             Signal::Yielded { .. } | Signal::Finished { .. } => {}
@@ -93,9 +108,14 @@ impl Recovering {
 
     pub(super) fn on_deadline(&self, context: Context<'_>) -> Verdict {
         if self.orderly {
-            return Self::new(self.assignment.clone(), self.blame.clone(), context).begin();
+            return self.at_once(context).begin();
         }
         Verdict::Regroup(Box::new(self.clone()))
+    }
+
+    /// The same, but ranks stop wherever they are.
+    fn at_once(&self, context: Context<'_>) -> Self {
+        Self { ranks: self.ranks, ..Self::new(self.assignment.clone(), self.blame.clone(), context) }
     }
 
     fn record(&mut self, rank: Rank, signal: &Signal) {

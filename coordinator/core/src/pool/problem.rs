@@ -3,29 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use muster_proto::control::Class;
 use muster_proto::ids::JobId;
-
-/// What a job is for; those that come first are served first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
-    /// A person waits for it.
-    Manual,
-    /// A schedule fired.
-    Scheduled,
-    /// A window of the past.
-    Backfill,
-}
-
-impl Class {
-    /// All, the first served first.
-    pub const ALL: [Self; 3] = [Self::Manual, Self::Scheduled, Self::Backfill];
-
-    /// The class after so many steps up.
-    #[must_use]
-    pub fn raised(self, steps: u32) -> Self {
-        Self::ALL[(self as usize).saturating_sub(steps as usize)]
-    }
-}
+use muster_proto::pool::{PoolRules, TeamRules};
 
 /// A job without workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,12 +82,19 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
+        Self::from(&PoolRules::default())
+    }
+}
+
+impl From<&PoolRules> for Policy {
+    fn from(rules: &PoolRules) -> Self {
+        let quota = |team: &TeamRules| Some((team.name.clone(), team.quota?));
         Self {
-            patience: Duration::from_secs(600),
-            aging: Duration::from_secs(6 * 3600),
-            max_stops: 3,
-            quotas: BTreeMap::new(),
-            weights: BTreeMap::new(),
+            patience: rules.patience,
+            aging: rules.aging,
+            max_stops: rules.max_stops,
+            quotas: rules.teams.iter().filter_map(quota).collect(),
+            weights: rules.teams.iter().map(|team| (team.name.clone(), team.weight)).collect(),
         }
     }
 }

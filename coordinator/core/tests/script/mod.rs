@@ -5,10 +5,11 @@ mod print;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use muster_core::pool::Policy;
 use muster_core::{Action, Answer, Config, Core, Event, RequestId, SessionId, Time, Write};
 use muster_proto::control::{
-    CancelMode, Capabilities, DeviceKind, Directive, Failure, FailureCause, Hello, PiecesSaved, Progress,
-    RankStage, RankState, Report, Restored, RestoredFrom, Submission,
+    CancelMode, Capabilities, Class, DeviceKind, Directive, Failure, FailureCause, Hello, PiecesSaved,
+    Progress, Queueing, RankStage, RankState, Report, Restored, RestoredFrom, Submission,
 };
 use muster_proto::fence::Fence;
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
@@ -34,7 +35,8 @@ pub(crate) struct World {
 }
 
 fn config() -> Config {
-    Config { max_workers: 8, max_jobs: 3, max_ended_jobs: 2, ..Config::default() }
+    let pool = Policy { quotas: [("small".to_owned(), 1)].into(), ..Policy::default() };
+    Config { max_workers: 8, max_jobs: 3, max_ended_jobs: 2, pool, ..Config::default() }
 }
 
 impl Default for World {
@@ -247,6 +249,11 @@ fn submission(name: &str, args: &Args<'_>) -> Submission {
         numerics: args.get("numerics").map(str::to_owned),
         min_workers: args.number("min").unwrap_or(1) as u32,
         forecast: None,
+        queueing: Queueing {
+            class: args.get("class").map_or(Class::Manual, |class| class.parse().unwrap()),
+            team: args.get("team").unwrap_or_default().to_owned(),
+            start_workers: args.number("start").map(|start| start as u32),
+        },
     }
 }
 
