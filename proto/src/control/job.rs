@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::seconds;
 use super::{Capabilities, DeviceKind, JobPhase, Progress, RankState, RestoredFrom, Spent, Straggler};
 use crate::fence::Fence;
-use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
+use crate::ids::{Generation, Incarnation, JobId, Rank, Step, TaskId, WorkerId, WorldSize};
 use crate::measured::{Breakdown, Forecast};
 use crate::sharding::TableDecl;
 
@@ -221,4 +221,7 @@ pub struct WorkerStatus {
     pub running: Option<RankState>,
     /// Whether it gets no more ranks.
     pub cordoned: bool,
+    /// The task that it works on, if any.
+    #[serde(default)]
+    pub task: Option<TaskId>,
 }

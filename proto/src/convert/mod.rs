@@ -10,9 +10,11 @@ mod plan;
 mod session;
 mod spent;
 mod state;
+mod task;
 
 pub use self::directives::Directives;
 pub use self::state::{duration, duration_from};
+pub use self::task::NewTasks;
 
 /// Why a message cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -47,7 +47,7 @@ impl Core {
     }
 
     /// Workers that can be given a rank. Those that stopped for a job that goes on are its own.
-    fn idle(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+    pub(super) fn idle(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
         let recovering = self.jobs.values().filter_map(|job| match &job.state.phase {
             Phase::Recovering(recovering) => Some(&recovering.assignment),
             _ => None,
@@ -59,16 +59,19 @@ impl Core {
 
     fn choose(&self, id: JobId) -> Result<Vec<WorkerId>, NotReady> {
         let idle: Vec<Candidate<'_>> = self.idle().map(|(worker, known)| candidate(worker, known)).collect();
+        self.choose_of(id, &idle).map_err(|reason| match reason {
+            NotReady::TooFewWorkers { have, want, .. } => {
+                NotReady::TooFewWorkers { have, want, others: self.members.len() - have }
+            }
+            reason => reason,
+        })
+    }
+
+    /// The workers that a job begins with, of those that it may have.
+    pub(super) fn choose_of(&self, id: JobId, of: &[Candidate<'_>]) -> Result<Vec<WorkerId>, NotReady> {
         let job = &self.jobs[&id];
         let wish = phase::Wish { want: job.wanted() as usize, need: job.needed() as usize };
-        phase::choose(&job.submission, wish, job.state.numerics.as_deref(), &idle).map_err(|reason| {
-            match reason {
-                NotReady::TooFewWorkers { have, want, .. } => {
-                    NotReady::TooFewWorkers { have, want, others: self.members.len() - have }
-                }
-                reason => reason,
-            }
-        })
+        phase::choose(&job.submission, wish, job.state.numerics.as_deref(), of)
     }
 
     /// Says why a job waits, if that is news.
@@ -287,10 +290,10 @@ impl Core {
     }
 }
 
-fn is_free(worker: &Worker) -> bool {
+pub(super) fn is_free(worker: &Worker) -> bool {
     worker.hold == Hold::Idle && worker.session.is_some() && worker.cordon == Cordon::Open
 }
 
-fn candidate(worker: WorkerId, known: &Worker) -> Candidate<'_> {
+pub(super) fn candidate(worker: WorkerId, known: &Worker) -> Candidate<'_> {
     Candidate { worker, device: known.capabilities.device, numerics: &known.capabilities.numerics }
 }
