@@ -117,7 +117,7 @@ impl World {
                 let worker = self.workers[subject].id;
                 Event::Cordon { request, worker, cordoned: verb != "uncordon", drain: verb == "drain" }
             }
-            "create" | "hold" | "release" => tasks::event(verb, subject, &args, request),
+            "create" | "hold" | "release" => tasks::event(verb, subject, args, request),
             "dismiss" => Event::Dismiss { reason: "the cluster ends".into() },
             "open" => {
                 let session = SessionId(self.next_id);
