@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use muster_proto::auth::Token;
 use muster_proto::rpc::{JobClient, Target};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::ClusterArgs;
@@ -19,12 +20,19 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 /// Where the runtime cannot start, or as the future says.
 pub fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    runtime()?.block_on(future)
+}
+
+/// The runtime of a command's asynchronous parts.
+///
+/// # Errors
+/// Where it cannot start.
+pub fn runtime() -> Result<Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| Error::failed(format!("cannot start the async runtime: {error}")))?;
-    runtime.block_on(future)
+        .map_err(|error| Error::failed(format!("cannot start the async runtime: {error}")))
 }
 
 /// Reads the token where a file is named.

@@ -28,6 +28,7 @@ pub mod reference;
 pub mod run_dir;
 pub mod run_record;
 pub mod scored;
+pub mod spread;
 pub mod submission;
 pub mod summary;
 pub mod table;

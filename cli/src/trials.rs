@@ -104,15 +104,7 @@ impl Trials<'_> {
         );
         let dataset = self.write(&format!("{name}.toml"), &spec)?;
         let out = Some(self.folder.join(name));
-        let args = prepare::Args {
-            dataset,
-            out,
-            into: None,
-            from: None,
-            parent: None,
-            threads: None,
-            sets: Vec::new(),
-        };
+        let args = prepare::Args { out, ..prepare::Args::of(dataset) };
         prepare::prepare_dataset(&self.quiet(), &args).map(|_| ())
     }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use muster_core::{Answer, Event, Refusal, RequestId, SessionId};
-use muster_proto::control::{Hello, JobEvent, JobStatus, Report, WorkerStatus};
-use muster_proto::ids::JobId;
+use muster_proto::control::{Hello, JobEvent, JobStatus, Report, TaskStatus, WorkerStatus};
+use muster_proto::ids::{JobId, TaskOwner};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::sessions::Link;
@@ -78,6 +78,8 @@ pub(crate) enum Question {
     Jobs { reply: oneshot::Sender<Vec<JobStatus>> },
     /// All workers.
     Workers { reply: oneshot::Sender<Vec<WorkerStatus>> },
+    /// Tasks of an owner, by number.
+    Tasks { owner: TaskOwner, numbers: Vec<u32>, reply: oneshot::Sender<Vec<TaskStatus>> },
     /// The events of a job after a number; `None` if there is no such job.
     Watch { job: JobId, after: u64, reply: oneshot::Sender<Option<Watching>> },
 }
@@ -122,6 +124,10 @@ impl Handle {
 
     pub(crate) async fn workers(&self) -> Result<Vec<WorkerStatus>, Away> {
         self.inbox()?.call(|reply| Message::Question(Question::Workers { reply })).await
+    }
+
+    pub(crate) async fn tasks(&self, owner: TaskOwner, numbers: Vec<u32>) -> Result<Vec<TaskStatus>, Away> {
+        self.inbox()?.call(|reply| Message::Question(Question::Tasks { owner, numbers, reply })).await
     }
 
     pub(crate) async fn watch(&self, job: JobId, after: u64) -> Result<Option<Watching>, Away> {

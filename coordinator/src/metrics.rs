@@ -143,11 +143,15 @@ impl Page<'_> {
         writeln!(page, "muster_leads {}", count(&counters.leads))
     }
 
-    fn worker_states(&self) -> [(&'static str, usize); 3] {
+    fn worker_states(&self) -> [(&'static str, usize); 4] {
         let count = |matches: fn(&WorkerStatus) -> bool| self.workers.iter().filter(|w| matches(w)).count();
         [
-            ("idle", count(|worker| worker.connected && worker.assignment.is_none())),
+            (
+                "idle",
+                count(|worker| worker.connected && worker.assignment.is_none() && worker.task.is_none()),
+            ),
             ("assigned", count(|worker| worker.connected && worker.assignment.is_some())),
+            ("on a task", count(|worker| worker.connected && worker.task.is_some())),
             ("disconnected", count(|worker| !worker.connected)),
         ]
     }

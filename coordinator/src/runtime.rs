@@ -15,6 +15,7 @@ use muster_core::{
     Action, Answer, Core, Event, PREFIX, Refusal, RequestId, RestoreError, SessionId, Time, Write,
 };
 use muster_proto::control::Directive;
+use muster_proto::fence::TaskClaim;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
@@ -201,6 +202,9 @@ impl<S: Store> Runtime<S> {
         match question {
             Question::Jobs { reply } => drop(reply.send(self.core.jobs(self.now()))),
             Question::Workers { reply } => drop(reply.send(self.core.workers())),
+            Question::Tasks { owner, numbers, reply } => {
+                drop(reply.send(self.core.tasks(owner, &numbers)));
+            }
             Question::Watch { job, after, reply } => {
                 let watching = self.core.events_after(job, after).map(|events| {
                     let ended = self.core.job(job, self.now()).is_none_or(|job| job.phase.is_ended());
@@ -314,8 +318,16 @@ fn note(directive: &Directive) {
         Directive::Drain { fence } => (fence, "drain"),
         Directive::Yield { fence, .. } => (fence, "yield"),
         Directive::Acknowledged { fence } => (fence, "acknowledged"),
+        Directive::RunTask { claim, .. } => return note_task(claim, "run"),
+        Directive::StopTask { claim, .. } => return note_task(claim, "stop"),
+        Directive::TaskAcknowledged { claim } => return note_task(claim, "acknowledged"),
         Directive::Welcome { .. } | Directive::Shutdown { .. } => return,
     };
     let (generation, incarnation) = (fence.generation.0, fence.incarnation.0);
     debug!(job = %fence.job, generation, incarnation, directive = what, "directive sent");
+}
+
+fn note_task(claim: &TaskClaim, what: &str) {
+    let (attempt, incarnation) = (claim.attempt, claim.incarnation.0);
+    debug!(task = %claim.task, attempt, incarnation, directive = what, "task directive sent");
 }

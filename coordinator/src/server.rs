@@ -13,6 +13,7 @@ use muster_proto::auth::check_exposure;
 use muster_proto::rpc::MAX_MESSAGE_BYTES;
 use muster_proto::wire;
 use muster_proto::wire::job_service_server::JobServiceServer;
+use muster_proto::wire::task_service_server::TaskServiceServer;
 use muster_proto::wire::worker_service_server::WorkerServiceServer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -27,7 +28,7 @@ use tracing::info;
 
 use crate::access;
 use crate::config::Config;
-use crate::grpc::{JobHandlers, WorkerHandlers};
+use crate::grpc::{JobHandlers, TaskHandlers, WorkerHandlers};
 use crate::handle::Handle;
 use crate::http;
 use crate::lead::Candidate;
@@ -180,6 +181,9 @@ async fn routes(
     let jobs = JobServiceServer::new(jobs)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let tasks = TaskServiceServer::new(TaskHandlers { handle: handle.clone() })
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(tell_health(health, handle.clone()));
     let reflection = tonic_reflection::server::Builder::configure()
@@ -187,20 +191,26 @@ async fn routes(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(Error::Reflection)?;
-    let grpc = Routes::new(workers).add_service(jobs).add_service(health_service).add_service(reflection);
+    let grpc = Routes::new(workers)
+        .add_service(jobs)
+        .add_service(tasks)
+        .add_service(health_service)
+        .add_service(reflection);
     let router: Router = grpc.into_axum_router().merge(http::routes(handle, counters));
     Ok(router.layer(middleware::from_fn_with_state(config.token.clone(), access::check)).into())
 }
 
-/// A coordinator that follows is well, and serves neither of its services.
+/// A coordinator that follows is well, and serves none of its services.
 async fn tell_health(health: HealthReporter, mut handle: Handle) {
     loop {
         if handle.inbox().is_ok() {
             health.set_serving::<WorkerServiceServer<WorkerHandlers>>().await;
             health.set_serving::<JobServiceServer<JobHandlers>>().await;
+            health.set_serving::<TaskServiceServer<TaskHandlers>>().await;
         } else {
             health.set_not_serving::<WorkerServiceServer<WorkerHandlers>>().await;
             health.set_not_serving::<JobServiceServer<JobHandlers>>().await;
+            health.set_not_serving::<TaskServiceServer<TaskHandlers>>().await;
         }
         if !handle.changed().await {
             return;

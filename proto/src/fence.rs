@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Generation, Incarnation, JobId};
+use crate::ids::{Generation, Incarnation, JobId, TaskId};
 
 /// Who claims to act, for which version of a job's membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +24,23 @@ pub struct Fence {
 impl fmt::Display for Fence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "({}, generation {}, incarnation {})", self.job, self.generation, self.incarnation)
+    }
+}
+
+/// Who claims to work on a task, for which time that it was given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskClaim {
+    /// The task.
+    pub task: TaskId,
+    /// How often it was given to a worker, this time included.
+    pub attempt: u32,
+    /// The life of the worker process.
+    pub incarnation: Incarnation,
+}
+
+impl fmt::Display for TaskClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({}, attempt {}, incarnation {})", self.task, self.attempt, self.incarnation)
     }
 }
 
@@ -53,6 +70,12 @@ pub enum Stale {
     Unassigned {
         /// What is claimed.
         claimed: Fence,
+    },
+    /// The claim is about a task that the worker was not given, or was given at another time.
+    #[error("refused: the claim is for {claimed}, which this worker does not work on")]
+    Task {
+        /// What is claimed.
+        claimed: TaskClaim,
     },
     /// The claim comes from another life of the worker.
     #[error("refused: the claim comes from incarnation {claimed}, the worker is at incarnation {current}")]
@@ -88,6 +111,17 @@ pub fn admit_held(current: Option<&Fence>, claimed: &Fence) -> Result<(), Stale>
     current.map_or(Err(Stale::Unassigned { claimed: *claimed }), |current| admit(current, claimed))
 }
 
+/// [`admit`] for a task, by a holder that may hold none.
+///
+/// # Errors
+/// [`Stale::Incarnation`] where only the lives differ, else [`Stale::Task`].
+pub fn admit_task(current: Option<&TaskClaim>, claimed: &TaskClaim) -> Result<(), Stale> {
+    let current =
+        current.filter(|current| current.task == claimed.task && current.attempt == claimed.attempt);
+    let current = current.ok_or(Stale::Task { claimed: *claimed })?;
+    admit_incarnation(current.incarnation, claimed.incarnation)
+}
+
 /// The part of [`admit`] that concerns what a worker says outside any job.
 ///
 /// # Errors
@@ -101,6 +135,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::TaskOwner;
+
+    #[test]
+    fn a_task_is_claimed_by_whom_it_was_given_to_last_and_by_nobody_else() {
+        let claim = |number, attempt, incarnation| TaskClaim {
+            task: TaskId { owner: TaskOwner(7), number },
+            attempt,
+            incarnation: Incarnation(incarnation),
+        };
+        let held = claim(1, 2, 3);
+        assert_eq!(admit_task(Some(&held), &held), Ok(()));
+        for other in [claim(2, 2, 3), claim(1, 1, 3), claim(1, 3, 3)] {
+            assert_eq!(admit_task(Some(&held), &other), Err(Stale::Task { claimed: other }));
+        }
+        let text = admit_task(Some(&held), &claim(1, 2, 4)).unwrap_err().to_string();
+        assert_eq!(text, "refused: the claim comes from incarnation 4, the worker is at incarnation 3");
+        let text = admit_task(None, &held).unwrap_err().to_string();
+        let expected = "(task 1 of owner-7, attempt 2, incarnation 3), which this worker does not work on";
+        assert!(text.ends_with(expected), "{text}");
+    }
 
     fn fence(job: u64, generation: u64, incarnation: u64) -> Fence {
         Fence { job: JobId(job), generation: Generation(generation), incarnation: Incarnation(incarnation) }

@@ -83,12 +83,31 @@ id! {
     Rank(u32), "rank", ""
 }
 id! {
+    /// Whom tasks are made for: a number that the owner draws, or derives from what it is.
+    TaskOwner(u64), "task owner", "owner-"
+}
+id! {
     /// A number of ranks.
     WorldSize(u32), "world size", ""
 }
 id! {
     /// An optimizer update, counted from the beginning of the job.
     Step(u64), "step", ""
+}
+
+/// A task: the same for the same owner and number, whoever asks and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct TaskId {
+    /// Whom it is made for.
+    pub owner: TaskOwner,
+    /// Its number among the owner's tasks.
+    pub number: u32,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {} of {}", self.number, self.owner)
+    }
 }
 
 impl Generation {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use muster_proto::capacity::Phase;
 use muster_proto::control::{
     Capabilities, Cause, Class, Cohort, DeviceKind, Directive, EventKind, Failure, FailureCause, Gpu, Hello,
-    Incident, JobEvent, JobPhase, JobStatus, PiecesSaved, Prepare, Progress, Queueing, RankStage, RankState,
-    Registration, Report, Restored, RestoredFrom, Spent, StepTiming, Straggler, Submission, WorkerStatus,
+    Incident, JobEvent, JobPhase, JobStatus, PiecesSaved, Prepare, PrepareUnit, Progress, Queueing,
+    RankStage, RankState, Registration, Report, Restored, RestoredFrom, Spent, StepTiming, Straggler,
+    Submission, TaskEnd, TaskProgress, TaskStage, TaskStatus, TaskWork, Unit, WorkerStatus,
 };
-use muster_proto::convert::Error;
-use muster_proto::fence::Fence;
-use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
+use muster_proto::convert::{Error, NewTasks};
+use muster_proto::fence::{Fence, TaskClaim};
+use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, TaskId, TaskOwner, WorkerId, WorldSize};
 use muster_proto::measured::{Breakdown, Forecast, Share};
 use muster_proto::sharding::{ColumnBlock, Placement, ShardingPlan, TableDecl};
 use muster_proto::wire;
@@ -148,6 +149,32 @@ fn wired<W: prost::Message + Default>(message: &W) -> W {
     W::decode(message.encode_to_vec().as_slice()).unwrap()
 }
 
+fn claim() -> TaskClaim {
+    let task = TaskId { owner: TaskOwner(u64::MAX), number: 4 };
+    TaskClaim { task, attempt: 2, incarnation: Incarnation(7) }
+}
+
+fn work(unit: Unit) -> TaskWork {
+    TaskWork::Prepare(PrepareUnit { folder: "/shared/work".into(), unit })
+}
+
+#[test]
+fn tasks_arrive_as_they_were_sent() {
+    let created: NewTasks = (TaskOwner(3), vec![(0, work(Unit::Share(0))), (9, work(Unit::Share(1)))]);
+    assert_eq!(NewTasks::try_from(wired(&wire::CreateTasksRequest::from(created.clone()))).unwrap(), created);
+    let progress = TaskProgress { done: 1, of: 2 };
+    let stages = [
+        TaskStage::Waiting,
+        TaskStage::Given { worker: WorkerId(6), progress },
+        TaskStage::Done { result: serde_json::json!([1, "x"]) },
+        TaskStage::Failed { error: "e".into() },
+    ];
+    for stage in stages {
+        let status = TaskStatus { number: 8, attempt: 2, stage };
+        assert_eq!(TaskStatus::try_from(wired(&wire::TaskStatus::from(status.clone()))).unwrap(), status);
+    }
+}
+
 #[test]
 fn every_report_arrives_as_it_was_sent() {
     let (fence, incarnation) = (fence(), Incarnation(7));
@@ -185,6 +212,10 @@ fn every_report_arrives_as_it_was_sent() {
         fence,
         failure: Failure { cause, message: "m".into(), peer: Some(Rank(1)) },
     }));
+    let progress = TaskProgress { done: 3, of: 9 };
+    reports.push(Report::TaskRunning { claim: claim(), progress });
+    let ends = [TaskEnd::Done(serde_json::json!({"rows": 3})), TaskEnd::Failed("e".into()), TaskEnd::Stopped];
+    reports.extend(ends.map(|end| Report::TaskEnded { claim: claim(), end }));
     for report in reports {
         let arrived = wired(&wire::SessionRequest::from(report.clone()));
         assert_eq!(Report::try_from(arrived).unwrap(), report);
@@ -204,6 +235,10 @@ fn every_directive_arrives_as_it_was_sent() {
         Directive::Yield { fence, leaving: vec![Rank(2), Rank(3)] },
         Directive::Shutdown { reason: "why".into() },
         Directive::Acknowledged { fence },
+        Directive::RunTask { claim: claim(), work: work(Unit::Share(3)) },
+        Directive::RunTask { claim: claim(), work: work(Unit::Part { pass: 2, part: 5 }) },
+        Directive::StopTask { claim: claim(), reason: "why".into() },
+        Directive::TaskAcknowledged { claim: claim() },
     ];
     for directive in directives {
         let arrived = wired(&wire::SessionResponse::from(directive.clone()));
@@ -261,6 +296,7 @@ fn jobs_workers_and_events_arrive_as_they_were_sent() {
         assignment: Some((fence(), Rank(3))),
         running: Some(state()),
         cordoned: true,
+        task: Some(claim().task),
     };
     assert_eq!(WorkerStatus::try_from(wired(&wire::WorkerStatus::from(worker.clone()))).unwrap(), worker);
 }

@@ -2,6 +2,7 @@
 
 mod flight;
 mod hooks;
+mod task;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use muster_proto::ids::{JobId, Rank, Step};
 use muster_proto::job::JobSpec;
 use serde_json::json;
 
-use crate::agent::{Assignment, Control, JobRunner, Outcome, RunError};
+use crate::agent::{Assignment, Control, JobRunner, Outcome, RunError, TaskControl, TaskOrder};
 use crate::checkpoint::{self, Location};
 use crate::copies::{self, Copies, Memory, Spent};
 use crate::train::{self, End, Finished, Kept, Place, Setup, SetupError, Trainer};
@@ -92,6 +93,10 @@ impl JobRunner for Runner {
             tracing::error!(error = %error, "job stopped on this rank");
             blame(&error)
         })
+    }
+
+    fn run_task(&self, order: TaskOrder, control: &TaskControl) -> Result<serde_json::Value, String> {
+        task::run(&order, control)
     }
 }
 

@@ -78,8 +78,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
 fn prepare(context: &Context, folder: &Path) -> Result<Prepared, Error> {
     let dataset = write(folder, "dataset.toml", DATASET)?;
     let out = Some(folder.join("dataset"));
-    let args =
-        prepare::Args { dataset, out, into: None, from: None, parent: None, threads: None, sets: Vec::new() };
+    let args = prepare::Args { out, ..prepare::Args::of(dataset) };
     prepare::prepare_dataset(context, &args)
 }
 

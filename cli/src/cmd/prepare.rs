@@ -2,15 +2,21 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use muster_data::prepare::{AddArgs, Added, CutArgs, PrepareArgs, QUARANTINE_FILE, add, cut, prepare};
+use muster_data::prepare::{
+    AddArgs, Added, CutArgs, PrepareArgs, QUARANTINE_FILE, SpreadArgs, add, cut, prepare, prepare_spread,
+};
 use muster_proto::config;
+use muster_proto::control::DeviceKind;
 use muster_proto::dataset::{CleaningReport, DatasetManifest, DatasetSpec};
 use serde_json::{Value, json};
 
+use crate::cluster;
 use crate::context::Context;
 use crate::error::Error;
-use crate::local::threads_each;
+use crate::local::{self, threads_each};
 use crate::output::Report;
+use crate::progress::Progress;
+use crate::spread::{Cluster, Workers};
 use crate::table::{Table, grouped};
 
 const EXAMPLES: &str = "\
@@ -18,12 +24,14 @@ Examples:
   muster prepare dataset.toml --out prepared
   MUSTER_DATA=~/logs muster prepare deploy/examples/beauty/dataset.toml --out beauty
   muster prepare dataset.toml --set input=day-2.csv --set cleaning.min_user_events=3 --out prepared
+  muster prepare /shared/dataset.toml --out /shared/prepared --coordinator http://10.0.0.1:7400
   muster prepare dataset.toml --into base                          add new files to a base, however old ones are
   muster prepare dataset.toml --from base --out tuesday --parent monday   cut a dataset from it, ids of monday kept";
 
 /// Cleans, featurizes and partitions the logs that a dataset file declares, and says how many rows each rule
 /// dropped. The same input and file give the same bytes. A log that grows is kept in a base: `--into` adds the files that it does not
-/// have yet, `--from` cuts the dataset that a preparation of all files would give.
+/// have yet, `--from` cuts the dataset that a preparation of all files would give. With `--workers` or `--coordinator` the work is spread
+/// over workers, whose number leaves no trace in the dataset.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -42,7 +50,17 @@ pub struct Args {
     /// A dataset whose ids of items and categories are kept; what is new gets ids after them
     #[arg(long, value_name = "DIR", requires = "from")]
     pub parent: Option<PathBuf>,
-    /// Number of threads; the cores of this machine without it
+    /// Worker processes to start here and to spread the work over; without them this process does it all
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with_all = ["into", "from"], value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: Option<u32>,
+    /// Spread the work over idle workers of this cluster: input and output lie on a file system that they share with this
+    /// machine, under the same paths, or the input in an object store; `memory` bounds each of them
+    #[arg(long, value_name = "URL,..", conflicts_with_all = ["into", "from", "workers", "threads"])]
+    pub coordinator: Option<String>,
+    /// File with the cluster's token, one line
+    #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
+    /// Number of threads, of each worker where there are some; the cores of this machine without it, shared out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub threads: Option<u32>,
     /// Override a key of the dataset file
@@ -72,20 +90,67 @@ pub fn prepare_dataset(context: &Context, args: &Args) -> Result<Prepared, Error
     progress.start(&format!("prepare {}", spec.name), 0);
     let (base, threads) = (args.folder(), args.threads());
     let variables = &|name: &str| std::env::var(name).ok();
-    let made = match &args.from {
-        None => prepare(&PrepareArgs { spec: &spec, base, out: &out, threads, variables }),
-        Some(store) => {
+    let made = match (&args.from, workers(context, args)?) {
+        (None, Some(workers)) => spread(args, &spec, &out, workers, progress.as_mut()),
+        (None, None) => {
+            prepare(&PrepareArgs { spec: &spec, base, out: &out, threads, variables }).map_err(Error::from)
+        }
+        (Some(store), _) => {
             let parent = args.parent.as_deref();
             cut(&CutArgs { spec: &spec, base, store, parent, out: &out, threads, variables })
+                .map_err(Error::from)
         }
     };
-    let manifest = made.map_err(|error| in_dataset_file(error.into(), &args.dataset))?;
+    let manifest = made.map_err(|error| in_dataset_file(error, &args.dataset))?;
+    progress.start(&format!("prepare {}", spec.name), 0);
     progress.finish(&format!(
         "{} events of {} users",
         grouped(manifest.events),
         grouped(u64::from(manifest.users))
     ));
     Ok(Prepared { out, manifest })
+}
+
+/// Whose workers do the work, where it is not this process.
+fn workers(context: &Context, args: &Args) -> Result<Option<Workers>, Error> {
+    if let Some(url) = &args.coordinator {
+        return Ok(Some(Workers::Of(url.clone(), cluster::token(args.token_file.as_deref())?)));
+    }
+    let plan = |workers| local::Plan {
+        workers,
+        needed: 1,
+        threads: args.threads.unwrap_or_else(|| threads_each(workers)),
+        device: DeviceKind::Cpu,
+        gpus: 0,
+        log_level: context.log_level,
+        log_dir: std::env::temp_dir().join(format!("muster-prepare-{}", std::process::id())),
+    };
+    Ok(args.workers.map(|workers| Workers::Local(plan(workers))))
+}
+
+/// Prepares the dataset with workers.
+fn spread(
+    args: &Args,
+    spec: &DatasetSpec,
+    out: &Path,
+    workers: Workers,
+    progress: &mut dyn Progress,
+) -> Result<DatasetManifest, Error> {
+    let logs = match &workers {
+        Workers::Local(plan) => Some(plan.log_dir.clone()),
+        Workers::Of(..) => None,
+    };
+    let cluster = Cluster::reach(workers, progress)?;
+    let variables = &|name: &str| std::env::var(name).ok();
+    let made = prepare_spread(&SpreadArgs { spec, base: args.folder(), out, variables, dealer: &cluster });
+    let ended = cluster.end();
+    let manifest = made?;
+    ended?;
+    if let Some(logs) = logs {
+        // Nobody looks for the logs of workers that did all they had to.
+        let _ = std::fs::remove_dir_all(logs);
+    }
+    Ok(manifest)
 }
 
 fn add_files(context: &Context, args: &Args, store: &Path) -> Result<AddedFiles, Error> {
@@ -106,6 +171,22 @@ fn load(args: &Args) -> Result<DatasetSpec, Error> {
 }
 
 impl Args {
+    /// The flags that name a dataset file and nothing else.
+    pub fn of(dataset: PathBuf) -> Self {
+        Self {
+            dataset,
+            out: None,
+            into: None,
+            from: None,
+            parent: None,
+            workers: None,
+            coordinator: None,
+            token_file: None,
+            threads: None,
+            sets: Vec::new(),
+        }
+    }
+
     fn folder(&self) -> &Path {
         self.dataset.parent().unwrap_or(Path::new(""))
     }

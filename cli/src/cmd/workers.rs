@@ -106,7 +106,8 @@ impl Report for Workers<'_> {
             Table::new(["worker", "host", "device", "threads", "memory", "gpu", "session", "works for"]);
         for worker in self.0 {
             let has = &worker.capabilities;
-            let works_for = worker.assignment.as_ref();
+            let rank = worker.assignment.map(|(fence, rank)| format!("{} rank {}", fence.job, rank.0));
+            let works_for = rank.or_else(|| worker.task.map(|task| task.to_string()));
             table.row([
                 worker.worker.0.to_string(),
                 has.host.clone(),
@@ -119,7 +120,7 @@ impl Report for Workers<'_> {
                     (true, false) => "open".to_owned(),
                     (true, true) => "open, cordoned".to_owned(),
                 },
-                works_for.map_or_else(String::new, |(fence, rank)| format!("{} rank {}", fence.job, rank.0)),
+                works_for.unwrap_or_default(),
             ]);
         }
         table.render()

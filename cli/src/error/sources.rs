@@ -80,41 +80,9 @@ impl From<muster_data::Error> for Error {
 
 impl From<prepare::Error> for Error {
     fn from(error: prepare::Error) -> Self {
-        use prepare::Error as Prepare;
-        let kind = match &error {
-            Prepare::Write { .. } | Prepare::Encode { .. } | Prepare::Threads { .. } => Kind::Failed,
-            _ => Kind::BadInput,
-        };
-        let mapped = Self::from_chain(kind, &error);
-        match error {
-            Prepare::Variable { path, .. } | Prepare::Unclosed { path } => {
-                mapped.with_file(path).with_field("input")
-            }
-            Prepare::NotFound { path, .. } | Prepare::NoFiles { path } | Prepare::Loop { path, .. } => {
-                mapped.with_file(path).with_field("input")
-            }
-            Prepare::NoColumn { path, column, .. }
-            | Prepare::ColumnTwice { path, column }
-            | Prepare::Value { path, column, .. } => mapped.with_file(path).with_field(column),
-            Prepare::Row { path, line, .. } => mapped.with_file(path).with_field(format!("line {line}")),
-            Prepare::Empty { files } => mapped.with_file(files).with_field("input"),
-            Prepare::NothingLeft { .. } => mapped.with_field("cleaning"),
-            Prepare::NothingToTrain { .. } => mapped.with_field("split.valid_from"),
-            Prepare::TooManyValues { column, .. } => mapped.with_field(column),
-            Prepare::PartitionTooLarge { .. } => mapped.with_field("partitions"),
-            Prepare::Memory { .. } => mapped.with_field("memory"),
-            Prepare::Busy { path } | Prepare::Base { path, .. } | Prepare::InputChanged { path, .. } => {
-                mapped.with_file(path)
-            }
-            Prepare::OtherReading { keys } => mapped.with_field(keys),
-            Prepare::Parent { path, .. } => mapped.with_file(path).with_field("--parent"),
-            Prepare::OutputOccupied { path } => mapped.with_file(path).with_field("--out"),
-            Prepare::Read { path, .. } | Prepare::Format { path, .. } | Prepare::Write { path, .. } => {
-                mapped.with_file(path)
-            }
-            Prepare::Encode { file, .. } => mapped.with_file(file),
-            Prepare::Threads { .. } => mapped,
-        }
+        let prepare::Place { file, field, is_input } = error.place();
+        let kind = if is_input { Kind::BadInput } else { Kind::Failed };
+        Self { file, field, ..Self::from_chain(kind, &error) }
     }
 }
 

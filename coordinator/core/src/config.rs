@@ -17,6 +17,8 @@ pub struct Config {
     pub max_ended_jobs: usize,
     /// By which jobs share the workers.
     pub pool: Policy,
+    /// Tasks that may be known at a time, of all owners together.
+    pub max_tasks: usize,
 }
 
 impl Default for Config {
@@ -27,6 +29,7 @@ impl Default for Config {
             max_jobs: 256,
             max_ended_jobs: 256,
             pool: Policy::default(),
+            max_tasks: 4096,
         }
     }
 }
@@ -49,6 +52,12 @@ impl Config {
     #[must_use]
     pub fn own_absence(&self) -> Duration {
         self.failure_detection / 2
+    }
+
+    /// How long an owner's tasks are kept after it has shown itself: long enough to find a coordinator that took over.
+    #[must_use]
+    pub fn task_owner_deadline(&self) -> Duration {
+        self.failure_detection * 12
     }
 
     /// How long ranks may take to connect and load.

@@ -1,7 +1,7 @@
 //! What the core is told.
 
-use muster_proto::control::{CancelMode, Capabilities, Hello, Report, Submission};
-use muster_proto::ids::{JobId, WorkerId};
+use muster_proto::control::{CancelMode, Capabilities, Hello, Report, Submission, TaskWork};
+use muster_proto::ids::{JobId, TaskOwner, WorkerId};
 
 /// Names a caller that waits for an answer; chosen by the shell, unique while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +82,29 @@ pub enum Event {
         request: RequestId,
         /// The job.
         job: JobId,
+    },
+    /// Somebody has tasks to be done, by number. Answered; those that are there already stay as they are.
+    CreateTasks {
+        /// Who asks.
+        request: RequestId,
+        /// Whom they are for.
+        owner: TaskOwner,
+        /// The tasks.
+        tasks: Vec<(u32, TaskWork)>,
+    },
+    /// An owner shows that it still waits for its tasks. Answered.
+    HoldTasks {
+        /// Who asks.
+        request: RequestId,
+        /// The owner.
+        owner: TaskOwner,
+    },
+    /// An owner needs its tasks no more, done or not. Answered.
+    ReleaseTasks {
+        /// Who asks.
+        request: RequestId,
+        /// The owner.
+        owner: TaskOwner,
     },
     /// The cluster ends with this coordinator: workers are sent home.
     Dismiss {

@@ -1,6 +1,6 @@
 //! What is true of the core after every step; checked by its tests and by debug builds of the shell.
 
-use muster_proto::ids::{JobId, WorkerId};
+use muster_proto::ids::{JobId, TaskId, WorkerId};
 
 use crate::core::Core;
 use crate::incident::MAX_INCIDENTS;
@@ -31,6 +31,14 @@ pub enum Violation {
     MixedGenerations {
         /// The job.
         job: JobId,
+    },
+    /// A task counts on a worker that does not have it, or the other way round.
+    #[error("{task} and {worker} do not know of each other")]
+    StrayTask {
+        /// The task.
+        task: TaskId,
+        /// The worker.
+        worker: WorkerId,
     },
     /// Sessions and workers do not match.
     #[error("the session of {worker} is not tied to it")]
@@ -72,6 +80,7 @@ impl Core {
         self.check_workers()?;
         self.check_jobs()?;
         self.check_quotas()?;
+        self.check_tasks()?;
         self.check_bounds()
     }
 
@@ -124,6 +133,25 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    fn check_tasks(&self) -> Result<(), Violation> {
+        for (worker, known) in self.members.iter() {
+            if let Hold::Task { claim } = known.hold
+                && self.tasks.get(claim.task).and_then(|task| task.claim(claim.task)) != Some((worker, claim))
+            {
+                return Err(Violation::StrayTask { task: claim.task, worker });
+            }
+        }
+        for (id, task) in self.tasks.iter() {
+            if let Some((worker, claim)) = task.claim(id)
+                && self.members.get(worker).is_none_or(|known| known.hold != Hold::Task { claim })
+            {
+                return Err(Violation::StrayTask { task: id, worker });
+            }
+        }
+        bound("tasks", self.tasks.iter().count(), self.tasks.len())?;
+        bound("tasks", self.tasks.len(), self.config.max_tasks)
     }
 
     fn check_bounds(&self) -> Result<(), Violation> {

@@ -48,6 +48,7 @@ mod refusal;
 pub mod retrain;
 mod submission;
 mod suspicion;
+mod task;
 mod time;
 
 pub use self::action::{Action, Answer, SessionEnd, Write};

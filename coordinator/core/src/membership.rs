@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::control::{Capabilities, RankState, WorkerStatus};
-use muster_proto::fence::Fence;
+use muster_proto::fence::{Fence, TaskClaim};
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, WorkerId};
 
 use crate::event::SessionId;
@@ -20,6 +20,8 @@ pub(crate) enum Hold {
     Idle,
     /// A rank of a job.
     Rank { job: JobId, generation: Generation, rank: Rank },
+    /// A task.
+    Task { claim: TaskClaim },
     /// It was told to stop and has not said that it did.
     Stopping { fence: Fence },
 }
@@ -43,7 +45,7 @@ impl Worker {
     pub(crate) fn fence(&self) -> Option<Fence> {
         let incarnation = self.incarnation;
         match self.hold {
-            Hold::Idle => None,
+            Hold::Idle | Hold::Task { .. } => None,
             Hold::Rank { job, generation, .. } => Some(Fence { job, generation, incarnation }),
             Hold::Stopping { fence } => Some(fence),
         }
@@ -52,7 +54,11 @@ impl Worker {
     pub(crate) fn status(&self, worker: WorkerId) -> WorkerStatus {
         let assignment = match self.hold {
             Hold::Rank { rank, .. } => self.fence().map(|fence| (fence, rank)),
-            Hold::Idle | Hold::Stopping { .. } => None,
+            Hold::Idle | Hold::Task { .. } | Hold::Stopping { .. } => None,
+        };
+        let task = match self.hold {
+            Hold::Task { claim } => Some(claim.task),
+            _ => None,
         };
         WorkerStatus {
             worker,
@@ -62,6 +68,7 @@ impl Worker {
             assignment,
             running: self.running.clone(),
             cordoned: self.cordon != Cordon::Open,
+            task,
         }
     }
 }

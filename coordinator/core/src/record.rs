@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use muster_proto::control::{Capabilities, Submission};
-use muster_proto::ids::{Incarnation, JobId, WorkerId};
+use muster_proto::ids::{Incarnation, JobId, TaskId, TaskOwner, WorkerId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Write;
 use crate::job::{Job, State};
+use crate::task::Task;
 use crate::time::Time;
 
 const COUNTERS: &str = "counters";
@@ -80,6 +81,7 @@ pub(crate) struct Records {
     pub(crate) counters: Counters,
     pub(crate) workers: BTreeMap<WorkerId, WorkerRecord>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) tasks: BTreeMap<TaskId, Task>,
 }
 
 // Twenty digits hold any u64, so that keys sort as numbers do.
@@ -93,6 +95,10 @@ fn submission_key(id: JobId) -> String {
 
 fn state_key(id: JobId) -> String {
     format!("{PREFIX}jobs/{:020}/state", id.0)
+}
+
+fn task_key(id: TaskId) -> String {
+    format!("{PREFIX}tasks/{:020}/{:010}", id.owner.0, id.number)
 }
 
 fn put(key: String, value: &impl Serialize) -> Write {
@@ -124,6 +130,14 @@ pub(crate) fn delete_job(id: JobId) -> [Write; 2] {
     [Write::Delete { key: submission_key(id) }, Write::Delete { key: state_key(id) }]
 }
 
+pub(crate) fn put_task(id: TaskId, task: &Task) -> Write {
+    put(task_key(id), task)
+}
+
+pub(crate) fn delete_task(id: TaskId) -> Write {
+    Write::Delete { key: task_key(id) }
+}
+
 /// Reads all that the store keeps.
 pub(crate) fn read(pairs: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Records, RestoreError> {
     let mut records = Records::default();
@@ -142,6 +156,10 @@ pub(crate) fn read(pairs: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result
             }
             ("jobs", Some(id), Some("state")) => {
                 states.insert(JobId(id), parse(&key, &value)?);
+            }
+            ("tasks", Some(owner), Some(number)) => {
+                let Ok(number) = number.parse() else { return Err(RestoreError::UnknownKey { key }) };
+                records.tasks.insert(TaskId { owner: TaskOwner(owner), number }, parse(&key, &value)?);
             }
             _ => return Err(RestoreError::UnknownKey { key }),
         }

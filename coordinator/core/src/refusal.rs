@@ -1,7 +1,7 @@
 //! Why a request is refused.
 
 use muster_proto::control::JobPhase;
-use muster_proto::ids::{JobId, WorkerId};
+use muster_proto::ids::{JobId, TaskOwner, WorkerId};
 
 /// A request that changes nothing, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +17,18 @@ pub enum Refusal {
     TooManyJobs {
         /// The bound.
         limit: usize,
+    },
+    /// No more tasks fit.
+    #[error("{limit} tasks are known already, and no more are taken: wait until others are done")]
+    TooManyTasks {
+        /// The bound.
+        limit: usize,
+    },
+    /// An owner has no tasks, or none any more.
+    #[error("{owner} has no tasks here: it never had, or was not heard of for too long; make them again")]
+    UnknownTasks {
+        /// The owner as asked for.
+        owner: TaskOwner,
     },
     /// A value that cannot be.
     #[error("field `{field}`: {problem}")]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod ops;
 mod placed;
 
 use std::collections::BTreeMap;
@@ -10,97 +11,18 @@ use std::time::Duration;
 use muster_core::pool::Policy;
 use muster_core::{Action, Answer, Config, Core, Event, RequestId, SessionId, Time, Write};
 use muster_proto::control::{
-    CancelMode, Capabilities, Class, DeviceKind, Directive, Failure, FailureCause, Hello, JobPhase,
-    PiecesSaved, Prepare, Progress, Queueing, RankStage, RankState, Report, Restored, RestoredFrom,
-    Submission,
+    CancelMode, Capabilities, Class, DeviceKind, Directive, Failure, Hello, JobPhase, PiecesSaved, Prepare,
+    PrepareUnit, Progress, Queueing, RankStage, RankState, Report, Restored, RestoredFrom, Submission,
+    TaskEnd, TaskProgress, TaskStage, TaskWork, Unit,
 };
-use muster_proto::fence::Fence;
-use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
+use muster_proto::fence::{Fence, TaskClaim};
+use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, TaskId, TaskOwner, WorkerId, WorldSize};
+use ops::{Kind, Op, ops};
 use proptest::prelude::*;
-
-/// Worker names that are in play.
-const NAMES: usize = 4;
 
 fn config() -> Config {
     let pool = Policy { quotas: [("small".to_owned(), 1)].into(), ..Policy::default() };
-    Config { max_workers: 3, max_jobs: 3, max_ended_jobs: 2, pool, ..Config::default() }
-}
-
-/// One thing that happens. A report's `claim` is added to a part of the true fence; mostly it is zero.
-#[derive(Debug, Clone)]
-enum Op {
-    Register { name: usize },
-    Open { name: usize, older: bool, running: bool },
-    Close { name: usize },
-    Report { name: usize, kind: Kind, claim: [u64; 3], later: bool },
-    Submit { world_size: u32, class: Class },
-    Cancel { job: u64, drain: bool },
-    Checkpoint { job: u64 },
-    Scale { job: u64, workers: u32 },
-    Cordon { worker: u64, cordoned: bool, drain: bool },
-    Advance { millis: u64 },
-    Dismiss,
-    Restart,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Beat { running: bool },
-    Ready,
-    CatchUp,
-    Yield,
-    Progress { evaluated: bool },
-    Saved { step: u64, manifest: bool },
-    Finish,
-    Fail { cause: FailureCause },
-}
-
-fn kinds() -> impl Strategy<Value = Kind> {
-    let causes = prop_oneof![
-        Just(FailureCause::Own),
-        Just(FailureCause::Peer),
-        Just(FailureCause::Aborted),
-        Just(FailureCause::Panic),
-    ];
-    prop_oneof![
-        4 => any::<bool>().prop_map(|running| Kind::Beat { running }),
-        8 => Just(Kind::Ready),
-        2 => Just(Kind::CatchUp),
-        4 => Just(Kind::Yield),
-        2 => any::<bool>().prop_map(|evaluated| Kind::Progress { evaluated }),
-        3 => (0_u64..8, any::<bool>()).prop_map(|(step, manifest)| Kind::Saved { step, manifest }),
-        3 => Just(Kind::Finish),
-        2 => causes.prop_map(|cause| Kind::Fail { cause }),
-    ]
-}
-
-fn ops() -> impl Strategy<Value = Op> {
-    let claim = prop_oneof![
-        6 => Just([0; 3]),
-        1 => (0_usize..3, prop_oneof![Just(1_u64), Just(u64::MAX)]).prop_map(|(part, by)| {
-            let mut claim = [0; 3];
-            claim[part] = by;
-            claim
-        }),
-    ];
-    prop_oneof![
-        4 => (0..NAMES).prop_map(|name| Op::Register { name }),
-        6 => (0..NAMES, prop::bool::weighted(0.1), any::<bool>())
-            .prop_map(|(name, older, running)| Op::Open { name, older, running }),
-        2 => (0..NAMES).prop_map(|name| Op::Close { name }),
-        20 => (0..NAMES, kinds(), claim, prop::bool::weighted(0.2))
-            .prop_map(|(name, kind, claim, later)| Op::Report { name, kind, claim, later }),
-        4 => (0_u32..4, 0..3_usize)
-            .prop_map(|(world_size, class)| Op::Submit { world_size, class: Class::ALL[class] }),
-        1 => (0_u64..12, any::<bool>()).prop_map(|(job, drain)| Op::Cancel { job, drain }),
-        1 => (0_u64..12).prop_map(|job| Op::Checkpoint { job }),
-        2 => (0_u64..12, 0_u32..5).prop_map(|(job, workers)| Op::Scale { job, workers }),
-        1 => (0_u64..6, prop::bool::weighted(0.3), prop::bool::weighted(0.3))
-            .prop_map(|(worker, cordoned, drain)| Op::Cordon { worker, cordoned, drain }),
-        4 => (0_u64..3000).prop_map(|millis| Op::Advance { millis }),
-        1 => Just(Op::Dismiss),
-        1 => Just(Op::Restart),
-    ]
+    Config { max_workers: 3, max_jobs: 3, max_ended_jobs: 2, max_tasks: 5, pool, ..Config::default() }
 }
 
 /// A worker as it sees itself.
@@ -113,6 +35,7 @@ struct Worker {
     /// What it said with its last heartbeat that it runs, right or wrong: it is waited for until it says that this has
     /// ended, which frees it for other jobs.
     told: Option<Fence>,
+    claim: Option<TaskClaim>,
 }
 
 /// The core among its surroundings, and what was ever said.
@@ -131,6 +54,8 @@ struct World {
     /// Who was ever told to take a rank: never two for one generation of one job.
     writers: BTreeMap<(JobId, Generation, Rank), (WorkerId, Incarnation)>,
     generations: BTreeMap<JobId, Generation>,
+    /// To whom each attempt at a task was given, since its owner last had none.
+    attempts: BTreeMap<(TaskId, u32), (WorkerId, Incarnation)>,
 }
 
 impl World {
@@ -146,12 +71,16 @@ impl World {
             pending: Vec::new(),
             writers: BTreeMap::new(),
             generations: BTreeMap::new(),
+            attempts: BTreeMap::new(),
         }
     }
 
     fn apply(&mut self, op: &Op) {
         self.next_id += 1;
         let request = RequestId(self.next_id);
+        // Tasks that were forgotten may be made again, and then begin with the first attempt.
+        let core = &self.core;
+        self.attempts.retain(|(task, _), _| !core.tasks(task.owner, &[task.number]).is_empty());
         let event = match *op {
             Op::Register { name } => Event::Register { request, capabilities: capabilities(name) },
             Op::Open { name, older, running } => {
@@ -185,6 +114,14 @@ impl World {
             Op::Cordon { worker, cordoned, drain } => {
                 Event::Cordon { request, worker: WorkerId(worker), cordoned, drain }
             }
+            Op::Create { owner, numbers } => {
+                let unit = |number| PrepareUnit { folder: "f".into(), unit: Unit::Share(number) };
+                let tasks = (0..numbers).map(|number| (number, TaskWork::Prepare(unit(number)))).collect();
+                Event::CreateTasks { request, owner: TaskOwner(owner), tasks }
+            }
+            Op::Hold { owner } => Event::HoldTasks { request, owner: TaskOwner(owner) },
+            Op::Release { owner } => Event::ReleaseTasks { request, owner: TaskOwner(owner) },
+            Op::Task { name, ref end, claim } => return self.task(name, end.clone(), claim),
             Op::Advance { millis } => return self.advance(Duration::from_millis(millis)),
             Op::Dismiss => Event::Dismiss { reason: "test".into() },
             Op::Restart => return self.restart(),
@@ -232,6 +169,27 @@ impl World {
         }
     }
 
+    fn task(&mut self, name: usize, end: Option<TaskEnd>, [number, attempt, incarnation]: [u32; 3]) {
+        let Some(Worker { session: Some(session), claim: Some(held), .. }) = self.workers.get(&name) else {
+            return;
+        };
+        let task = TaskId { number: held.task.number.wrapping_add(number), ..held.task };
+        let attempt = held.attempt.wrapping_add(attempt);
+        let incarnation = Incarnation(held.incarnation.0.wrapping_add(incarnation.into()));
+        let claim = TaskClaim { task, attempt, incarnation };
+        let (session, is_held) = (*session, claim == *held);
+        let report = match end {
+            None => Report::TaskRunning { claim, progress: TaskProgress { done: 1, of: 2 } },
+            Some(end) => Report::TaskEnded { claim, end },
+        };
+        let before = self.core.tasks(task.owner, &[0, 1, 2, 3]);
+        let alone = self.pending.is_empty();
+        self.step(Event::Reported { session, report });
+        if alone && !is_held {
+            assert_eq!(self.core.tasks(task.owner, &[0, 1, 2, 3]), before, "{claim} was taken");
+        }
+    }
+
     fn advance(&mut self, span: Duration) {
         let end = self.now + span;
         while let Some(deadline) = self.core.next_deadline().filter(|deadline| *deadline <= end) {
@@ -266,6 +224,9 @@ impl World {
                 Action::Send { session, directive: Directive::Prepare(prepare) } => {
                     self.prepared(*session, prepare);
                 }
+                Action::Send { session, directive: Directive::RunTask { claim, .. } } => {
+                    self.given(*session, *claim);
+                }
                 _ => {}
             }
         }
@@ -278,6 +239,24 @@ impl World {
                 Write::Put { key, value } => self.store.insert(key, value),
                 Write::Delete { key } => self.store.remove(&key),
             };
+        }
+    }
+
+    fn given(&mut self, session: SessionId, claim: TaskClaim) {
+        let worker = self.workers.get_mut(&self.sessions[&session]).unwrap();
+        assert_eq!(worker.incarnation, claim.incarnation, "a task is given to whom it is told");
+        worker.claim = Some(claim);
+        let holder = (worker.id, claim.incarnation);
+        let before = self.attempts.insert((claim.task, claim.attempt), holder);
+        assert!(before.is_none_or(|before| before == holder), "{claim} was given to two workers");
+        // Whoever takes over from the store knows of this attempt, or that it was the last.
+        let TaskId { owner, number } = claim.task;
+        if let [now] = &self.core.tasks(owner, &[number])[..] {
+            let durable = self.restored().tasks(owner, &[number]);
+            assert!(
+                durable[0].attempt >= claim.attempt.min(now.attempt),
+                "{claim} was told before it was durable"
+            );
         }
     }
 
@@ -388,6 +367,9 @@ proptest! {
             prop_assert!(job.spent.total() <= world.earlier + world.now.0, "time was counted twice: {job:?}");
         }
         prop_assert!(world.core.workers().is_empty());
+        // Nor is a task kept for an owner that is silent.
+        world.advance(Duration::from_secs(60));
+        prop_assert!((0..3).all(|owner| world.core.tasks(TaskOwner(owner), &[0, 1, 2, 3]).is_empty()));
         prop_assert_eq!(world.core.next_deadline(), None);
     }
 }
@@ -403,6 +385,15 @@ proptest! {
             core.jobs(Time::default()).into_iter().map(|job| (job.job, job.phase, job.generation, job.workers)).collect()
         };
         prop_assert_eq!(known(&world.restored()), known(&world.core));
+        let tasks = |core: &Core| -> Vec<_> {
+            let of = |owner| core.tasks(TaskOwner(owner), &[0, 1, 2, 3]);
+            let known = (0..3).flat_map(of).map(|task| match task.stage {
+                TaskStage::Given { worker, .. } => (task.number, task.attempt, Some(worker), None),
+                stage => (task.number, task.attempt, None, Some(stage)),
+            });
+            known.collect()
+        };
+        prop_assert_eq!(tasks(&world.restored()), tasks(&world.core));
     }
 
     #[test]

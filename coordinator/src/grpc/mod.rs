@@ -1,6 +1,7 @@
 //! Thin handlers: decode, ask the core, encode.
 
 mod job;
+mod task;
 mod worker;
 
 use muster_core::Refusal;
@@ -9,6 +10,7 @@ use tonic::Status;
 use tonic::metadata::MetadataValue;
 
 pub(crate) use self::job::JobHandlers;
+pub(crate) use self::task::TaskHandlers;
 pub(crate) use self::worker::WorkerHandlers;
 use crate::handle::Away;
 
@@ -16,9 +18,13 @@ use crate::handle::Away;
 fn refused(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     match refusal {
-        Refusal::TooManyWorkers { .. } | Refusal::TooManyJobs { .. } => Status::resource_exhausted(message),
+        Refusal::TooManyWorkers { .. } | Refusal::TooManyJobs { .. } | Refusal::TooManyTasks { .. } => {
+            Status::resource_exhausted(message)
+        }
         Refusal::Invalid { .. } => Status::invalid_argument(message),
-        Refusal::UnknownJob { .. } | Refusal::UnknownWorker { .. } => Status::not_found(message),
+        Refusal::UnknownJob { .. } | Refusal::UnknownWorker { .. } | Refusal::UnknownTasks { .. } => {
+            Status::not_found(message)
+        }
         Refusal::NotTraining { .. } | Refusal::Ended { .. } => Status::failed_precondition(message),
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Capabilities, DeviceKind, JobPhase, Progress, Queueing, RankState, RestoredFrom, Spent, Straggler,
 };
 use crate::fence::Fence;
-use crate::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
+use crate::ids::{Generation, Incarnation, JobId, Rank, Step, TaskId, WorkerId, WorldSize};
 use crate::measured::{Breakdown, Forecast};
 use crate::sharding::TableDecl;
 
@@ -232,4 +232,7 @@ pub struct WorkerStatus {
     pub running: Option<RankState>,
     /// Whether it gets no more ranks.
     pub cordoned: bool,
+    /// The task that it works on, if any.
+    #[serde(default)]
+    pub task: Option<TaskId>,
 }

@@ -10,6 +10,7 @@ mod queueing;
 pub(crate) mod seconds;
 mod session;
 mod spent;
+mod task;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +28,7 @@ pub use self::session::{
     RestoredFrom,
 };
 pub use self::spent::{Cause, Spent, Straggler};
+pub use self::task::{PrepareUnit, TaskEnd, TaskProgress, TaskStage, TaskStatus, TaskWork, Unit};
 use crate::ids::Step;
 use crate::measured::Breakdown;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Prepare, Progress, RankStage, StepTiming};
-use crate::fence::Fence;
+use super::{Prepare, Progress, RankStage, StepTiming, TaskEnd, TaskProgress, TaskWork};
+use crate::fence::{Fence, TaskClaim};
 use crate::ids::{Incarnation, Rank, Step, WorkerId};
 
 /// What the coordinator answers to a registration.
@@ -185,6 +185,20 @@ pub enum Report {
         /// Time that this took.
         recompute: Duration,
     },
+    /// The worker works on a task.
+    TaskRunning {
+        /// The claim.
+        claim: TaskClaim,
+        /// How far it is.
+        progress: TaskProgress,
+    },
+    /// The worker does not work on a task any more.
+    TaskEnded {
+        /// The claim.
+        claim: TaskClaim,
+        /// How it ended.
+        end: TaskEnd,
+    },
 }
 
 /// From the coordinator to a worker.
@@ -236,5 +250,24 @@ pub enum Directive {
     Acknowledged {
         /// The assignment that ended.
         fence: Fence,
+    },
+    /// Work on a task.
+    RunTask {
+        /// The claim, to be shown with all that is said of it.
+        claim: TaskClaim,
+        /// What there is to do.
+        work: TaskWork,
+    },
+    /// Stop working on a task.
+    StopTask {
+        /// The claim.
+        claim: TaskClaim,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The end of a task that the worker reported is known; it need not be reported again.
+    TaskAcknowledged {
+        /// The claim.
+        claim: TaskClaim,
     },
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::fence;
-use super::{Error, cohort, missing};
+use super::{Error, cohort, missing, task};
 use crate::control::{Cohort, Directive, Prepare};
 use crate::ids::{Generation, Incarnation, JobId, Rank};
 use crate::wire;
@@ -42,6 +42,16 @@ impl Directives {
             down::Directive::Shutdown(shutdown) => Directive::Shutdown { reason: shutdown.reason },
             down::Directive::Acknowledged(known) => {
                 Directive::Acknowledged { fence: fence(known.fence, "Acknowledged")? }
+            }
+            down::Directive::RunTask(run) => Directive::RunTask {
+                claim: task::claim(run.claim, "RunTask")?,
+                work: task::work(run.work, "RunTask")?,
+            },
+            down::Directive::StopTask(stop) => {
+                Directive::StopTask { claim: task::claim(stop.claim, "StopTask")?, reason: stop.reason }
+            }
+            down::Directive::TaskAcknowledged(known) => {
+                Directive::TaskAcknowledged { claim: task::claim(known.claim, "TaskAcknowledged")? }
             }
         })
     }

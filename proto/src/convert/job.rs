@@ -252,6 +252,7 @@ impl From<WorkerStatus> for wire::WorkerStatus {
             rank: worker.assignment.map_or(0, |(_, rank)| rank.0),
             running: worker.running.map(Into::into),
             cordoned: worker.cordoned,
+            task: worker.task.map(Into::into),
         }
     }
 }
@@ -270,6 +271,7 @@ impl TryFrom<wire::WorkerStatus> for WorkerStatus {
             assignment: worker.assignment.map(|fence| (fence.into(), rank)),
             running: worker.running.map(TryInto::try_into).transpose()?,
             cordoned: worker.cordoned,
+            task: worker.task.map(Into::into),
         })
     }
 }

@@ -11,9 +11,11 @@ mod queueing;
 mod session;
 mod spent;
 mod state;
+mod task;
 
 pub use self::directives::Directives;
 pub use self::state::{duration, duration_from};
+pub use self::task::NewTasks;
 
 /// Why a message cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Conversions of what passes over a session.
 
-use super::{Error, duration, duration_from, json, missing};
+use super::{Error, duration, duration_from, json, missing, task};
 use crate::control::{
     Directive, Failure, FailureCause, Hello, PiecesSaved, Registration, Report, Restored, RestoredFrom,
 };
@@ -161,6 +161,11 @@ impl From<Report> for wire::SessionRequest {
                 steps_redone,
                 recompute: Some(duration(recompute)),
             }),
+            Report::TaskRunning { claim, progress } => up::Report::TaskRunning(wire::TaskRunning {
+                claim: Some(claim.into()),
+                progress: Some(progress.into()),
+            }),
+            Report::TaskEnded { claim, end } => up::Report::TaskEnded(task::ended(claim, end)),
         };
         Self { report: Some(report) }
     }
@@ -217,6 +222,13 @@ impl TryFrom<wire::SessionRequest> for Report {
                 steps_redone: caught_up.steps_redone,
                 recompute: duration_from(caught_up.recompute, "CaughtUp", "recompute")?,
             },
+            up::Report::TaskRunning(running) => Self::TaskRunning {
+                claim: task::claim(running.claim, "TaskRunning")?,
+                progress: running.progress.unwrap_or_default().into(),
+            },
+            up::Report::TaskEnded(ended) => {
+                Self::TaskEnded { claim: task::claim(ended.claim, "TaskEnded")?, end: task::end(ended.end)? }
+            }
         })
     }
 }
@@ -246,6 +258,15 @@ impl From<Directive> for wire::SessionResponse {
             Directive::Shutdown { reason } => down::Directive::Shutdown(wire::Shutdown { reason }),
             Directive::Acknowledged { fence } => {
                 down::Directive::Acknowledged(wire::Acknowledged { fence: Some(fence.into()) })
+            }
+            Directive::RunTask { claim, work } => {
+                down::Directive::RunTask(wire::RunTask { claim: Some(claim.into()), work: Some(work.into()) })
+            }
+            Directive::StopTask { claim, reason } => {
+                down::Directive::StopTask(wire::StopTask { claim: Some(claim.into()), reason })
+            }
+            Directive::TaskAcknowledged { claim } => {
+                down::Directive::TaskAcknowledged(wire::TaskAcknowledged { claim: Some(claim.into()) })
             }
         };
         Self { directive: Some(directive) }

@@ -1,19 +1,11 @@
 //! The client of the job service.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep};
-use tonic::{Request, Response, Status};
-
-use super::{Authorized, Error, LEADER_HEADER, Target, Watch};
+use super::calls::{Again, Calls};
+use super::{Authorized, Error, MAX_MESSAGE_BYTES, Target, Watch};
 use crate::control::{CancelMode, JobStatus, Submission, WorkerStatus};
 use crate::ids::{JobId, WorkerId};
 use crate::wire;
 use crate::wire::job_service_client::JobServiceClient;
-
-/// The longest pause before a call is made again.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Talks to the coordinators for people and their tools. Clones share one connection.
 ///
@@ -21,19 +13,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// again until the target's deadline has passed.
 #[derive(Debug, Clone)]
 pub struct JobClient {
-    target: Target,
-    connection: Arc<Mutex<Connection>>,
-}
-
-type Connection = JobServiceClient<Authorized>;
-
-/// Whether a call that broke on the way may be made again at another coordinator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
-    /// Twice is as good as once.
-    Yes,
-    /// It may have been carried out.
-    No,
+    calls: Calls,
 }
 
 impl JobClient {
@@ -42,8 +22,7 @@ impl JobClient {
     /// # Errors
     /// [`Error::BadUrl`] or [`Error::Unreachable`].
     pub async fn connect(target: Target) -> Result<Self, Error> {
-        let connection = Arc::new(Mutex::new(target.job_client().await?));
-        Ok(Self { target, connection })
+        Ok(Self { calls: Calls::connect(target).await? })
     }
 
     /// Queues a job.
@@ -52,8 +31,8 @@ impl JobClient {
     /// If the coordinator cannot be reached or refuses the job.
     pub async fn submit(&self, job: &Submission) -> Result<JobId, Error> {
         let message = wire::SubmitJobRequest::from(job);
-        let call = async |mut to: Connection, request| to.submit_job(request).await;
-        Ok(JobId(self.call(Again::No, message, call).await?.job))
+        let call = async |to, request| jobs(to).submit_job(request).await;
+        Ok(JobId(self.calls.call(Again::No, message, call).await?.job))
     }
 
     /// Lists jobs, newest last.
@@ -61,8 +40,8 @@ impl JobClient {
     /// # Errors
     /// If the coordinator cannot be reached.
     pub async fn jobs(&self) -> Result<Vec<JobStatus>, Error> {
-        let call = async |mut to: Connection, request| to.list_jobs(request).await;
-        let response = self.call(Again::Yes, wire::ListJobsRequest {}, call).await?;
+        let call = async |to, request| jobs(to).list_jobs(request).await;
+        let response = self.calls.call(Again::Yes, wire::ListJobsRequest {}, call).await?;
         Ok(response.jobs.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
     }
 
@@ -71,8 +50,8 @@ impl JobClient {
     /// # Errors
     /// If the coordinator cannot be reached.
     pub async fn workers(&self) -> Result<Vec<WorkerStatus>, Error> {
-        let call = async |mut to: Connection, request| to.list_workers(request).await;
-        let response = self.call(Again::Yes, wire::ListWorkersRequest {}, call).await?;
+        let call = async |to, request| jobs(to).list_workers(request).await;
+        let response = self.calls.call(Again::Yes, wire::ListWorkersRequest {}, call).await?;
         Ok(response.workers.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
     }
 
@@ -82,8 +61,8 @@ impl JobClient {
     /// If the coordinator cannot be reached, or does not know the job.
     pub async fn cancel(&self, job: JobId, mode: CancelMode) -> Result<(), Error> {
         let mode = wire::CancelMode::from(mode).into();
-        let call = async |mut to: Connection, request| to.cancel_job(request).await;
-        self.call(Again::Yes, wire::CancelJobRequest { job: job.0, mode }, call).await?;
+        let call = async |to, request| jobs(to).cancel_job(request).await;
+        self.calls.call(Again::Yes, wire::CancelJobRequest { job: job.0, mode }, call).await?;
         Ok(())
     }
 
@@ -92,8 +71,8 @@ impl JobClient {
     /// # Errors
     /// If the coordinator cannot be reached, does not know the job, or the job does not train.
     pub async fn checkpoint(&self, job: JobId) -> Result<(), Error> {
-        let call = async |mut to: Connection, request| to.checkpoint_job(request).await;
-        self.call(Again::Yes, wire::CheckpointJobRequest { job: job.0 }, call).await?;
+        let call = async |to, request| jobs(to).checkpoint_job(request).await;
+        self.calls.call(Again::Yes, wire::CheckpointJobRequest { job: job.0 }, call).await?;
         Ok(())
     }
 
@@ -102,8 +81,8 @@ impl JobClient {
     /// # Errors
     /// If the coordinator cannot be reached, does not know the job, or the number is none that it takes.
     pub async fn scale(&self, job: JobId, workers: u32) -> Result<(), Error> {
-        let call = async |mut to: Connection, request| to.scale_job(request).await;
-        self.call(Again::Yes, wire::ScaleJobRequest { job: job.0, workers }, call).await?;
+        let call = async |to, request| jobs(to).scale_job(request).await;
+        self.calls.call(Again::Yes, wire::ScaleJobRequest { job: job.0, workers }, call).await?;
         Ok(())
     }
 
@@ -113,49 +92,19 @@ impl JobClient {
     /// If the coordinator cannot be reached or does not know the worker.
     pub async fn cordon(&self, worker: WorkerId, cordoned: bool, drain: bool) -> Result<(), Error> {
         let request = wire::CordonWorkerRequest { worker: worker.0, cordoned, drain };
-        let call = async |mut to: Connection, request| to.cordon_worker(request).await;
-        self.call(Again::Yes, request, call).await?;
+        let call = async |to, request| jobs(to).cordon_worker(request).await;
+        self.calls.call(Again::Yes, request, call).await?;
         Ok(())
     }
 
     /// Follows a job from the event after `after_sequence` (0: from the first that is kept) to its end.
     #[must_use]
     pub fn watch(&self, job: JobId, after_sequence: u64) -> Watch {
-        Watch::new(self.target.clone(), self.connection(), job, after_sequence)
+        Watch::new(self.calls.target.clone(), jobs(self.calls.connection()), job, after_sequence)
     }
+}
 
-    async fn call<M: Clone, T>(
-        &self,
-        again: Again,
-        message: M,
-        call: impl AsyncFn(Connection, Request<M>) -> Result<Response<T>, Status>,
-    ) -> Result<T, Error> {
-        let deadline = Instant::now() + self.target.deadline;
-        let mut pause = Duration::from_millis(20);
-        loop {
-            let request = self.target.request(message.clone());
-            let status = match call(self.connection(), request).await {
-                Ok(response) => return Ok(response.into_inner()),
-                Err(status) => status,
-            };
-            let error = Error::from_status(&self.target.url, &status);
-            let elsewhere = self.target.url.urls().len() > 1
-                && again == Again::Yes
-                && matches!(error, Error::Unreachable { .. });
-            let nothing_done = status.metadata().contains_key(LEADER_HEADER);
-            if !(nothing_done || elsewhere) || Instant::now() + pause >= deadline {
-                return Err(error);
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            // While nobody can be reached the old connection is as good as none.
-            if let Ok(connection) = self.target.job_client().await {
-                *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
-            }
-        }
-    }
-
-    fn connection(&self) -> Connection {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+fn jobs(connection: Authorized) -> JobServiceClient<Authorized> {
+    let client = JobServiceClient::new(connection);
+    client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES)
 }

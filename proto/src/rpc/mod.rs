@@ -1,8 +1,10 @@
 //! gRPC clients of the coordinator, with deadlines, bounds and the cluster's token.
 
+mod calls;
 mod client;
 mod coordinators;
 mod dial;
+mod tasks;
 mod watch;
 
 use std::time::Duration;
@@ -16,6 +18,7 @@ use tonic::{Code, Request, Status};
 pub use self::client::JobClient;
 pub use self::coordinators::{Coordinators, LEADER_HEADER, Listening};
 pub use self::dial::{Connection, Dial};
+pub use self::tasks::TaskClient;
 pub use self::watch::Watch;
 use crate::auth::Token;
 use crate::convert;

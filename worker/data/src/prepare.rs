@@ -9,6 +9,9 @@
 //! 5. a split by time finds where its parts begin (`boundaries`, `quantile`), and derived columns what they need (`features`),
 //! 6. final ids are given and the partitions written (`write`), the manifest last (`publish`).
 //!
+//! Passes over partitions are made by the threads of this process (`pass`), or dealt out to workers of a cluster together with the
+//! reading of the input (`spread`).
+//!
 //! Invariants: the same input and spec give the same bytes, whatever the number of threads and the bound of memory; nothing is
 //! visible at the target until all of it is on disk. Memory: the distinct keys of items and categories, and per thread some
 //! pieces of the input, then one log partition (its records, its columns and its encoding) and one counter an item; as many partitions
@@ -27,6 +30,8 @@ mod ingest;
 mod inputs;
 mod intern;
 mod kcore;
+mod merged;
+mod pass;
 mod publish;
 mod quantile;
 mod quarantine;
@@ -35,6 +40,7 @@ mod rules;
 mod seen;
 mod sequences;
 mod spill;
+mod spread;
 mod stage;
 mod vocabulary;
 mod write;
@@ -45,19 +51,23 @@ use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetManifest, Datase
 use muster_proto::units::ByteSize;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-pub use error::Error;
+pub use error::{Error, Place, Told};
 pub use growing::{AddArgs, Added, CutArgs, add, cut};
 pub use inputs::Variables;
+pub use pass::Pulse;
 pub use quarantine::FILE as QUARANTINE_FILE;
+pub use spread::{Dealer, SpreadArgs, UnitArgs, prepare_spread, run_unit};
 
-use filter::Counts;
+use filter::{Filter, Filtered};
 use ingest::Ingested;
 use kcore::Minimum;
+use pass::{Bench, Crew, Threads};
 use publish::Output;
-use stage::Stage;
+use sequences::Sort;
+use stage::{Stage, by_partition};
 use vocabulary::Parent;
 
-use crate::store::Shape;
+use crate::store::{Keys, Shape};
 
 /// What is held besides keys and partitions: buffers, waves of pieces, the program.
 const BASE_BYTES: u64 = 64 << 20;
@@ -93,16 +103,105 @@ pub fn prepare(args: &PrepareArgs<'_>) -> Result<DatasetManifest, Error> {
     let sources = ingest::Sources {
         spec,
         files: &files,
-        base: args.base,
+        names: &ingest::names(&files, args.base),
+        part: ingest::Part::Files(0..files.len()),
         work: &output.work_dir(),
         dataset: &output.files_dir(),
+        pulse: &|| true,
     };
     let ingested = ingest::ingest(&sources, &pool)?;
-    derive(spec, &item_files, pool, output, ingested, None)
+    derive_here(spec, &item_files, pool, output, ingested, None)
 }
 
 /// All passes after the first.
-fn derive(
+fn derive<C: Crew>(
+    crew: &C,
+    mut bench: Bench,
+    log: Log,
+    item_files: &[Vec<PathBuf>],
+    output: Output,
+) -> Result<DatasetManifest, Error> {
+    let minimum = minimum(&bench.spec);
+    let sorted = crew.run(&bench, &Sort { keeps_items: minimum.is_of_items() })?;
+    bench.stage.items = by_partition(sorted.marks.clone());
+    bench.stage.adopt(sorted.marks);
+    let alive = match bench.spec.kind {
+        // All rows of a series carry the same provisional item, which no rule is about.
+        DatasetKind::Series => vec![true],
+        DatasetKind::Events => kcore::alive_items(crew, &bench, minimum)?,
+    };
+    let Filtered { counts, users: found, marks } = crew.run(&bench, &Filter { alive })?;
+    bench.stage.adopt(marks);
+    let mut users = vec![0; bench.stage.partitions];
+    found.into_iter().for_each(|(index, n_users)| users[index] = n_users);
+    let mut report = log.report;
+    report.add(&sorted.report);
+    report.add(&counts.report);
+    if report.rows_out == 0 {
+        return Err(Error::NothingLeft { report });
+    }
+    let (split, counts) = boundaries::apply(crew, &bench, counts)?;
+    let Log { items, categories, numeric, parent, .. } = log;
+    let bench = &bench;
+    write::write(
+        &write::Prepared {
+            crew,
+            bench,
+            item_files,
+            items,
+            categories,
+            numeric,
+            counts,
+            split,
+            users,
+            report,
+            parent,
+        },
+        output,
+    )
+}
+
+/// What is known of the whole log after the first pass, besides the records.
+struct Log {
+    /// Items by provisional id, and the keys of each categorical column.
+    items: Keys,
+    categories: Vec<Keys>,
+    /// Names of the numeric columns.
+    numeric: Vec<String>,
+    report: CleaningReport,
+    /// The dataset whose ids are kept.
+    parent: Option<Parent>,
+}
+
+/// Parts what the first pass found into what passes work with and what is known of the whole log.
+fn lay_out(spec: &DatasetSpec, output: &Output, ingested: Ingested, parent: Option<Parent>) -> (Bench, Log) {
+    let Ingested { spills, layout, items, categories, report, numeric, .. } = ingested;
+    let partitions = spec.partitions as usize;
+    let unmarked = vec![String::new(); partitions];
+    let stage = Stage {
+        dir: output.work_dir(),
+        // A series is staged as plain columns, its target the last.
+        shape: Shape { categorical: layout.categorical, numeric: layout.numeric, is_series: false },
+        partitions,
+        staged: unmarked.clone(),
+        items: unmarked,
+        mark: String::new(),
+    };
+    let bench = Bench {
+        spec: spec.clone(),
+        stage,
+        records: spills,
+        layout,
+        items: if spec.kind == DatasetKind::Series { 1 } else { items.len() },
+        categories: categories.iter().map(Keys::len).collect(),
+        dataset: output.files_dir(),
+        target: output.target().to_owned(),
+    };
+    (bench, Log { items, categories, numeric, report, parent })
+}
+
+/// Makes all passes after the first with the threads of this process.
+fn derive_here(
     spec: &DatasetSpec,
     item_files: &[Vec<PathBuf>],
     pool: ThreadPool,
@@ -110,19 +209,10 @@ fn derive(
     ingested: Ingested,
     parent: Option<Parent>,
 ) -> Result<DatasetManifest, Error> {
-    let stage = make_stage(spec, pool, &output, &ingested)?;
-    let mut report = ingested.report.clone();
-    report.add(&sort_partitions(spec, &stage, &ingested)?);
-    let (counts, users) = filter_partitions(spec, &stage, &ingested)?;
-    report.add(&counts.report);
-    if report.rows_out == 0 {
-        return Err(Error::NothingLeft { report });
-    }
-    let (split, counts) = boundaries::apply(spec, &stage, &ingested.categories, counts)?;
-    write::write(
-        &write::Prepared { spec, item_files, ingested, stage, counts, split, users, report, parent },
-        output,
-    )
+    let workers = workers(spec, &ingested, pool.current_num_threads())?;
+    let crew = Threads { pool, workers, pulse: &|| true };
+    let (bench, log) = lay_out(spec, &output, ingested, parent);
+    derive(&crew, bench, log, item_files, output)
 }
 
 fn make_pool(threads: usize) -> Result<ThreadPool, Error> {
@@ -131,61 +221,30 @@ fn make_pool(threads: usize) -> Result<ThreadPool, Error> {
     pool.map_err(|error| Error::Threads { threads, what: error.to_string() })
 }
 
-fn make_stage(
-    spec: &DatasetSpec,
-    pool: ThreadPool,
-    output: &Output,
-    ingested: &Ingested,
-) -> Result<Stage, Error> {
-    Ok(Stage {
-        dir: output.work_dir(),
-        // A series is staged as plain columns, its target the last.
-        shape: Shape {
-            categorical: ingested.layout.categorical,
-            numeric: ingested.layout.numeric,
-            is_series: false,
-        },
-        partitions: spec.partitions as usize,
-        workers: workers(spec, ingested, pool.current_num_threads())?,
-        pool,
-        memory: spec.memory,
-    })
-}
-
 /// How many partitions the memory holds at a time, besides the keys.
 fn workers(spec: &DatasetSpec, ingested: &Ingested, threads: usize) -> Result<usize, Error> {
-    let partitions = 0..spec.partitions as usize;
-    let largest = partitions.map(|partition| ingested.spills.bytes(partition)).max().unwrap_or(0).max(1);
-    // Keys are held twice while they are put in order, and each worker counts each item.
-    let counters = 16 * ingested.items.len() as u64;
-    let free = spec.memory.bytes().saturating_sub(BASE_BYTES + 2 * ingested.key_bytes);
-    match free / (largest * PARTITION_FACTOR + counters) {
+    let each = worker_bytes(spec, ingested);
+    match fit(spec.memory, ingested.key_bytes, each) {
         0 => Err(Error::Memory {
             memory: spec.memory,
-            needed: ByteSize::from_bytes(
-                BASE_BYTES + 2 * ingested.key_bytes + largest * PARTITION_FACTOR + counters,
-            ),
+            needed: ByteSize::from_bytes(BASE_BYTES + 2 * ingested.key_bytes + each),
             partitions: spec.partitions,
         }),
         fit => Ok((fit as usize).min(threads)),
     }
 }
 
-/// Stages all partitions as sequences; gives what was dropped on the way.
-fn sort_partitions(spec: &DatasetSpec, stage: &Stage, ingested: &Ingested) -> Result<CleaningReport, Error> {
-    let reports = stage.map(|index| {
-        let bytes = ingested.spills.take(index)?;
-        let (partition, report) = sequences::build(spec, index, &bytes, ingested.layout)?;
-        drop(bytes);
-        if minimum(spec).is_of_items() {
-            stage.save_items(index, &partition)?;
-        }
-        stage.save(index, partition)?;
-        Ok(report)
-    })?;
-    let mut total = CleaningReport::default();
-    reports.iter().for_each(|report| total.add(report));
-    Ok(total)
+/// Bytes that a partition takes while it is worked on.
+fn worker_bytes(spec: &DatasetSpec, ingested: &Ingested) -> u64 {
+    let partitions = 0..spec.partitions as usize;
+    let largest = partitions.map(|partition| ingested.spills.bytes(partition)).max().unwrap_or(0).max(1);
+    // Each worker counts each item.
+    largest * PARTITION_FACTOR + 16 * ingested.items.len() as u64
+}
+
+/// How many partitions of `each` bytes fit beside the keys, which are held twice while they are put in order.
+fn fit(memory: ByteSize, key_bytes: u64, each: u64) -> u64 {
+    memory.bytes().saturating_sub(BASE_BYTES + 2 * key_bytes) / each.max(1)
 }
 
 /// Rows of a series carry no items to count.
@@ -196,34 +255,4 @@ fn minimum(spec: &DatasetSpec) -> Minimum {
         user_events: of_events(cleaning.min_user_events),
         item_events: of_events(cleaning.min_item_events),
     }
-}
-
-/// Stages what the rules on sequences leave; gives counts of it, and the users of each partition.
-fn filter_partitions(
-    spec: &DatasetSpec,
-    stage: &Stage,
-    ingested: &Ingested,
-) -> Result<(Counts, Vec<u32>), Error> {
-    let is_series = spec.kind == DatasetKind::Series;
-    // All rows of a series carry the same provisional item, which no rule is about.
-    let items = if is_series { 1 } else { ingested.items.len() };
-    let alive = if is_series { vec![true] } else { kcore::alive_items(stage, items, minimum(spec))? };
-    let mut users = vec![0; stage.partitions];
-    let (counts, found) = stage.sum(
-        || (Counts::zero(items, &ingested.categories), Vec::new()),
-        |(counts, users), index| {
-            let mut report = CleaningReport::default();
-            let partition = filter::filter(spec, &stage.load(index)?, &alive, &mut report);
-            counts.add(&partition);
-            counts.merge(&Counts { report, ..Counts::default() });
-            users.push((index, partition.users()));
-            stage.save(index, partition)
-        },
-        |(total, all), (part, users)| {
-            total.merge(&part);
-            all.extend(users);
-        },
-    )?;
-    found.into_iter().for_each(|(index, n_users)| users[index] = n_users);
-    Ok((counts, users))
 }

@@ -98,14 +98,14 @@ pub enum Error {
         away: Duration,
     },
     /// A job did not stop when it was told to; only the end of the process stops it.
-    #[error("the job did not stop within {patience:?} of being told to")]
+    #[error("the job or task did not stop within {patience:?} of being told to")]
     Stuck {
         /// How long it was waited for.
         patience: Duration,
     },
     /// A job does nothing any more; only the end of the process stops it.
     #[error(
-        "the job has hung: no step, collective or evaluation went on for {silent:?}; this process ends, to be started again"
+        "the job or task has hung: nothing of it went on for {silent:?}; this process ends, to be started again"
     )]
     Hung {
         /// For how long.

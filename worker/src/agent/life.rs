@@ -129,7 +129,7 @@ impl Life {
                 changed = self.work.changed() => changed.map_err(Break::Work)?,
                 _ = pulse.tick() => {
                     if pulses % PULSES_A_HEARTBEAT == 0 {
-                        link.send([self.work.heartbeat()])?;
+                        link.send([self.work.heartbeat()].into_iter().chain(self.work.task_progress()))?;
                     }
                     pulses = (pulses + 1) % PULSES_A_HEARTBEAT;
                 }
@@ -150,7 +150,7 @@ impl Life {
 
     /// Stops the job at hand and waits until it has.
     async fn give_up(&mut self, reason: &str) -> Result<(), Error> {
-        self.work.abort(reason);
+        self.work.abort_all(reason);
         let patience = self.failure_detection() * 2;
         let stopped = async {
             while self.work.is_running() {

@@ -10,6 +10,7 @@ mod control;
 mod life;
 mod link;
 mod runner;
+mod task;
 mod timing;
 mod watch;
 mod work;
@@ -23,6 +24,7 @@ pub use self::config::{AgentConfig, Error};
 pub use self::control::{Aborted, Control};
 use self::life::Life;
 pub use self::runner::{Assignment, Ending, JobRunner, Outcome, RunError};
+pub use self::task::{TaskControl, TaskOrder};
 
 /// Works for the coordinator until `shutdown` resolves or the coordinator sends the worker home.
 ///

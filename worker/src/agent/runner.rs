@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tracing::info_span;
 
 use super::control::Control;
+use super::task::{TaskControl, TaskOrder};
 
 /// Trains a job's share on this worker.
 pub trait JobRunner: Send + Sync + 'static {
@@ -33,6 +34,16 @@ pub trait JobRunner: Send + Sync + 'static {
     /// If the system has no thread left.
     fn start(self: Arc<Self>, assignment: Assignment, control: Control) -> std::io::Result<Ending> {
         spawn(move |assignment, control| self.run(assignment, control), assignment, control)
+    }
+
+    /// Does a task, which is no part of a job. Called on a thread of its own. A runner that does none says so, so that
+    /// whoever asked is told.
+    ///
+    /// # Errors
+    /// What another worker would meet, too. What comes after the task was told to stop does not count.
+    fn run_task(&self, order: TaskOrder, control: &TaskControl) -> Result<serde_json::Value, String> {
+        let _ = control;
+        Err(format!("the worker that was given {} does no tasks", order.claim.task))
     }
 }
 
@@ -145,7 +156,7 @@ fn spawn(
     Ok(receiver)
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)")
 }

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use super::config::{AgentConfig, Error};
 use super::control::{self, Remote};
 use super::runner::{Assignment, Ending, JobRunner, Outcome, RunError};
+use super::task::Tasks;
 use super::watch::Watch;
 
 /// How many times the failure detection a job may take to stop once it was told to.
@@ -53,6 +54,7 @@ pub(super) struct Work {
     pending: Option<Prepare>,
     /// What a job said between the last time it was asked and its end.
     last_words: Vec<Report>,
+    tasks: Tasks,
 }
 
 /// What a directive leads to.
@@ -70,9 +72,11 @@ impl Work {
         runner: Arc<dyn JobRunner>,
         registration: &Registration,
     ) -> Self {
+        let tasks = Tasks::new(Arc::clone(&runner), config.threads, registration);
         Self {
             config,
             runner,
+            tasks,
             incarnation: registration.incarnation,
             failure_detection: registration.failure_detection,
             state: State::Idle,
@@ -91,7 +95,7 @@ impl Work {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        matches!(self.state, State::Running(_))
+        matches!(self.state, State::Running(_)) || self.tasks.is_running()
     }
 
     /// A new session has to be told again what the last one may not have delivered.
@@ -101,6 +105,7 @@ impl Work {
             State::Running(running) => running.told_ready = false,
             State::Ended { told, .. } => *told = false,
         }
+        self.tasks.renew();
     }
 
     /// What the coordinator has not been told yet.
@@ -114,6 +119,7 @@ impl Work {
             }
             State::Idle | State::Ended { .. } => {}
         }
+        reports.extend(self.tasks.untold());
         reports
     }
 
@@ -157,9 +163,23 @@ impl Work {
                     self.state = State::Idle;
                 }
             }
+            Directive::RunTask { claim, work } => self.tasks.run(claim, work),
+            Directive::StopTask { claim, reason } => self.tasks.stop(&claim, &reason),
+            Directive::TaskAcknowledged { claim } => self.tasks.acknowledged(&claim),
             Directive::Shutdown { reason } => return Next::GoHome(reason),
         }
         Next::GoOn
+    }
+
+    /// Stops the job and the task at hand, if there are any.
+    pub(super) fn abort_all(&mut self, reason: &str) {
+        self.abort(reason);
+        self.tasks.give_up(reason);
+    }
+
+    /// How far the task at hand is, if there is one.
+    pub(super) fn task_progress(&self) -> Option<Report> {
+        self.tasks.progress()
     }
 
     /// Stops the job at hand, if there is one; from now on it has so long to end, see [`Self::changed`].
@@ -170,14 +190,14 @@ impl Work {
         }
     }
 
-    /// Waits until the job has something to say that cannot wait, or ends. Cancel safe; never ready without a job.
+    /// Waits until the job or the task has something to say that cannot wait, or ends. Cancel safe; never ready without
+    /// either.
     ///
     /// # Errors
-    /// [`Error::Stuck`] where the job has not ended within twice the failure detection of being told to; [`Error::Hung`]
-    /// where it does nothing any more.
+    /// [`Error::Stuck`] where one has not ended in time after it was told to; [`Error::Hung`] where it does nothing any more.
     pub(super) async fn changed(&mut self) -> Result<(), Error> {
         loop {
-            let State::Running(running) = &mut self.state else { return std::future::pending().await };
+            let State::Running(running) = &mut self.state else { return self.tasks.changed().await };
             let patience = self.failure_detection * PATIENCE;
             let stuck = async {
                 match running.aborted {
@@ -193,6 +213,7 @@ impl Work {
                     return Ok(());
                 }
                 () = running.remote.reported() => return Ok(()),
+                changed = self.tasks.changed() => return changed,
                 () = stuck => return Err(Error::Stuck { patience }),
                 () = sleep_until(running.watch.next()) => {
                     if let Some(silent) = running.watch.look(running.remote.beats()) {
@@ -215,7 +236,10 @@ impl Work {
                 self.abort("the coordinator gave this worker another rank");
                 self.pending = Some(prepare);
             }
-            State::Idle | State::Ended { .. } => self.start(prepare),
+            State::Idle | State::Ended { .. } => {
+                self.tasks.give_up("the coordinator gave this worker a rank");
+                self.start(prepare);
+            }
         }
     }
 

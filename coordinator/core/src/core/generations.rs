@@ -32,6 +32,13 @@ impl Core {
         self.members.iter().filter(move |(id, worker)| is_free(worker) && !reserved.contains(id))
     }
 
+    /// The workers that a job begins with, of those that it may have.
+    pub(super) fn choose_of(&self, id: JobId, of: &[Candidate<'_>]) -> Result<Vec<WorkerId>, NotReady> {
+        let job = &self.jobs[&id];
+        let wish = phase::Wish { want: job.wanted() as usize, need: job.needed() as usize };
+        phase::choose(&job.submission, wish, job.state.numerics.as_deref(), of)
+    }
+
     /// Has a job that trains stop for a new generation, where it has more ranks than it should, a rank on a worker that
     /// is drained, or fewer ranks than the pool grants it.
     pub(super) fn resize(&mut self, now: Time, id: JobId, granted: Option<u32>, out: &mut Outbox) {
@@ -263,7 +270,7 @@ impl Core {
     }
 }
 
-fn is_free(worker: &Worker) -> bool {
+pub(super) fn is_free(worker: &Worker) -> bool {
     worker.hold == Hold::Idle && worker.session.is_some() && worker.cordon == Cordon::Open
 }
 

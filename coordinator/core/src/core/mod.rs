@@ -7,6 +7,7 @@ mod queue;
 mod restore;
 mod sessions;
 mod straggler;
+mod tasks;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -15,13 +16,14 @@ use muster_proto::control::{JobEvent, JobPhase, JobStatus, WorkerStatus};
 use muster_proto::ids::JobId;
 
 use self::outbox::Outbox;
-use crate::action::Action;
+use crate::action::{Action, Answer};
 use crate::config::Config;
 use crate::event::Event;
 use crate::job::Job;
 use crate::membership::Membership;
 use crate::phase::Context;
 use crate::record::Counters;
+use crate::task::Tasks;
 use crate::time::Time;
 
 /// Everything the coordinator knows.
@@ -33,7 +35,8 @@ pub struct Core {
     pub(crate) counters: Counters,
     pub(crate) members: Membership,
     pub(crate) jobs: BTreeMap<JobId, Job>,
-    /// Whether a waiting job may find workers now.
+    pub(crate) tasks: Tasks,
+    /// Whether a waiting job or task may find workers now.
     may_gather: bool,
     last_tick: Time,
 }
@@ -56,8 +59,9 @@ impl Core {
         // What one job gives up, another may take.
         while std::mem::take(&mut self.may_gather) {
             self.gather(now, &mut out);
+            self.give_tasks(&mut out);
         }
-        out.into_actions(&self.jobs)
+        out.into_actions(&self.jobs, &self.tasks)
     }
 
     fn take_in(&mut self, now: Time, event: Event, out: &mut Outbox) {
@@ -73,6 +77,14 @@ impl Core {
                 self.cordon(request, worker, cordoned, drain, out);
             }
             Event::Checkpoint { request, job } => self.checkpoint(request, job, out),
+            Event::CreateTasks { request, owner, tasks } => {
+                self.create_tasks(now, request, owner, tasks, out);
+            }
+            Event::HoldTasks { request, owner } => self.hold_tasks(now, request, owner, out),
+            Event::ReleaseTasks { request, owner } => {
+                self.release_tasks(owner, "nobody needs it any more", out);
+                out.reply(request, Ok(Answer::Accepted));
+            }
             Event::Dismiss { reason } => self.dismiss(&reason, out),
             Event::Tick => self.tick(now, out),
         }
@@ -82,7 +94,7 @@ impl Core {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let jobs = self.jobs.values().filter_map(|job| job.state.phase.deadline());
-        let earliest = jobs.chain(self.members.next_deadline()).min()?;
+        let earliest = jobs.chain(self.members.next_deadline()).chain(self.tasks.next_deadline()).min()?;
         Some(earliest.min(self.last_tick + self.config.tick_interval()))
     }
 
@@ -123,10 +135,14 @@ impl Core {
         self.last_tick = now;
         if absent {
             self.members.extend_deadlines(now + self.config.reconnect_grace());
+            self.tasks.extend_deadlines(now + self.config.reconnect_grace());
             return;
         }
         // Jobs that wait grow older, and by that come first.
         self.may_gather |= self.jobs.values().any(|job| job.phase() == JobPhase::Gathering);
+        for owner in self.tasks.expired(now) {
+            self.release_tasks(owner, "its owner was not heard of for too long", out);
+        }
         for worker in self.members.expired(now) {
             self.lose(now, worker, out);
         }

@@ -5,6 +5,7 @@
 //! others leave.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use muster_proto::control::{DeviceKind, EventKind, JobPhase};
 use muster_proto::ids::{JobId, WorkerId};
@@ -167,13 +168,10 @@ impl Core {
     fn pass(&self, now: Time, (kind, count): (&Kind, Count), waiting: &[JobId]) -> Solution {
         let waiting: Vec<Waiting> = waiting.iter().map(|id| waits(*id, &self.jobs[id], now)).collect();
         let mut running = Vec::new();
-        let mut stopping: BTreeMap<JobId, u32> = BTreeMap::new();
         let is_of_kind = |(_, worker): &(WorkerId, &Worker)| Kind::of(worker) == *kind;
-        for (_, worker) in self.members.iter().filter(is_of_kind) {
-            if let Hold::Stopping { fence } = worker.hold {
-                *stopping.entry(fence.job).or_default() += 1;
-            }
-        }
+        let is_free_soon = |hold| matches!(hold, Hold::Stopping { .. } | Hold::Task { .. });
+        let of_kind = self.members.iter().filter(is_of_kind);
+        let free_soon = of_kind.filter(|(_, worker)| is_free_soon(worker.hold)).count() as u32;
         for (id, job) in &self.jobs {
             // Ranks that stopped for the next generation are held too.
             let assignment = job.state.phase.assignment();
@@ -184,19 +182,9 @@ impl Core {
                 running.push(runs(*id, job, held, now));
             }
         }
-        // Workers of a job that has ended, and that have not said so yet, are as good as given back.
-        running.extend(stopping.into_iter().map(|(job, held)| Running {
-            job,
-            class: Class::Manual,
-            team: String::new(),
-            held,
-            leaving: held,
-            min: held,
-            max: held,
-            ran: now.0,
-            expected: None,
-            stopped: u32::MAX,
-        }));
+        // Workers of a job that has ended, and that have not said so yet, are as good as given back, and so are those that have a
+        // task: it is short, and no other one follows while a job could begin.
+        running.extend((free_soon > 0).then(|| given_back(free_soon)));
         let policy = &self.policy_beside(&running);
         solve(&Problem { free: count.free, running: &running, waiting: &waiting, policy })
     }
@@ -300,5 +288,21 @@ fn runs(id: JobId, job: &Job, held: u32, now: Time) -> Running {
         ran: job.spent(now).total(),
         expected: job.expected(now),
         stopped: if is_settled { job.state.stops } else { u32::MAX },
+    }
+}
+
+/// Workers that no job holds and that will be free soon, as a job that gives all of its workers back.
+fn given_back(workers: u32) -> Running {
+    Running {
+        job: JobId(u64::MAX),
+        class: Class::Manual,
+        team: String::new(),
+        held: workers,
+        leaving: workers,
+        min: workers,
+        max: workers,
+        ran: Duration::ZERO,
+        expected: None,
+        stopped: u32::MAX,
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_proto::ids::{JobId, WorkerId};
+use muster_proto::ids::{JobId, TaskId, WorkerId};
 
 use super::Core;
 use crate::config::Config;
@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::membership::{Hold, Membership, Worker};
 use crate::phase::Context;
 use crate::record::{self, RestoreError, WorkerRecord};
+use crate::task::{Stage, Task, Tasks};
 use crate::time::Time;
 
 impl Core {
@@ -35,7 +36,7 @@ impl Core {
         }
         let mut members = Membership::default();
         for (id, record) in records.workers {
-            let hold = hold(id, &record, &records.jobs);
+            let hold = hold(id, &record, &records.jobs, &records.tasks);
             let WorkerRecord { incarnation, capabilities, cordon } = record;
             let deadline = now + config.failure_detection;
             members.insert(
@@ -43,19 +44,36 @@ impl Core {
                 Worker { capabilities, incarnation, session: None, deadline, hold, running: None, cordon },
             );
         }
+        let mut tasks = Tasks::default();
+        let deadline = now + config.task_owner_deadline();
+        for (id, mut task) in records.tasks {
+            // Its worker was lost as this was written, which one commit of two keys rules out.
+            if let Some((worker, claim)) = task.claim(id)
+                && members.get(worker).is_none_or(|known| known.hold != Hold::Task { claim })
+            {
+                task.stage = Stage::Waiting;
+            }
+            tasks.insert(id, task, deadline);
+        }
         Ok(Self {
             config,
             seed,
             counters: records.counters,
             members,
             jobs: records.jobs,
+            tasks,
             may_gather: true,
             last_tick: now,
         })
     }
 }
 
-fn hold(id: WorkerId, record: &WorkerRecord, jobs: &BTreeMap<JobId, Job>) -> Hold {
+fn hold(
+    id: WorkerId,
+    record: &WorkerRecord,
+    jobs: &BTreeMap<JobId, Job>,
+    tasks: &BTreeMap<TaskId, Task>,
+) -> Hold {
     for (job, state) in jobs {
         let Some(assignment) = state.state.phase.assignment() else { continue };
         let mut mine = assignment
@@ -65,5 +83,7 @@ fn hold(id: WorkerId, record: &WorkerRecord, jobs: &BTreeMap<JobId, Job>) -> Hol
             return Hold::Rank { job: *job, generation: assignment.generation, rank };
         }
     }
-    Hold::Idle
+    let mut claims = tasks.iter().filter_map(|(task, known)| known.claim(*task));
+    let mine = claims.find(|(worker, claim)| *worker == id && claim.incarnation == record.incarnation);
+    mine.map_or(Hold::Idle, |(_, claim)| Hold::Task { claim })
 }

@@ -12,6 +12,8 @@ use crate::action::{Action, SessionEnd};
 use crate::event::SessionId;
 use crate::membership::Hold;
 use crate::phase::{Phase, Signal};
+use crate::record::Cordon;
+use crate::task::Stage;
 use crate::time::Time;
 
 impl Core {
@@ -47,6 +49,19 @@ impl Core {
         match (worker.hold, running) {
             (Hold::Idle, Some(fence)) => worker.hold = Hold::Stopping { fence },
             (Hold::Idle, None) => self.may_gather = true,
+            (Hold::Task { .. }, Some(fence)) => {
+                self.leave_task(id, Stage::Waiting, out);
+                self.stopping(id, fence);
+            }
+            (Hold::Task { claim }, None) => {
+                if let Some(task) = self.tasks.get(claim.task) {
+                    out.send(session, Directive::RunTask { claim, work: task.work.clone() });
+                }
+                if let Some(worker) = self.members.get(id).filter(|worker| worker.cordon == Cordon::Draining)
+                {
+                    self.drain_task(worker, out);
+                }
+            }
             (Hold::Stopping { fence }, _) if running == Some(fence) => {
                 let reason = "the job has ended".to_owned();
                 out.send(session, Directive::Abort { fence, reason });
@@ -92,6 +107,10 @@ impl Core {
                     }
                 };
             }
+            Report::TaskRunning { claim, progress } => {
+                return self.on_task_running(worker, claim, progress, out);
+            }
+            Report::TaskEnded { claim, end } => return self.on_task_ended(worker, claim, end, out),
             Report::JobReady { fence, restored } => (fence, Signal::Ready(restored)),
             Report::CaughtUp { fence, steps_redone, recompute } => {
                 (fence, Signal::CaughtUp { steps_redone, recompute })
@@ -136,6 +155,10 @@ impl Core {
         let Some(worker) = self.members.get_mut(id) else { return };
         let runs = running.as_ref().map(|state| state.fence);
         worker.running = running;
+        if runs.is_some() && matches!(worker.hold, Hold::Task { .. }) {
+            self.leave_task(id, Stage::Waiting, out);
+        }
+        let Some(worker) = self.members.get_mut(id) else { return };
         match (worker.hold, runs) {
             (Hold::Stopping { fence }, runs) if runs != Some(fence) => self.release(id),
             (Hold::Idle, Some(fence)) => {
@@ -166,7 +189,7 @@ impl Core {
         fence::admit_held(worker.fence().as_ref(), claimed)?;
         Ok(match worker.hold {
             Hold::Rank { job, rank, .. } => Some((job, rank)),
-            Hold::Idle | Hold::Stopping { .. } => None,
+            Hold::Idle | Hold::Task { .. } | Hold::Stopping { .. } => None,
         })
     }
 
@@ -178,6 +201,13 @@ impl Core {
     fn stop_stray(&self, worker: WorkerId, fence: Fence, stale: &Stale, out: &mut Outbox) {
         let session = self.members.get(worker).and_then(|worker| worker.session);
         out.send(session, Directive::Abort { fence, reason: stale.to_string() });
+    }
+
+    /// The worker has to stop what it runs.
+    fn stopping(&mut self, id: WorkerId, fence: Fence) {
+        if let Some(worker) = self.members.get_mut(id) {
+            worker.hold = Hold::Stopping { fence };
+        }
     }
 
     /// The worker has nothing to do any more.

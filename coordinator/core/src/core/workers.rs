@@ -106,6 +106,11 @@ impl Core {
         worker.cordon = cordon;
         let (incarnation, capabilities) = (worker.incarnation, worker.capabilities.clone());
         out.write(record::put_worker(id, &WorkerRecord { incarnation, capabilities, cordon }));
+        if cordon == Cordon::Draining
+            && let Some(worker) = self.members.get(id)
+        {
+            self.drain_task(worker, out);
+        }
         true
     }
 
@@ -116,6 +121,9 @@ impl Core {
             out.push(Action::CloseSession { session, end });
         }
         self.may_gather = true;
+        if let Hold::Task { claim } = worker.hold {
+            self.lose_task(id, claim.task, reason, out);
+        }
         let Hold::Rank { job, rank, .. } = worker.hold else { return };
         if let Some(state) = self.jobs.get_mut(&job) {
             let event = state.record(EventKind::WorkerLost { worker: id, rank, reason: reason.to_owned() });

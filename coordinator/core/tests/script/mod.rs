@@ -1,6 +1,7 @@
 //! A core, a store and workers by name, driven by commands in words.
 
 mod print;
+mod tasks;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use muster_proto::control::{
     CancelMode, Capabilities, Class, DeviceKind, Directive, Failure, FailureCause, Hello, PiecesSaved,
     Progress, Queueing, RankStage, RankState, Report, Restored, RestoredFrom, Submission,
 };
-use muster_proto::fence::Fence;
+use muster_proto::fence::{Fence, TaskClaim};
 use muster_proto::ids::{Generation, Incarnation, JobId, Rank, Step, WorkerId, WorldSize};
 use muster_proto::job::tables::block_name;
 use muster_proto::sharding::{ColumnBlock, TableDecl};
@@ -23,6 +24,7 @@ struct Worker {
     incarnation: Incarnation,
     session: Option<SessionId>,
     fence: Option<Fence>,
+    claim: Option<TaskClaim>,
 }
 
 /// Everything that a script drives.
@@ -36,7 +38,7 @@ pub(crate) struct World {
 
 fn config() -> Config {
     let pool = Policy { quotas: [("small".to_owned(), 1)].into(), ..Policy::default() };
-    Config { max_workers: 8, max_jobs: 3, max_ended_jobs: 2, pool, ..Config::default() }
+    Config { max_workers: 8, max_jobs: 3, max_ended_jobs: 2, max_tasks: 12, pool, ..Config::default() }
 }
 
 impl Default for World {
@@ -76,6 +78,7 @@ impl World {
             "restart" => return self.restart(),
             "jobs" => return self.core.jobs(self.now).iter().map(print::job).collect(),
             "workers" => return self.core.workers().iter().map(print::worker).collect(),
+            "tasks" => return tasks::told(&self.core, subject, &args),
             "events" => {
                 let events =
                     self.core.events_after(subject.parse().unwrap(), args.number("after").unwrap_or(0));
@@ -116,6 +119,7 @@ impl World {
                 let worker = self.workers[subject].id;
                 Event::Cordon { request, worker, cordoned: verb != "uncordon", drain: verb == "drain" }
             }
+            "create" | "hold" | "release" => tasks::event(verb, subject, args, request),
             "dismiss" => Event::Dismiss { reason: "the cluster ends".into() },
             "open" => {
                 let session = SessionId(self.next_id);
@@ -132,6 +136,9 @@ impl World {
             verb => {
                 let worker = self.workers.get(subject).unwrap_or_else(|| panic!("no worker {subject}"));
                 let session = worker.session.unwrap_or(SessionId(0));
+                if verb.starts_with("task-") {
+                    return Event::Reported { session, report: tasks::report(verb, worker, args) };
+                }
                 Event::Reported { session, report: report(verb, worker, args) }
             }
         }
@@ -147,6 +154,11 @@ impl World {
                     let mut workers = self.workers.values_mut();
                     let worker = workers.find(|worker| worker.session == Some(*session)).unwrap();
                     worker.fence = Some(prepare.fence);
+                }
+                Action::Send { session, directive: Directive::RunTask { claim, .. } } => {
+                    let mut workers = self.workers.values_mut();
+                    let worker = workers.find(|worker| worker.session == Some(*session)).unwrap();
+                    worker.claim = Some(*claim);
                 }
                 _ => {}
             }
@@ -273,8 +285,8 @@ fn report(verb: &str, worker: &Worker, args: &Args<'_>) -> Report {
     let step = Step(args.number("step").unwrap_or(1));
     match verb {
         "beat" => {
-            let running =
-                args.has("running").then_some(RankState { fence, stage: RankStage::Training, timing: None });
+            let runs = args.has("running") && (worker.fence.is_some() || worker.claim.is_none());
+            let running = runs.then_some(RankState { fence, stage: RankStage::Training, timing: None });
             Report::Heartbeat { incarnation: fence.incarnation, running }
         }
         "ready" => {

@@ -2,7 +2,8 @@
 
 use muster_core::{Action, Answer, PREFIX, SessionId, Write};
 use muster_proto::control::{
-    Cause, Directive, EventKind, Incident, JobEvent, JobStatus, Prepare, WorkerStatus,
+    Cause, Directive, EventKind, Incident, JobEvent, JobStatus, Prepare, TaskStage, TaskStatus, TaskWork,
+    WorkerStatus,
 };
 
 pub(super) fn action(action: &Action, name: impl Fn(SessionId) -> String) -> String {
@@ -29,7 +30,10 @@ pub(super) fn action(action: &Action, name: impl Fn(SessionId) -> String) -> Str
 fn write(write: &Write) -> String {
     let short = |key: &str| {
         let parts: Vec<&str> = key.strip_prefix(PREFIX).unwrap().split('/').collect();
-        let part = |part: &&str| part.trim_start_matches('0').to_owned();
+        let part = |part: &&str| match part.trim_start_matches('0') {
+            "" => "0".to_owned(),
+            part => part.to_owned(),
+        };
         parts.iter().map(part).collect::<Vec<_>>().join("/")
     };
     match write {
@@ -53,6 +57,11 @@ fn directive(directive: &Directive) -> String {
         }
         Directive::Shutdown { reason } => format!("shutdown: {reason}"),
         Directive::Acknowledged { fence } => format!("acknowledged {fence}"),
+        Directive::RunTask { claim, work: TaskWork::Prepare(unit) } => {
+            format!("run {claim}: {:?} in {}", unit.unit, unit.folder)
+        }
+        Directive::StopTask { claim, reason } => format!("stop {claim}: {reason}"),
+        Directive::TaskAcknowledged { claim } => format!("acknowledged {claim}"),
     }
 }
 
@@ -115,11 +124,24 @@ pub(super) fn job(job: &JobStatus) -> String {
 }
 
 pub(super) fn worker(worker: &WorkerStatus) -> String {
-    let assignment = match &worker.assignment {
-        Some((fence, rank)) => format!("rank {rank} of {fence}"),
-        None => "no rank".to_owned(),
+    let assignment = match (&worker.assignment, worker.task) {
+        (Some((fence, rank)), _) => format!("rank {rank} of {fence}"),
+        (None, Some(task)) => task.to_string(),
+        (None, None) => "no rank".to_owned(),
     };
     let connected = if worker.connected { "connected" } else { "away" };
     let cordoned = if worker.cordoned { ", cordoned" } else { "" };
     format!("{} {} {connected}, {assignment}{cordoned}", worker.worker, worker.capabilities.name)
+}
+
+pub(super) fn task(task: &TaskStatus) -> String {
+    let stage = match &task.stage {
+        TaskStage::Waiting => "waiting".to_owned(),
+        TaskStage::Given { worker, progress } => {
+            format!("given to {worker}, {} of {} done", progress.done, progress.of)
+        }
+        TaskStage::Done { result } => format!("done: {result}"),
+        TaskStage::Failed { error } => format!("failed: {error}"),
+    };
+    format!("task {} attempt {} {stage}", task.number, task.attempt)
 }

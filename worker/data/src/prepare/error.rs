@@ -209,6 +209,29 @@ pub enum Error {
         /// Why not.
         what: String,
     },
+    /// What workers of a cluster hand to each other is not whole.
+    #[error("{}: {what}; is the folder shared by all workers?", path.display())]
+    Shared {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A worker of a cluster found an error in its share.
+    #[error("{}", told.message)]
+    Told {
+        /// What it said.
+        told: Box<Told>,
+    },
+    /// The workers of a cluster cannot be had, or do not come to an end.
+    #[error("the work could not be spread over workers: {what}")]
+    Dealing {
+        /// What became of it.
+        what: String,
+    },
+    /// It was told to stop.
+    #[error("stopped on request; nothing was left behind")]
+    Stopped,
     /// The output folder is in use for something else.
     #[error("{} exists and is not a dataset: name another folder, or remove it", path.display())]
     OutputOccupied {
@@ -241,13 +264,20 @@ pub enum Error {
     },
 }
 
+mod told;
+
+pub use told::{Place, Told};
+
 impl Error {
     /// Whether the error is about one input file as a whole, so that the others can count without it.
     pub(super) fn is_of_a_file(&self) -> bool {
-        matches!(
-            self,
-            Self::Read { .. } | Self::Format { .. } | Self::NoColumn { .. } | Self::ColumnTwice { .. }
-        )
+        match self {
+            Self::Told { told } => told.is_of_a_file,
+            Self::Read { .. } | Self::Format { .. } | Self::NoColumn { .. } | Self::ColumnTwice { .. } => {
+                true
+            }
+            _ => false,
+        }
     }
 }
 

@@ -7,13 +7,15 @@
 mod items;
 
 use muster_proto::dataset::{ColumnKind, DatasetSpec, Derived};
+use serde::{Deserialize, Serialize};
 
+use super::boundaries::Boundaries;
 use super::error::Error;
-use super::ingest::Ingested;
-use super::quantile::{at_ranks, key_of, value_of};
-use super::stage::Stage;
-use crate::store::{Cut, Keys, Partition};
-use items::ItemCounts;
+use super::pass::{Bench, Crew, Pass};
+use super::quantile::{Digits, Ordered, at_ranks, value_of};
+use crate::store::{Keys, Partition};
+use items::Dealt;
+pub(super) use items::{CountItems, DealByItem};
 
 /// The bucket of the longest time gap, 2^40 seconds.
 const MAX_GAP: u32 = 40;
@@ -21,46 +23,72 @@ const DAY: i64 = 86_400_000;
 const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
 /// What an event counts as.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Kind {
     is_click: bool,
     is_buy: bool,
 }
 
-/// Makes the derived columns.
-pub(super) struct Deriver<'s> {
-    spec: &'s DatasetSpec,
+/// What the events of a log count as.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kinds {
     /// By provisional id of the event type; of a log without types, one for all.
-    kinds: Vec<Kind>,
-    /// Position of the price among the numeric columns.
-    price: Option<usize>,
-    /// Prices at which a bucket begins, but for the first.
-    price_bounds: Vec<f32>,
-    item_counts: Option<ItemCounts>,
+    by_type: Vec<Kind>,
+    has_types: bool,
 }
 
-impl<'s> Deriver<'s> {
-    /// Learns what the columns need to know of the whole log.
+impl Kinds {
+    fn new(spec: &DatasetSpec, types: Option<&Keys>) -> Self {
+        let (true, Some(types)) = (spec.columns.event.is_some(), types) else {
+            return Self { by_type: vec![Kind { is_click: true, is_buy: false }], has_types: false };
+        };
+        let is_in = |names: &[String], key: &str| names.iter().any(|name| name == key);
+        let kind = |key: &str| Kind {
+            is_click: is_in(&spec.features.click_events, key),
+            is_buy: is_in(&spec.features.buy_events, key),
+        };
+        Self { by_type: types.iter().map(kind).collect(), has_types: true }
+    }
+
+    fn of(&self, partition: &Partition, event: usize) -> Kind {
+        self.by_type[if self.has_types { partition.categorical[0][event] as usize } else { 0 }]
+    }
+}
+
+/// Makes the derived columns.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Deriver {
+    kinds: Kinds,
+    /// Position of the price among the numeric columns.
+    price: Option<usize>,
+    /// Prices at which a bucket begins, but for the first: their bits.
+    price_bounds: Vec<u32>,
+    /// What was counted of items, where that is asked for, see [`items`].
+    item_counts: Option<Vec<Dealt>>,
+}
+
+impl Deriver {
+    /// Learns what the columns need to know of the whole log, whose event types are `types` and numeric columns `numeric`.
     pub(super) fn new(
-        spec: &'s DatasetSpec,
-        ingested: &Ingested,
-        stage: &Stage,
-        cut: Cut,
+        crew: &impl Crew,
+        bench: &Bench,
+        (types, numeric): (Option<&Keys>, &[String]),
+        boundaries: &Boundaries,
     ) -> Result<Self, Error> {
-        let derive = &spec.features.derive;
+        let derive = &bench.spec.features.derive;
         let mut deriver = Self {
-            spec,
-            kinds: kinds(spec, ingested),
-            price: ingested.numeric.iter().position(|name| name == "price"),
+            kinds: Kinds::new(&bench.spec, types),
+            price: numeric.iter().position(|name| name == "price"),
             price_bounds: vec![],
             item_counts: None,
         };
-        if derive.contains(&Derived::PriceBucket) {
-            deriver.price_bounds = deriver.price_bounds(stage, cut)?;
+        if let (true, Some(column)) = (derive.contains(&Derived::PriceBucket), deriver.price) {
+            let prices = TrainPrices { column, boundaries: boundaries.clone() };
+            deriver.price_bounds =
+                price_bounds(crew, bench, &prices)?.into_iter().map(f32::to_bits).collect();
         }
         if derive.iter().any(|derived| derived.is_of_items()) {
-            deriver.item_counts =
-                Some(ItemCounts::count(stage, |partition, event| deriver.kind(partition, event))?);
+            deriver.item_counts = Some(items::count(crew, bench, &deriver.kinds)?);
         }
         Ok(deriver)
     }
@@ -85,12 +113,17 @@ impl<'s> Deriver<'s> {
     }
 
     /// Appends the derived columns to those of a partition whose ids are the provisional ones.
-    pub(super) fn derive(&self, index: usize, partition: &Partition) -> Result<DerivedColumns, Error> {
-        let features = &self.spec.features;
+    pub(super) fn derive(
+        &self,
+        bench: &Bench,
+        index: usize,
+        partition: &Partition,
+    ) -> Result<DerivedColumns, Error> {
+        let features = &bench.spec.features;
         let categorical =
             features.of_kind(ColumnKind::Categorical).map(|derived| self.ids(derived, partition)).collect();
         let item_counts = match &self.item_counts {
-            Some(counts) => counts.of(index, partition.items.len())?,
+            Some(found) => items::of(&bench.stage, found, index, partition.items.len())?,
             None => items::Columns::default(),
         };
         let is_of_user = |derived: &Derived| matches!(derived, Derived::UserClicks | Derived::UserBuys);
@@ -106,15 +139,10 @@ impl<'s> Deriver<'s> {
                 Derived::UserBuys => of_user.buys.clone(),
                 Derived::ItemClicks => item_counts.clicks.clone(),
                 Derived::ItemBuys => item_counts.buys.clone(),
-                _ => self.sessions(partition),
+                _ => sessions(&bench.spec, partition),
             })
             .collect();
         Ok(DerivedColumns { categorical, numeric })
-    }
-
-    fn kind(&self, partition: &Partition, event: usize) -> Kind {
-        let id = if self.spec.columns.event.is_some() { partition.categorical[0][event] as usize } else { 0 };
-        self.kinds[id]
     }
 
     fn ids(&self, derived: Derived, partition: &Partition) -> Vec<u32> {
@@ -139,47 +167,7 @@ impl<'s> Deriver<'s> {
         if price == 0.0 {
             return 0;
         }
-        1 + self.price_bounds.partition_point(|bound| *bound <= price) as u32
-    }
-
-    /// The known prices of training events at the ranks that cut them into equal shares.
-    fn price_bounds(&self, stage: &Stage, cut: Cut) -> Result<Vec<f32>, Error> {
-        let visit_prices = |index: usize, visit: &mut dyn FnMut(u64)| -> Result<(), Error> {
-            let partition = Partition { cut, ..stage.load(index)? };
-            let prices = self.prices(&partition);
-            for user in 0..partition.users() {
-                let known = prices[partition.train(user)].iter().filter(|price| **price != 0.0);
-                known.for_each(|price| visit(key_of(*price)));
-            }
-            Ok(())
-        };
-        let known = stage.sum(
-            || 0_u64,
-            |count, index| visit_prices(index, &mut |_| *count += 1),
-            |total, part| *total += part,
-        )?;
-        if known == 0 {
-            return Ok(vec![]);
-        }
-        let buckets = u64::from(self.spec.features.price_buckets);
-        let ranks: Vec<u64> = (1..buckets)
-            .map(|bucket| (u128::from(known) * u128::from(bucket) / u128::from(buckets)) as u64)
-            .collect();
-        let keys = at_ranks(stage, 32, &ranks, visit_prices)?;
-        Ok(keys.into_iter().map(value_of).collect())
-    }
-
-    fn sessions(&self, partition: &Partition) -> Vec<f32> {
-        let longest = i64::try_from(self.spec.features.session_gap.as_millis()).unwrap_or(i64::MAX);
-        let mut session = 0.0;
-        with_gaps(partition, |gap| {
-            match gap {
-                None => session = 1.0,
-                Some(gap) if gap > longest => session += 1.0,
-                Some(_) => {}
-            }
-            session
-        })
+        1 + self.price_bounds.partition_point(|bound| f32::from_bits(*bound) <= price) as u32
     }
 
     /// Clicks and buys of each event's user at earlier times.
@@ -187,7 +175,7 @@ impl<'s> Deriver<'s> {
         let mut columns = items::Columns::default();
         for user in 0..partition.users() {
             let range = partition.range(user);
-            let events = range.clone().map(|event| (partition.times[event], self.kind(partition, event)));
+            let events = range.clone().map(|event| (partition.times[event], self.kinds.of(partition, event)));
             for (clicks, buys) in items::earlier(events) {
                 columns.clicks.push(clicks);
                 columns.buys.push(buys);
@@ -197,22 +185,85 @@ impl<'s> Deriver<'s> {
     }
 }
 
+/// The known prices of training events; a price that is unknown is stored as 0.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct TrainPrices {
+    /// Position among the numeric columns.
+    column: usize,
+    boundaries: Boundaries,
+}
+
+impl TrainPrices {
+    pub(super) fn visit(&self, bench: &Bench, index: usize, visit: &mut dyn FnMut(f32)) -> Result<(), Error> {
+        let cut = self.boundaries.cut(&bench.spec);
+        let partition = Partition { cut, ..bench.stage.load(index)? };
+        let prices = &partition.numeric[self.column];
+        for user in 0..partition.users() {
+            prices[partition.train(user)]
+                .iter()
+                .filter(|price| **price != 0.0)
+                .for_each(|price| visit(*price));
+        }
+        Ok(())
+    }
+}
+
+/// Counts known prices.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CountPrices {
+    pub(super) prices: TrainPrices,
+}
+
+impl Pass for CountPrices {
+    const NAME: &'static str = "count-prices";
+    type Sum = u64;
+
+    fn zero(&self, _: &Bench) -> u64 {
+        0
+    }
+
+    fn add(&self, bench: &Bench, count: &mut u64, index: usize) -> Result<(), Error> {
+        self.prices.visit(bench, index, &mut |_| *count += 1)
+    }
+
+    fn merge(total: &mut u64, part: u64) {
+        *total += part;
+    }
+}
+
+/// The prices at the ranks that cut those that are known into equal shares.
+fn price_bounds(crew: &impl Crew, bench: &Bench, prices: &TrainPrices) -> Result<Vec<f32>, Error> {
+    let known = crew.run(bench, &CountPrices { prices: prices.clone() })?;
+    if known == 0 {
+        return Ok(vec![]);
+    }
+    let buckets = u64::from(bench.spec.features.price_buckets);
+    let ranks: Vec<u64> = (1..buckets)
+        .map(|bucket| (u128::from(known) * u128::from(bucket) / u128::from(buckets)) as u64)
+        .collect();
+    let keys = at_ranks(32, &ranks, |place| {
+        crew.run(bench, &Digits { place, of: Ordered::Prices(prices.clone()) })
+    })?;
+    Ok(keys.into_iter().map(value_of).collect())
+}
+
 /// The derived columns of a partition.
 pub(super) struct DerivedColumns {
     pub(super) categorical: Vec<Vec<u32>>,
     pub(super) numeric: Vec<Vec<f32>>,
 }
 
-fn kinds(spec: &DatasetSpec, ingested: &Ingested) -> Vec<Kind> {
-    if spec.columns.event.is_none() {
-        return vec![Kind { is_click: true, is_buy: false }];
-    }
-    let is_in = |names: &[String], key: &str| names.iter().any(|name| name == key);
-    let kind = |key: &str| Kind {
-        is_click: is_in(&spec.features.click_events, key),
-        is_buy: is_in(&spec.features.buy_events, key),
-    };
-    ingested.categories[0].iter().map(kind).collect()
+fn sessions(spec: &DatasetSpec, partition: &Partition) -> Vec<f32> {
+    let longest = i64::try_from(spec.features.session_gap.as_millis()).unwrap_or(i64::MAX);
+    let mut session = 0.0;
+    with_gaps(partition, |gap| {
+        match gap {
+            None => session = 1.0,
+            Some(gap) if gap > longest => session += 1.0,
+            Some(_) => {}
+        }
+        session
+    })
 }
 
 /// One value an event, from the milliseconds since the user's event before; none for the first.

@@ -1,13 +1,17 @@
 //! Applies the rules on whole sequences to a partition, and counts what is left.
 
 use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetSpec, SplitKind};
+use serde::{Deserialize, Serialize};
 
+use super::error::Error;
+use super::pass::{Bench, Pass};
 use super::rules;
 use super::sequences::pick;
+use super::stage::Marks;
 use crate::store::{Keys, Partition};
 
 /// What is left of all partitions together.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Counts {
     pub(super) items: Vec<u64>,
     pub(super) train_items: Vec<u64>,
@@ -17,11 +21,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn zero(items: usize, categories: &[Keys]) -> Self {
+    pub(super) fn zero(bench: &Bench) -> Self {
         Self {
-            items: vec![0; items],
-            train_items: vec![0; items],
-            categories: categories.iter().map(|keys| vec![0; keys.len()]).collect(),
+            items: vec![0; bench.items],
+            train_items: vec![0; bench.items],
+            categories: bench.categories.iter().map(|keys| vec![0; *keys]).collect(),
             ..Self::default()
         }
     }
@@ -64,8 +68,49 @@ impl Counts {
     }
 }
 
+/// Stages what the rules on sequences leave, and counts it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Filter {
+    /// Items that survive, by provisional id.
+    pub(super) alive: Vec<bool>,
+}
+
+/// What the rules on sequences left.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Filtered {
+    pub(super) counts: Counts,
+    /// Users by partition.
+    pub(super) users: Vec<(usize, u32)>,
+    pub(super) marks: Marks,
+}
+
+impl Pass for Filter {
+    const NAME: &'static str = "filter";
+    type Sum = Filtered;
+
+    fn zero(&self, bench: &Bench) -> Filtered {
+        Filtered { counts: Counts::zero(bench), users: vec![], marks: vec![] }
+    }
+
+    fn add(&self, bench: &Bench, sum: &mut Filtered, index: usize) -> Result<(), Error> {
+        let mut report = CleaningReport::default();
+        let partition = filter(&bench.spec, &bench.stage.load(index)?, &self.alive, &mut report);
+        sum.counts.add(&partition);
+        sum.counts.merge(&Counts { report, ..Counts::default() });
+        sum.users.push((index, partition.users()));
+        sum.marks.push((index, bench.stage.mark.clone()));
+        bench.stage.save(index, partition)
+    }
+
+    fn merge(total: &mut Filtered, part: Filtered) {
+        total.counts.merge(&part.counts);
+        total.users.extend(part.users);
+        total.marks.extend(part.marks);
+    }
+}
+
 /// Keeps what the rules keep; drops are counted in `report`. Users without events are gone.
-pub(super) fn filter(
+fn filter(
     spec: &DatasetSpec,
     partition: &Partition,
     alive: &[bool],

@@ -12,7 +12,6 @@ mod cut;
 mod manifest;
 
 pub use add::{AddArgs, Added, add};
-pub(super) use cut::Merged;
 pub use cut::{CutArgs, cut};
 
 use std::fs::File;

@@ -10,22 +10,25 @@ mod commit;
 mod feed;
 mod rows;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use muster_proto::dataset::{CleaningReport, DatasetSpec};
 use rayon::ThreadPool;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::buckets::Buckets;
 use super::error::Error;
-use super::growing::Merged;
 use super::intern::Interner;
+use super::merged::{Merged, MergedFile};
+use super::pass::Pulse;
 use super::quarantine::Quarantine;
-use super::read::{GROUP_ROWS, Table};
+use super::read::{Ending, GROUP_ROWS, Span, Table};
 use super::spill::Layout;
 use crate::store::Keys;
 use columns::{Role, wanted_columns};
-use commit::{Committed, Done};
+use commit::{Committed, Done, Ended};
 use feed::Feed;
 use rows::Shared;
 
@@ -55,8 +58,10 @@ pub(super) struct Ingested {
 pub(super) enum Records {
     /// In the files of this preparation.
     Spilled(Buckets),
-    /// In the increments of a base.
+    /// In parts that were read by themselves: the increments of a base, the shares of workers.
     Merged(Merged),
+    /// The same, described by a file that is read when it is asked for.
+    Filed(MergedFile),
 }
 
 impl Records {
@@ -65,6 +70,7 @@ impl Records {
         match self {
             Self::Spilled(spills) => spills.bytes(partition),
             Self::Merged(merged) => merged.bytes(partition),
+            Self::Filed(file) => file.get().map_or(0, |merged| merged.bytes(partition)),
         }
     }
 
@@ -73,27 +79,40 @@ impl Records {
         match self {
             Self::Spilled(spills) => spills.take(partition),
             Self::Merged(merged) => merged.read(partition),
+            Self::Filed(file) => file.get()?.read(partition),
         }
     }
 }
 
+/// What of the log is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Part {
+    /// Whole files, one after the other.
+    Files(Range<usize>),
+    /// A piece of a file. An error of the file is that of the piece, since whoever has the other pieces leaves it out.
+    Span { file: usize, span: Span },
+}
+
 /// What is read, from where, and where to.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Sources<'s> {
     pub(super) spec: &'s DatasetSpec,
+    /// All files of the log.
     pub(super) files: &'s [PathBuf],
-    /// The folder below which files are named by their relative path.
-    pub(super) base: &'s Path,
+    /// What reports call them.
+    pub(super) names: &'s [String],
+    pub(super) part: Part,
     /// Where spills go.
     pub(super) work: &'s Path,
     /// Where the quarantine goes.
     pub(super) dataset: &'s Path,
+    pub(super) pulse: Pulse<'s>,
 }
 
-impl Sources<'_> {
-    fn names(&self) -> Vec<String> {
-        self.files.iter().map(|path| name_of(path, self.base)).collect()
-    }
+/// Names of files in reports: the relative path of those below a folder.
+pub(super) fn names(files: &[PathBuf], base: &Path) -> Vec<String> {
+    files.iter().map(|path| name_of(path, base)).collect()
 }
 
 /// What reports and bases call a file: its path below the folder that relative ones start from, or else all of it.
@@ -101,8 +120,35 @@ pub(super) fn name_of(path: &Path, base: &Path) -> String {
     path.strip_prefix(base).unwrap_or(path).display().to_string()
 }
 
-/// Reads all files and spills their events, with the threads of a pool.
+/// What was read of a part of the log.
+pub(super) struct Found {
+    pub(super) ingested: Ingested,
+    /// Not yet finished: a part's is to be put together with those of others.
+    pub(super) quarantine: Quarantine,
+    /// Why the first file that was left out was.
+    pub(super) first_error: Option<Error>,
+    /// Of a piece of a file, what it tells of the columns.
+    pub(super) ending: Ending,
+}
+
+/// Reads a log and spills its events, with the threads of a pool.
 pub(super) fn ingest(sources: &Sources<'_>, pool: &ThreadPool) -> Result<Ingested, Error> {
+    let Found { ingested, quarantine, first_error, .. } = read(sources, pool)?;
+    if ingested.report.rows_in == 0 {
+        return Err(first_error.unwrap_or_else(|| empty(sources.files)));
+    }
+    quarantine.finish()?;
+    Ok(ingested)
+}
+
+/// There is nothing in any file.
+pub(super) fn empty(files: &[PathBuf]) -> Error {
+    let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    Error::Empty { files: files.join(", ") }
+}
+
+/// Reads a part of a log and spills its events, with the threads of a pool.
+pub(super) fn read(sources: &Sources<'_>, pool: &ThreadPool) -> Result<Found, Error> {
     let spec = sources.spec;
     let columns = wanted_columns(spec, sources.files)?;
     let is_number = |role| matches!(role, Role::Number { .. });
@@ -117,21 +163,15 @@ pub(super) fn ingest(sources: &Sources<'_>, pool: &ThreadPool) -> Result<Ingeste
         has_ids: spec.columns.event_id.is_some(),
     };
     let wanted: Vec<String> = columns.iter().map(|column| column.input.clone()).collect();
-    let (shared, names) = (Shared::new(spec, &columns), sources.names());
+    let (shared, names) = (Shared::new(spec, &columns), sources.names);
     let threads = pool.current_num_threads() as u64;
     let max_group = (spec.memory.bytes() / 8 / GROUP_ROW_BYTES / threads).min(GROUP_ROWS as u64) as usize;
-    let table = |file: usize| Table {
-        path: &sources.files[file],
-        format: spec.format,
-        header: spec.header,
-        wanted: &wanted,
-        max_row: spec.cleaning.max_row.bytes() as usize,
-        max_group,
-    };
+    let table = |file: usize| table(sources, file, &wanted, max_group);
     let spills = Buckets::new(sources.work, "spill", spec.partitions as usize, spec.memory);
     let quarantine = Quarantine::new(sources.dataset, spec.cleaning.max_quarantine.bytes());
-    let mut committed = Committed::new(&shared, (&table, &names), layout, spills, quarantine);
-    let mut feed = Feed::new(&table, sources.files.len());
+    let is_piece = matches!(sources.part, Part::Span { .. });
+    let mut committed = Committed::new(&shared, (&table, names, is_piece), layout, spills, quarantine);
+    let mut feed = Feed::new(&table, &sources.part);
     let wave_bytes = WAVE_BYTES.min(spec.memory.bytes() / 32 / threads) * threads;
     pool.install(|| -> Result<(), Error> {
         let (mut units, mut ready) = (feed.wave(wave_bytes), Vec::new());
@@ -145,17 +185,20 @@ pub(super) fn ingest(sources: &Sources<'_>, pool: &ThreadPool) -> Result<Ingeste
                     Ok::<_, Error>(feed.wave(wave_bytes))
                 },
                 || {
-                    let read = |unit| commit::read(&shared, (&table, &names), unit);
+                    let read = |unit| commit::read(&shared, (&table, names), unit);
                     units.into_par_iter().map(read).collect::<Vec<Done<'_>>>()
                 },
             );
             (units, ready) = (next?, done);
+            if !(sources.pulse)() {
+                return Err(Error::Stopped);
+            }
         }
         Ok(())
     })?;
-    let (spills, report) = committed.finish(sources.files)?;
+    let Ended { spills, quarantine, report, first_error, ending } = committed.finish()?;
     let key_bytes = shared.bytes();
-    Ok(Ingested {
+    let ingested = Ingested {
         spills: Records::Spilled(spills),
         layout,
         items: shared.items.into_keys(),
@@ -163,5 +206,24 @@ pub(super) fn ingest(sources: &Sources<'_>, pool: &ThreadPool) -> Result<Ingeste
         report,
         numeric,
         key_bytes,
-    })
+    };
+    Ok(Found { ingested, quarantine, first_error, ending })
+}
+
+/// A file and what of it is wanted.
+fn table<'t>(sources: &'t Sources<'_>, file: usize, wanted: &'t [String], max_group: usize) -> Table<'t> {
+    let spec = sources.spec;
+    Table {
+        path: &sources.files[file],
+        format: spec.format,
+        header: spec.header,
+        wanted,
+        max_row: spec.cleaning.max_row.bytes() as usize,
+        max_group,
+    }
+}
+
+/// The columns that are read of each file, by name; `files` are those of the whole log.
+pub(super) fn wanted_names(spec: &DatasetSpec, files: &[PathBuf]) -> Result<Vec<String>, Error> {
+    Ok(wanted_columns(spec, files)?.into_iter().map(|column| column.input).collect())
 }

@@ -41,6 +41,11 @@ impl Output {
         Ok(output)
     }
 
+    /// Where the dataset will be.
+    pub(super) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// A folder for files that do not outlive the preparation.
     pub(super) fn work_dir(&self) -> PathBuf {
         self.staging.path().join("work")
@@ -53,18 +58,18 @@ impl Output {
 
     /// Writes a file of the dataset.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<FileEntry, Error> {
-        let path = self.files_dir().join(name);
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create_new(&path)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        write().map_err(|source| Error::Write { path: self.target.join(name), source })?;
-        Ok(FileEntry {
-            file: name.to_owned(),
-            bytes: bytes.len() as u64,
-            digest: blake3::hash(bytes).to_hex().to_string(),
-        })
+        write_file(&self.files_dir(), (name, ""), bytes)
+            .map_err(|source| Error::Write { path: self.target.join(name), source })
+    }
+
+    /// Takes a file that was written under a mark into the dataset, from the folder of those that do not outlive it.
+    pub(super) fn unmark(&self, name: &str, mark: &str) -> Result<(), Error> {
+        if mark.is_empty() {
+            return Ok(());
+        }
+        let marked = self.work_dir().join(format!("{name}{mark}"));
+        let renamed = std::fs::rename(marked, self.files_dir().join(name));
+        renamed.map_err(|source| Error::Write { path: self.target.join(name), source })
     }
 
     /// Writes the manifest and puts the dataset in place.
@@ -87,6 +92,15 @@ impl Output {
         };
         put_in_place().map_err(|source| Error::Write { path: self.target.clone(), source })
     }
+}
+
+/// Writes a file of the dataset under its name with a mark after it.
+pub(super) fn write_file(dir: &Path, (name, mark): (&str, &str), bytes: &[u8]) -> std::io::Result<FileEntry> {
+    let mut file = File::create_new(dir.join(format!("{name}{mark}")))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    let digest = blake3::hash(bytes).to_hex().to_string();
+    Ok(FileEntry { file: name.to_owned(), bytes: bytes.len() as u64, digest })
 }
 
 /// The target may be absent, an empty folder, or a dataset that is to be replaced.

@@ -3,58 +3,115 @@
 //! Each pass over the data fixes the next 11 bits of all wanted keys (radix selection). Memory: 2,048 counters per
 //! thread and distinct prefix, of which there are at most as many as wanted ranks.
 
+use serde::{Deserialize, Serialize};
+
 use super::error::Error;
-use super::stage::Stage;
+use super::features::TrainPrices;
+use super::pass::{Bench, Pass};
 
 const DIGIT_BITS: u32 = 11;
 const DIGITS: usize = 1 << DIGIT_BITS;
 
-/// Takes keys of a partition.
-pub(super) type Visit<'v> = &'v mut dyn FnMut(u64);
+/// Keys whose order is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Ordered {
+    /// Times of events, as distances from the first.
+    Times { first: i64 },
+    /// Prices of training events.
+    Prices(TrainPrices),
+}
 
-/// The keys at `ranks`, from 0, in the ascending order of all keys that `keys` gives per partition. Keys have at most
-/// `bits` bits, and there are more of them than any rank.
-pub(super) fn at_ranks(
-    stage: &Stage,
-    bits: u32,
-    ranks: &[u64],
-    keys: impl Fn(usize, Visit<'_>) -> Result<(), Error> + Sync,
-) -> Result<Vec<u64>, Error> {
-    let mut places: Vec<Place> = ranks.iter().map(|rank| Place { prefix: 0, rank: *rank }).collect();
-    for digit in (0..bits.div_ceil(DIGIT_BITS)).rev() {
-        let shift = digit * DIGIT_BITS;
-        let mut prefixes: Vec<u64> = places.iter().map(|place| place.prefix).collect();
-        prefixes.sort_unstable();
-        prefixes.dedup();
-        let counts = stage.sum(
-            || vec![0_u64; prefixes.len() * DIGITS],
-            |counts, index| {
-                keys(index, &mut |key| {
-                    let rest = key >> shift;
-                    if let Ok(row) = prefixes.binary_search(&(rest >> DIGIT_BITS)) {
-                        counts[row * DIGITS + (rest as usize & (DIGITS - 1))] += 1;
-                    }
-                })
-            },
-            |total, part| total.iter_mut().zip(part).for_each(|(total, part)| *total += part),
-        )?;
-        for place in &mut places {
-            let row = prefixes.partition_point(|prefix| *prefix < place.prefix);
-            place.descend(&counts[row * DIGITS..(row + 1) * DIGITS]);
+impl Ordered {
+    fn visit(&self, bench: &Bench, index: usize, visit: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        match self {
+            Self::Times { first } => {
+                let times = bench.stage.load(index)?.times;
+                times.iter().for_each(|time| visit(time.wrapping_sub(*first).cast_unsigned()));
+                Ok(())
+            }
+            Self::Prices(prices) => prices.visit(bench, index, &mut |price| visit(key_of(price))),
         }
     }
-    Ok(places.into_iter().map(|place| place.prefix).collect())
+}
+
+/// Which digit is counted of which keys.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// The leading digits of keys that count, ascending.
+    prefixes: Vec<u64>,
+    /// Bits after the digit.
+    shift: u32,
+}
+
+impl Place {
+    fn zero(&self) -> Vec<u64> {
+        vec![0; self.prefixes.len() * DIGITS]
+    }
+
+    /// Counts the digit of a key, if it is one that counts.
+    fn count(&self, counts: &mut [u64], key: u64) {
+        let rest = key >> self.shift;
+        if let Ok(row) = self.prefixes.binary_search(&(rest >> DIGIT_BITS)) {
+            counts[row * DIGITS + (rest as usize & (DIGITS - 1))] += 1;
+        }
+    }
+}
+
+/// Counts a digit of keys.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Digits {
+    pub(super) place: Place,
+    pub(super) of: Ordered,
+}
+
+impl Pass for Digits {
+    const NAME: &'static str = "digits";
+    type Sum = Vec<u64>;
+
+    fn zero(&self, _: &Bench) -> Vec<u64> {
+        self.place.zero()
+    }
+
+    fn add(&self, bench: &Bench, counts: &mut Vec<u64>, index: usize) -> Result<(), Error> {
+        self.of.visit(bench, index, &mut |key| self.place.count(counts, key))
+    }
+
+    fn merge(total: &mut Vec<u64>, part: Vec<u64>) {
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+    }
+}
+
+/// The keys at `ranks`, from 0, in the ascending order of all keys, of which `count` counts a digit. Keys have at most
+/// `bits` bits, and there are more of them than any rank.
+pub(super) fn at_ranks(
+    bits: u32,
+    ranks: &[u64],
+    mut count: impl FnMut(Place) -> Result<Vec<u64>, Error>,
+) -> Result<Vec<u64>, Error> {
+    let mut wanted: Vec<Wanted> = ranks.iter().map(|rank| Wanted { prefix: 0, rank: *rank }).collect();
+    for digit in (0..bits.div_ceil(DIGIT_BITS)).rev() {
+        let mut prefixes: Vec<u64> = wanted.iter().map(|wanted| wanted.prefix).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        let counts = count(Place { prefixes: prefixes.clone(), shift: digit * DIGIT_BITS })?;
+        for wanted in &mut wanted {
+            let row = prefixes.partition_point(|prefix| *prefix < wanted.prefix);
+            wanted.descend(&counts[row * DIGITS..(row + 1) * DIGITS]);
+        }
+    }
+    Ok(wanted.into_iter().map(|wanted| wanted.prefix).collect())
 }
 
 /// What is known of a wanted key.
-struct Place {
+struct Wanted {
     /// Its leading digits.
     prefix: u64,
     /// Its rank among the keys that begin so.
     rank: u64,
 }
 
-impl Place {
+impl Wanted {
     fn descend(&mut self, counts: &[u64]) {
         let mut digit = 0;
         while digit + 1 < DIGITS && self.rank >= counts[digit] {
@@ -79,22 +136,9 @@ pub(super) fn value_of(key: u64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use muster_proto::units::ByteSize;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::Shape;
-
-    fn stage(partitions: usize) -> Stage {
-        Stage {
-            dir: "unused".into(),
-            shape: Shape { categorical: 0, numeric: 0, is_series: false },
-            partitions,
-            pool: rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap(),
-            workers: 2,
-            memory: ByteSize::from_mib(64),
-        }
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -104,9 +148,10 @@ mod tests {
             mut keys in prop::collection::vec(prop_oneof![any::<u64>(), 0_u64..50], 1..60),
         ) {
             let ranks: Vec<u64> = (0..keys.len() as u64).collect();
-            let found = at_ranks(&stage(3), 64, &ranks, |index, visit| {
-                keys.iter().skip(index).step_by(3).for_each(|key| visit(*key));
-                Ok(())
+            let found = at_ranks(64, &ranks, |place| {
+                let mut counts = place.zero();
+                keys.iter().for_each(|key| place.count(&mut counts, *key));
+                Ok(counts)
             }).unwrap();
             keys.sort_unstable();
             prop_assert_eq!(found, keys);

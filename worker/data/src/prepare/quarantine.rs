@@ -4,7 +4,7 @@
 //! files as the machine has them, so no digest covers it. No memory is held beyond one line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -115,6 +115,33 @@ impl Quarantine {
         cut.map_err(|source| Error::Write { path: PathBuf::from(FILE), source })
     }
 
+    /// Adds what a part of the log rejected, from the file that [`Quarantine::finish_part`] left in a folder.
+    pub(super) fn add_part(&mut self, dir: &Path, omitted: u64) -> Result<(), Error> {
+        let path = dir.join(FILE);
+        let failed = |source| Error::Read { path: path.clone(), source };
+        match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            opened => {
+                let mut lines = BufReader::new(opened.map_err(failed)?);
+                let mut line = Vec::new();
+                while lines.read_until(b'\n', &mut line).map_err(failed)? > 0 {
+                    self.add_line(&line)?;
+                    line.clear();
+                }
+            }
+        }
+        // What did not fit into a file of its own does not fit after others.
+        self.end.omitted += omitted;
+        Ok(())
+    }
+
+    /// Writes a part's rows to disk; gives how many did not fit.
+    pub(super) fn finish_part(mut self) -> Result<u64, Error> {
+        let failed = |source| Error::Write { path: PathBuf::from(FILE), source };
+        self.file.take().map_or(Ok(()), |mut file| file.flush()).map_err(failed)?;
+        Ok(self.end.omitted)
+    }
+
     /// Writes everything to disk; no file is left where nothing was rejected.
     pub(super) fn finish(mut self) -> Result<(), Error> {
         let failed = |source| Error::Write { path: PathBuf::from(FILE), source };
@@ -153,6 +180,29 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0], "{\"file\":\"a.csv\",\"line\":2,\"rule\":\"invalid\",\"reason\":\"first\"}");
         assert!(lines[2].starts_with("{\"omitted\":2,"), "{text}");
+    }
+
+    #[test]
+    fn parts_put_together_hold_what_one_file_of_all_rows_does() {
+        let reasons = ["first", "second", "a third one that is longer", "s", "t"];
+        let file_of = |split: usize, limit: u64| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut whole = Quarantine::new(dir.path(), limit);
+            for (part, reasons) in [&reasons[..split], &reasons[split..]].into_iter().enumerate() {
+                let part_dir = dir.path().join(part.to_string());
+                std::fs::create_dir(&part_dir).unwrap();
+                let mut part = Quarantine::new(&part_dir, limit);
+                reasons.iter().try_for_each(|reason| part.add(&rejected(reason))).unwrap();
+                let omitted = part.finish_part().unwrap();
+                whole.add_part(&part_dir, omitted).unwrap();
+            }
+            whole.finish().unwrap();
+            std::fs::read(dir.path().join(FILE)).unwrap_or_default()
+        };
+        for limit in [0, 60, 100, 150, 200, 1000] {
+            let whole = file_of(0, limit);
+            (1..=reasons.len()).for_each(|split| assert_eq!(file_of(split, limit), whole, "{split} {limit}"));
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use muster_proto::dataset::Format;
+use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
 use super::error::Error;
@@ -81,8 +82,18 @@ impl Piece {
     }
 }
 
+/// A run of pieces of a file that can be read without what is before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Span {
+    /// Bytes of a plain text, which begin with a record, and the line of that one.
+    Text { from: u64, to: u64, line: u64 },
+    /// Row groups of a Parquet file, and the number of their first row.
+    Groups { from: usize, to: usize, line: u64 },
+}
+
 /// What the pieces of a file tell together.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ending {
     /// Of JSON lines, which of the wanted keys any object had; of other formats empty.
     seen: Vec<bool>,
@@ -120,14 +131,14 @@ enum Rest {
 }
 
 impl<'t> Pieces<'t> {
-    pub(super) fn open(table: Table<'t>) -> Result<Self, Error> {
+    /// Opens a file, or a span of one.
+    pub(super) fn open(table: Table<'t>, span: Option<Span>) -> Result<Self, Error> {
         let lines = || -> Result<(Layout, Option<Block>, Blocks), Error> {
-            let blocks = Blocks::new(source::open(table.path)?, Ends::Lines, table.max_row);
-            Ok((Layout::default(), None, blocks))
+            Ok((Layout::default(), None, text_of(&table, Ends::Lines, span)?))
         };
         let (layout, first, blocks) = match table.format {
             Format::Parquet => {
-                let (layout, groups) = parquet::pieces(&table)?;
+                let (layout, groups) = parquet::pieces(&table, span)?;
                 return Ok(Self { table, layout: Arc::new(layout), rest: Rest::Groups(groups) });
             }
             Format::Jsonl | Format::Lines => lines()?,
@@ -138,7 +149,7 @@ impl<'t> Pieces<'t> {
                     what: "`json_map` has no rows, it is for item tables".to_owned(),
                 });
             }
-            _ => delimited::pieces(&table, dialect(table.format))?,
+            _ => delimited::pieces(&table, dialect(table.format), span)?,
         };
         Ok(Self { table, layout: Arc::new(layout), rest: Rest::Text { first, blocks } })
     }
@@ -159,6 +170,51 @@ impl<'t> Pieces<'t> {
             },
         }
     }
+}
+
+/// The text of a file, or a span of it.
+fn text_of(table: &Table<'_>, ends: Ends, span: Option<Span>) -> Result<Blocks, Error> {
+    Ok(match span {
+        Some(Span::Text { from, to, line }) => {
+            Blocks::from_line(source::open_span(table.path, from..to)?, ends, table.max_row, line)
+        }
+        _ => Blocks::new(source::open(table.path)?, ends, table.max_row),
+    })
+}
+
+/// Cuts a file into spans of about `target` bytes; none where it is not to be cut: it is small, compressed, in an object store as
+/// text, or something is wrong with it, which whoever reads it will say.
+///
+/// Where records of a text end is found by looking through all of it, once, in the order of the file.
+pub(super) fn spans(table: &Table<'_>, target: u64) -> Option<Vec<Span>> {
+    let spans = match table.format {
+        Format::Parquet => parquet::spans(table, target).ok()?,
+        Format::JsonMap => return None,
+        Format::Jsonl | Format::Lines => text_spans(table, Ends::Lines, target)?,
+        _ => text_spans(table, delimited::ends(dialect(table.format)), target)?,
+    };
+    (spans.len() > 1).then_some(spans)
+}
+
+fn text_spans(table: &Table<'_>, ends: Ends, target: u64) -> Option<Vec<Span>> {
+    let text = source::plain(table.path)?;
+    if text.end - text.start <= target {
+        return None;
+    }
+    let mut blocks = text_of(table, ends, None).ok()?;
+    let (mut spans, mut from, mut at) = (Vec::new(), text.start, text.start);
+    let mut first = 1;
+    while let Some(block) = blocks.next().ok()? {
+        // The rest of a file is one record as far as anybody knows, and belongs to those before it.
+        let Block::Bytes { bytes, line } = block else { break };
+        if at - from >= target {
+            spans.push(Span::Text { from, to: at, line: first });
+            (from, first) = (at, line);
+        }
+        at += bytes.len() as u64;
+    }
+    spans.push(Span::Text { from, to: text.end, line: first });
+    Some(spans)
 }
 
 fn dialect(format: Format) -> Dialect {
@@ -188,7 +244,7 @@ pub(super) fn read_piece(
 
 /// Gives all rows of a table to `sink`, in the order of the file.
 pub(super) fn read_rows(table: &Table<'_>, sink: Sink<'_>) -> Result<(), Error> {
-    let mut pieces = Pieces::open(*table)?;
+    let mut pieces = Pieces::open(*table, None)?;
     let mut ending = Ending::default();
     while let Some(piece) = pieces.next()? {
         ending.add(read_piece(table, pieces.layout(), piece, sink)?);

@@ -7,16 +7,59 @@ use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 use muster_proto::dataset::{CleaningReport, DatasetKind, DatasetSpec};
+use serde::{Deserialize, Serialize};
 
 use super::bots;
 use super::error::Error;
+use super::pass::{Bench, Pass};
 use super::rules;
 use super::seen::{Repeat, Seen};
 use super::spill::{Layout, Records};
+use super::stage::Marks;
 use crate::store::{Keys, Partition};
 
+/// Stages all partitions as sequences.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Sort {
+    /// Whether items are kept by themselves, for rules that ask for nothing else.
+    pub(super) keeps_items: bool,
+}
+
+/// What was dropped on the way, and what was written.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Sorted {
+    pub(super) report: CleaningReport,
+    pub(super) marks: Marks,
+}
+
+impl Pass for Sort {
+    const NAME: &'static str = "sort";
+    type Sum = Sorted;
+
+    fn zero(&self, _: &Bench) -> Sorted {
+        Sorted::default()
+    }
+
+    fn add(&self, bench: &Bench, sum: &mut Sorted, index: usize) -> Result<(), Error> {
+        let bytes = bench.records.take(index)?;
+        let (partition, report) = build(&bench.spec, index, &bytes, bench.layout)?;
+        drop(bytes);
+        if self.keeps_items {
+            bench.stage.save_items(index, &partition)?;
+        }
+        sum.report.add(&report);
+        sum.marks.push((index, bench.stage.mark.clone()));
+        bench.stage.save(index, partition)
+    }
+
+    fn merge(total: &mut Sorted, part: Sorted) {
+        total.report.add(&part.report);
+        total.marks.extend(part.marks);
+    }
+}
+
 /// Sorts the records of a partition into sequences; what the rules drop is counted in the report.
-pub(super) fn build(
+fn build(
     spec: &DatasetSpec,
     index: usize,
     bytes: &[u8],

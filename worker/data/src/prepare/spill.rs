@@ -3,6 +3,8 @@
 //! A record is the user's key with its length (seven bits a byte, the last below 128), item, time, the features, and its own id
 //! where events have one; records keep the order of the log.
 
+use serde::{Deserialize, Serialize};
+
 /// An event as it is read back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Event<'e> {
@@ -52,7 +54,7 @@ pub(super) fn rewrite(
 }
 
 /// What records hold besides user, item and time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Layout {
     pub(super) categorical: usize,
     pub(super) numeric: usize,

@@ -6,25 +6,31 @@ use muster_proto::dataset::{
     CleaningReport, Column, ColumnKind, ColumnOf, DatasetKind, DatasetManifest, DatasetSpec, FileEntry,
     PartitionEntry, SplitCounts, SplitKind, SplitSpec,
 };
+use serde::{Deserialize, Serialize};
 
 use super::attributes::{Attribute, read_attributes};
+use super::boundaries::Boundaries;
 use super::error::Error;
 use super::features::Deriver;
 use super::filter::Counts;
-use super::ingest::Ingested;
-use super::publish::Output;
-use super::stage::{Stage, encode_error};
+use super::pass::{Bench, Crew, Pass};
+use super::publish::{Output, write_file};
+use super::stage::{Marks, by_partition, encode_error};
 use super::vocabulary::{Parent, Renaming};
 use crate::store::{
     AttributeLists, Cut, Keys, Partition, Series, Split, encode_items, encode_partition, encode_vocabulary,
 };
 
 /// What the earlier passes found.
-pub(super) struct Prepared<'p> {
-    pub(super) spec: &'p DatasetSpec,
+pub(super) struct Prepared<'p, C> {
+    pub(super) crew: &'p C,
+    pub(super) bench: &'p Bench,
     pub(super) item_files: &'p [Vec<PathBuf>],
-    pub(super) ingested: Ingested,
-    pub(super) stage: Stage,
+    /// Items by provisional id, and the keys of each categorical column.
+    pub(super) items: Keys,
+    pub(super) categories: Vec<Keys>,
+    /// Names of the numeric columns.
+    pub(super) numeric: Vec<String>,
     pub(super) counts: Counts,
     /// The split, with the times of its parts.
     pub(super) split: SplitSpec,
@@ -34,13 +40,97 @@ pub(super) struct Prepared<'p> {
     pub(super) parent: Option<Parent>,
 }
 
+/// Writes the files of the partitions.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Write {
+    /// Final ids of items, then of each categorical column, by provisional id.
+    items: Vec<u32>,
+    categories: Vec<Vec<u32>>,
+    /// Attributes of items, by final id.
+    attributes: Vec<AttributeLists>,
+    boundaries: Boundaries,
+    deriver: Deriver,
+    first_users: Vec<u32>,
+}
+
+/// The files of partitions.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Written {
+    files: Vec<(usize, PartitionEntry, SplitCounts)>,
+    marks: Marks,
+}
+
+impl Pass for Write {
+    const NAME: &'static str = "write";
+    type Sum = Written;
+
+    fn zero(&self, _: &Bench) -> Written {
+        Written::default()
+    }
+
+    fn add(&self, bench: &Bench, sum: &mut Written, index: usize) -> Result<(), Error> {
+        let (entry, splits) = self.write(bench, index)?;
+        sum.files.push((index, entry, splits));
+        sum.marks.push((index, bench.stage.mark.clone()));
+        Ok(())
+    }
+
+    fn merge(total: &mut Written, part: Written) {
+        total.files.extend(part.files);
+        total.marks.extend(part.marks);
+    }
+}
+
+impl Write {
+    fn write(&self, bench: &Bench, index: usize) -> Result<(PartitionEntry, SplitCounts), Error> {
+        let spec = &bench.spec;
+        let cut: Cut = self.boundaries.cut(spec);
+        let mut partition = Partition { cut, ..bench.stage.load(index)? };
+        let is_series = spec.kind == DatasetKind::Series;
+        if is_series {
+            to_series(&mut partition);
+        } else {
+            let derived = self.deriver.derive(bench, index, &partition)?;
+            rename(&self.items, &mut partition.items);
+            self.categories
+                .iter()
+                .zip(&mut partition.categorical)
+                .for_each(|(names, ids)| rename(names, ids));
+            for lists in &self.attributes {
+                let of_events = partition.items.iter().map(|item| lists.first(*item)).collect();
+                partition.categorical.push(of_events);
+            }
+            partition.categorical.extend(derived.categorical);
+            partition.numeric.extend(derived.numeric);
+        }
+        let splits = count_splits(&partition, is_series);
+        let (users, events) = (partition.users(), u64::from(*partition.offsets.last().unwrap_or(&0)));
+        let name = partition_file(index);
+        let bytes = encode_partition(partition).map_err(|error| encode_error(name.as_ref(), &error))?;
+        let file = write_file(&bench.dataset, (&name, &bench.stage.mark), &bytes)
+            .map_err(|source| Error::Write { path: bench.target.join(&name), source })?;
+        let FileEntry { file, bytes, digest } = file;
+        let first_user = self.first_users[index];
+        Ok((PartitionEntry { file, bytes, digest, users, first_user, events }, splits))
+    }
+}
+
+fn partition_file(index: usize) -> String {
+    format!("partition-{index:05}.arrow")
+}
+
+/// Replaces provisional ids by final ones.
+fn rename(names: &[u32], ids: &mut [u32]) {
+    ids.iter_mut().for_each(|id| *id = names[*id as usize]);
+}
+
 /// Final ids of items: those that are too rare in training are the unknown one, where the spec asks for it.
-fn item_ids(prepared: &Prepared<'_>) -> Renaming {
-    let (keys, counts) = (&prepared.ingested.items, &prepared.counts);
+fn item_ids<C>(prepared: &Prepared<'_, C>) -> Renaming {
+    let (keys, counts) = (&prepared.items, &prepared.counts);
     let is_by_time = prepared.split.kind == SplitKind::Time;
     // What a time split holds out is the future, which must not be seen in the order of ids.
     let ranked_by = if is_by_time { &counts.train_items } else { &counts.items };
-    let least = u64::from(prepared.spec.vocabulary.min_train_events);
+    let least = u64::from(prepared.bench.spec.vocabulary.min_train_events);
     let fixed = u32::from(least > 0);
     let has_id = |id: usize| if least == 0 { counts.items[id] > 0 } else { counts.train_items[id] >= least };
     let renaming = match &prepared.parent {
@@ -50,11 +140,11 @@ fn item_ids(prepared: &Prepared<'_>) -> Renaming {
     if least > 0 { renaming.or_unknown() } else { renaming }
 }
 
-fn category_ids(prepared: &Prepared<'_>) -> Vec<Renaming> {
-    let features = prepared.spec.columns.features().into_iter();
+fn category_ids<C>(prepared: &Prepared<'_, C>) -> Vec<Renaming> {
+    let features = prepared.bench.spec.columns.features().into_iter();
     let names =
         features.filter(|feature| feature.kind == ColumnKind::Categorical).map(|feature| feature.name);
-    let counted = prepared.ingested.categories.iter().zip(&prepared.counts.categories);
+    let counted = prepared.categories.iter().zip(&prepared.counts.categories);
     // Values that no training event has are unknown; without a split by time, all that occur were counted.
     let renaming = |(name, (keys, counts)): (String, (&Keys, &Vec<u64>))| {
         match prepared.parent.as_ref().and_then(|parent| parent.column(&name)) {
@@ -67,46 +157,31 @@ fn category_ids(prepared: &Prepared<'_>) -> Vec<Renaming> {
 }
 
 /// Writes the dataset and puts it in place.
-pub(super) fn write(prepared: &Prepared<'_>, output: Output) -> Result<DatasetManifest, Error> {
-    let Prepared { spec, ingested, stage, users, .. } = prepared;
+pub(super) fn write<C: Crew>(prepared: &Prepared<'_, C>, output: Output) -> Result<DatasetManifest, Error> {
+    let Prepared { crew, bench, users, .. } = prepared;
+    let spec = &bench.spec;
     let is_series = spec.kind == DatasetKind::Series;
     let items = item_ids(prepared);
     let categories = category_ids(prepared);
-    let cut = Cut::new(&prepared.split, spec.vocabulary.min_train_events > 0);
-    let deriver = Deriver::new(spec, ingested, stage, cut)?;
+    let boundaries = Boundaries::of(&prepared.split);
+    let known = (prepared.categories.first(), &prepared.numeric[..]);
+    let deriver = Deriver::new(*crew, bench, known, &boundaries)?;
     let attributes = read_attributes(spec, prepared.item_files, &items.keys, prepared.parent.as_ref())?;
-    let first_users = first_users(users)?;
-    let written = stage.map(|index| {
-        let mut partition = Partition { cut, ..stage.load(index)? };
-        if is_series {
-            to_series(&mut partition);
-        } else {
-            let derived = deriver.derive(index, &partition)?;
-            items.apply(&mut partition.items);
-            categories.iter().zip(&mut partition.categorical).for_each(|(names, ids)| names.apply(ids));
-            for attribute in &attributes {
-                let of_events = partition.items.iter().map(|item| attribute.lists.first(*item)).collect();
-                partition.categorical.push(of_events);
-            }
-            partition.categorical.extend(derived.categorical);
-            partition.numeric.extend(derived.numeric);
-        }
-        let splits = count_splits(&partition, is_series);
-        let (n_users, events) = (partition.users(), u64::from(*partition.offsets.last().unwrap_or(&0)));
-        let name = format!("partition-{index:05}.arrow");
-        let bytes = encode_partition(partition).map_err(|error| encode_error(name.as_ref(), &error))?;
-        let file = output.write(&name, &bytes)?;
-        let entry = PartitionEntry {
-            file: file.file,
-            bytes: file.bytes,
-            digest: file.digest,
-            users: n_users,
-            first_user: first_users[index],
-            events,
-        };
-        Ok((entry, splits))
-    })?;
-    let (partitions, splits): (Vec<_>, Vec<_>) = written.into_iter().unzip();
+    let pass = Write {
+        items: items.ids.clone(),
+        categories: categories.iter().map(|names| names.ids.clone()).collect(),
+        attributes: attributes.iter().map(|attribute| attribute.lists.clone()).collect(),
+        boundaries,
+        deriver,
+        first_users: first_users(users)?,
+    };
+    let Written { mut files, marks } = crew.run(bench, &pass)?;
+    for (index, mark) in by_partition(marks).iter().enumerate() {
+        output.unmark(&partition_file(index), mark)?;
+    }
+    files.sort_unstable_by_key(|(index, ..)| *index);
+    let (partitions, splits): (Vec<_>, Vec<_>) =
+        files.into_iter().map(|(_, entry, splits)| (entry, splits)).unzip();
     let derived = Deriver::vocabularies(spec);
     let vocabularies: Vec<&Keys> = categories
         .iter()
@@ -116,25 +191,26 @@ pub(super) fn write(prepared: &Prepared<'_>, output: Output) -> Result<DatasetMa
         .collect();
     let manifest = manifest(prepared, &items, (partitions, splits), &vocabularies);
     let items_file =
-        if is_series { None } else { Some(write_items(&output, &items, prepared, &attributes)?) };
+        if is_series { None } else { Some(write_items(&output, &items, &prepared.counts, &attributes)?) };
     let vocabularies = write_vocabularies(&output, &vocabularies)?;
     seal(DatasetManifest { items_file, vocabularies, ..manifest }, output)
 }
 
 /// The manifest but for the files that are still to be written.
-fn manifest(
-    prepared: &Prepared<'_>,
+fn manifest<C>(
+    prepared: &Prepared<'_, C>,
     items: &Renaming,
     (partitions, splits): (Vec<PartitionEntry>, Vec<SplitCounts>),
     vocabularies: &[&Keys],
 ) -> DatasetManifest {
-    let Prepared { spec, ingested, counts, .. } = prepared;
+    let Prepared { bench, counts, .. } = prepared;
+    let spec = &bench.spec;
     DatasetManifest {
         schema_version: DatasetManifest::SCHEMA_VERSION,
         name: spec.name.clone(),
         kind: spec.kind,
         source: spec.source.clone(),
-        columns: columns(spec, &ingested.numeric, vocabularies),
+        columns: columns(spec, &prepared.numeric, vocabularies),
         users: partitions.iter().map(|partition| partition.users).sum(),
         items: items.keys.len() as u32,
         unknown_item: spec.vocabulary.min_train_events > 0,
@@ -245,10 +321,10 @@ fn to_series(partition: &mut Partition) {
 fn write_items(
     output: &Output,
     items: &Renaming,
-    prepared: &Prepared<'_>,
+    counts: &Counts,
     attributes: &[Attribute],
 ) -> Result<FileEntry, Error> {
-    let train = items.sums(&prepared.counts.train_items);
+    let train = items.sums(&counts.train_items);
     let lists: Vec<&AttributeLists> = attributes.iter().map(|attribute| &attribute.lists).collect();
     let name = "items.arrow";
     let bytes =

@@ -16,6 +16,7 @@ use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, Field, Schema};
+use serde::{Deserialize, Serialize};
 
 use super::items::AttributeLists;
 use super::keys::Keys;
@@ -119,7 +120,7 @@ fn lists<T: ArrowPrimitiveType>(offsets: Vec<u64>, values: Vec<T::Native>) -> Re
 }
 
 /// What a partition's file holds besides users, items and times.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Shape {
     pub(crate) categorical: usize,
     pub(crate) numeric: usize,

@@ -1,5 +1,7 @@
 //! Vocabularies: from keys to ids and back, with what is known of each item.
 
+use serde::{Deserialize, Serialize};
+
 use super::keys::Keys;
 
 /// The values of a categorical column; id 0 is the unknown one, with an empty key.
@@ -131,7 +133,7 @@ impl Attributes {
 }
 
 /// A list of value ids for each item.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AttributeLists {
     /// `[items + 1]`
     pub(crate) offsets: Vec<u32>,

@@ -6,6 +6,8 @@ use muster_data::{Dataset, PrepareArgs, Split, prepare};
 use muster_proto::config;
 use muster_proto::dataset::{DatasetManifest, DatasetSpec};
 
+use crate::spread;
+
 /// A temporary folder with inputs; datasets appear in it.
 pub(crate) struct Folder(tempfile::TempDir);
 
@@ -36,9 +38,14 @@ impl Folder {
         std::fs::write(self.path().join(name), content).expect("a writable temporary folder");
     }
 
-    /// Prepares with a spec into `out`.
+    /// Prepares with a spec into `out`; whatever comes of it also comes of workers that the work is spread over.
     pub(crate) fn prepare(&self, spec: &str) -> Result<DatasetManifest, prepare::Error> {
-        self.prepare_with(spec, &self.out(), 2)
+        let made = self.prepare_with(spec, &self.out(), 2);
+        // What stands in the way here does not elsewhere.
+        if !matches!(made, Err(prepare::Error::OutputOccupied { .. })) {
+            spread::assert_same(&made, &self.out(), (spec, self.path()));
+        }
+        made
     }
 
     pub(crate) fn prepare_with(

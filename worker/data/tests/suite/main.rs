@@ -23,3 +23,4 @@ mod inputs;
 mod laws;
 mod real;
 mod shop;
+mod spread;

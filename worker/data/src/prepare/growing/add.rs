@@ -9,7 +9,7 @@ use muster_proto::dataset::{CleaningReport, DatasetSpec, FileEntry};
 use super::manifest::{Increment, Input, Manifest, reading};
 use super::{Base, sync_dir};
 use crate::prepare::error::Error;
-use crate::prepare::ingest::{Ingested, Records, Sources, ingest, name_of};
+use crate::prepare::ingest::{Ingested, Part, Records, Sources, ingest, name_of, names};
 use crate::prepare::inputs::{self, Found, Variables};
 use crate::prepare::make_pool;
 use crate::store::{Keys, encode_vocabulary};
@@ -80,7 +80,15 @@ pub fn add(args: &AddArgs<'_>) -> Result<Added, Error> {
     std::fs::create_dir(&staging).map_err(failed(&staging))?;
     let paths: Vec<PathBuf> = fresh.iter().map(|(path, _)| path.clone()).collect();
     let rules = DatasetSpec { memory: spec.memory, input: spec.input.clone(), ..reading(spec) };
-    let sources = Sources { spec: &rules, files: &paths, base: args.base, work: &staging, dataset: &staging };
+    let sources = Sources {
+        spec: &rules,
+        files: &paths,
+        names: &names(&paths, args.base),
+        part: Part::Files(0..paths.len()),
+        work: &staging,
+        dataset: &staging,
+        pulse: &|| true,
+    };
     let ingested = ingest(&sources, &make_pool(args.threads)?)?;
     let inputs: Vec<Input> = fresh.into_iter().map(|(_, input)| input).collect();
     added.files = (inputs.len() - ingested.report.left_out.len()) as u64;

@@ -1,6 +1,5 @@
 //! Puts what was read into the order of the log: counts, spills, rejected rows, and which files are left out.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use muster_proto::dataset::{CleaningReport, LeftOut};
@@ -69,24 +68,47 @@ pub(super) struct Committed<'s, F> {
     shared: &'s Shared<'s>,
     table: &'s F,
     names: &'s [String],
+    /// Whether a piece of a file is read, and not whole files.
+    is_piece: bool,
     layout: spill::Layout,
     spills: Buckets,
     quarantine: Quarantine,
     report: CleaningReport,
     current: Option<Current>,
     first_error: Option<Error>,
+    ending: Ending,
+}
+
+/// What there is when all was taken.
+pub(super) struct Ended {
+    pub(super) spills: Buckets,
+    pub(super) quarantine: Quarantine,
+    pub(super) report: CleaningReport,
+    pub(super) first_error: Option<Error>,
+    pub(super) ending: Ending,
 }
 
 impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
     pub(super) fn new(
         shared: &'s Shared<'s>,
-        (table, names): (&'s F, &'s [String]),
+        (table, names, is_piece): (&'s F, &'s [String], bool),
         layout: spill::Layout,
         spills: Buckets,
         quarantine: Quarantine,
     ) -> Self {
-        let report = CleaningReport::default();
-        Self { shared, table, names, layout, spills, quarantine, report, current: None, first_error: None }
+        Self {
+            shared,
+            table,
+            names,
+            is_piece,
+            layout,
+            spills,
+            quarantine,
+            report: CleaningReport::default(),
+            current: None,
+            first_error: None,
+            ending: Ending::default(),
+        }
     }
 
     /// The file of which the rest need not be read.
@@ -128,7 +150,7 @@ impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
     /// An error of the file at hand as a whole leaves it out; any other ends the preparation.
     fn fail(&mut self, error: Error) -> Result<(), Error> {
         match &mut self.current {
-            Some(current) if error.is_of_a_file() && !self.shared.spec.cleaning.strict => {
+            Some(current) if error.is_of_a_file() && !self.shared.spec.cleaning.strict && !self.is_piece => {
                 current.error = Some(error);
                 Ok(())
             }
@@ -173,6 +195,10 @@ impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
     /// Ends the file at hand: it counts, or leaves no trace but its name.
     fn end(&mut self) -> Result<(), Error> {
         let Some(Current { file, mark, ending, error }) = self.current.take() else { return Ok(()) };
+        if self.is_piece {
+            self.ending = ending;
+            return Ok(());
+        }
         let (path, name) = ((self.table)(file).path, &self.names[file]);
         let whole = error.map_or_else(|| ending.check(path, (self.table)(file).wanted), Err);
         let Err(error) = whole else { return self.note_if_empty(&mark, name) };
@@ -203,15 +229,11 @@ impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
         self.quarantine.add(&Rejected { file, line: None, rule: "file", field: None, value: None, reason })
     }
 
-    /// The spills and the report of the whole log.
-    pub(super) fn finish(mut self, files: &[PathBuf]) -> Result<(Buckets, CleaningReport), Error> {
+    /// What there is, once all was taken.
+    pub(super) fn finish(mut self) -> Result<Ended, Error> {
         self.end()?;
-        if self.report.rows_in == 0 {
-            let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-            return Err(self.first_error.unwrap_or_else(|| Error::Empty { files: files.join(", ") }));
-        }
         self.spills.finish()?;
-        self.quarantine.finish()?;
-        Ok((self.spills, self.report))
+        let Self { spills, quarantine, report, first_error, ending, .. } = self;
+        Ok(Ended { spills, quarantine, report, first_error, ending })
     }
 }

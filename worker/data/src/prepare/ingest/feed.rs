@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Part;
 use crate::prepare::error::Error;
-use crate::prepare::read::{Layout, Piece, Pieces, Table};
+use crate::prepare::read::{Layout, Piece, Pieces, Span, Table};
 
 /// What is next in the log.
 pub(super) enum Unit {
@@ -20,14 +21,21 @@ pub(super) enum Unit {
 /// Opens files one after the other and cuts them into pieces.
 pub(super) struct Feed<'t, F> {
     table: &'t F,
-    files: usize,
+    /// What comes after the last file.
+    end: usize,
     next: usize,
+    /// What of the file is read, where it is not all.
+    span: Option<Span>,
     open: Option<(usize, Pieces<'t>)>,
 }
 
 impl<'t, F: Fn(usize) -> Table<'t>> Feed<'t, F> {
-    pub(super) fn new(table: &'t F, files: usize) -> Self {
-        Self { table, files, next: 0, open: None }
+    pub(super) fn new(table: &'t F, part: &Part) -> Self {
+        let (files, span) = match part {
+            Part::Files(files) => (files.clone(), None),
+            Part::Span { file, span } => (*file..*file + 1, Some(*span)),
+        };
+        Self { table, end: files.end, next: files.start, span, open: None }
     }
 
     /// Pieces that stand for about `bytes` of text; none at the end of the log.
@@ -35,13 +43,13 @@ impl<'t, F: Fn(usize) -> Table<'t>> Feed<'t, F> {
         let (mut units, mut weight) = (Vec::new(), 0_u64);
         while weight < bytes {
             let Some((file, pieces)) = &mut self.open else {
-                if self.next == self.files {
+                if self.next >= self.end {
                     break;
                 }
                 let file = self.next;
                 self.next += 1;
                 units.push(Unit::Begin(file));
-                match Pieces::open((self.table)(file)) {
+                match Pieces::open((self.table)(file), self.span) {
                     Ok(pieces) => self.open = Some((file, pieces)),
                     Err(error) => units.push(Unit::Failed(error)),
                 }

@@ -45,9 +45,14 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub(super) fn new(source: Source, ends: Ends, max_row: usize) -> Self {
+        Self::from_line(source, ends, max_row, 1)
+    }
+
+    /// Cuts a text that begins with a record at that line of its file.
+    pub(super) fn from_line(source: Source, ends: Ends, max_row: usize, line: u64) -> Self {
         // Quotes may double each byte of a field, and each field has two quotes and a separator.
         let most = 2 * max_row + 4 * MAX_FIELDS;
-        Self { source, ends, most, carry: vec![], line: 1, end: None }
+        Self { source, ends, most, carry: vec![], line, end: None }
     }
 
     /// The next piece; an error comes after all whole records before it.

@@ -10,8 +10,8 @@ use memchr::{memchr, memchr_iter, memchr2};
 
 use super::blocks::{Block, Blocks, Ends};
 use super::records::{MAX_FIELDS, Next, Records};
-use super::source::{open, read_error, too_long};
-use super::{Layout, Row, Sink, Table, positions};
+use super::source::{read_error, too_long};
+use super::{Layout, Row, Sink, Span, Table, positions, text_of};
 use crate::prepare::cell::Cell;
 use crate::prepare::error::Error;
 
@@ -48,9 +48,13 @@ struct Open {
     blocks: Blocks,
 }
 
-fn start(table: &Table<'_>, dialect: Dialect) -> Result<Open, Error> {
-    let ends = if dialect.quoted { Ends::Quoted(dialect.separator) } else { Ends::Lines };
-    let mut blocks = Blocks::new(open(table.path)?, ends, table.max_row);
+/// What ends a record.
+pub(super) fn ends(dialect: Dialect) -> Ends {
+    if dialect.quoted { Ends::Quoted(dialect.separator) } else { Ends::Lines }
+}
+
+fn start(table: &Table<'_>, dialect: Dialect, span: Option<Span>) -> Result<Open, Error> {
+    let mut blocks = text_of(table, ends(dialect), span)?;
     let refuse = |what| Err(Error::Format { path: table.path.to_owned(), format: "delimited", what });
     let too_long = || format!("its first row {}", too_long(table.max_row));
     loop {
@@ -79,13 +83,22 @@ fn start(table: &Table<'_>, dialect: Dialect) -> Result<Open, Error> {
 }
 
 pub(super) fn names(table: &Table<'_>, dialect: Dialect) -> Result<Vec<String>, Error> {
-    Ok(start(table, dialect)?.names)
+    Ok(start(table, dialect, None)?.names)
 }
 
-/// The layout of a file, its first piece, and the others.
-pub(super) fn pieces(table: &Table<'_>, dialect: Dialect) -> Result<(Layout, Option<Block>, Blocks), Error> {
-    let Open { names, first, blocks } = start(table, dialect)?;
+/// The layout of a file, its first piece, and the others; of a span, those of the span.
+pub(super) fn pieces(
+    table: &Table<'_>,
+    dialect: Dialect,
+    span: Option<Span>,
+) -> Result<(Layout, Option<Block>, Blocks), Error> {
+    let is_later = matches!(span, Some(Span::Text { line, .. }) if line > 1);
+    // What the columns are stands at the beginning of the file.
+    let Open { names, mut first, mut blocks } = start(table, dialect, span.filter(|_| !is_later))?;
     let positions = if names.is_empty() { vec![] } else { positions(table, &names)? };
+    if is_later {
+        (first, blocks) = (None, text_of(table, ends(dialect), span)?);
+    }
     Ok((Layout { columns: names.len(), positions, ..Layout::default() }, first, blocks))
 }
 

@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::RowGroupMetaData;
 
 use self::chunks::Chunks;
-use super::{Layout, Piece, Row, Sink, Table, positions};
+use super::{Layout, Piece, Row, Sink, Span, Table, positions};
 use crate::prepare::cell::Cell;
 use crate::prepare::error::Error;
 
@@ -33,6 +33,8 @@ type CellAt<'b> = Box<dyn Fn(usize) -> Cell<'b> + 'b>;
 pub(super) struct Groups {
     metadata: ArrowReaderMetadata,
     next: usize,
+    /// What comes after the last one.
+    end: usize,
     line: u64,
     /// Row groups with more rows are decoded here, piece by piece, for those who read the pieces.
     most: usize,
@@ -75,13 +77,38 @@ fn names_of(metadata: &ArrowReaderMetadata) -> Vec<String> {
     metadata.schema().fields().iter().map(|field| field.name().clone()).collect()
 }
 
-/// The layout of a file and its row groups.
-pub(super) fn pieces(table: &Table<'_>) -> Result<(Layout, Groups), Error> {
+/// The layout of a file and its row groups, or those of a span.
+pub(super) fn pieces(table: &Table<'_>, span: Option<Span>) -> Result<(Layout, Groups), Error> {
     let opened = open(table)?;
     let metadata = opened.metadata.clone();
     let positions = positions(table, &names_of(&metadata))?;
     let layout = Layout { columns: 0, positions, parquet: Some(opened) };
-    Ok((layout, Groups { metadata, next: 0, line: 1, most: table.max_group, open: None }))
+    let all = metadata.metadata().num_row_groups();
+    let (next, end, line) = match span {
+        Some(Span::Groups { from, to, line }) => (from, to, line),
+        _ => (0, all, 1),
+    };
+    if end > all {
+        return Err(broken(table, format!("it has {all} row groups, and had {end} or more before")));
+    }
+    Ok((layout, Groups { metadata, next, end, line, most: table.max_group, open: None }))
+}
+
+/// Cuts a file into runs of row groups of about `target` bytes.
+pub(super) fn spans(table: &Table<'_>, target: u64) -> Result<Vec<Span>, Error> {
+    let Opened { metadata, .. } = open(table)?;
+    let (mut spans, mut from, mut bytes) = (Vec::new(), 0, 0);
+    let (mut first, mut line) = (1, 1);
+    for (group, of) in metadata.metadata().row_groups().iter().enumerate() {
+        if bytes >= target {
+            spans.push(Span::Groups { from, to: group, line: first });
+            (from, bytes, first) = (group, 0, line);
+        }
+        bytes += of.compressed_size().max(0).cast_unsigned();
+        line += of.num_rows().max(0).cast_unsigned();
+    }
+    spans.push(Span::Groups { from, to: metadata.metadata().num_row_groups(), line: first });
+    Ok(spans)
 }
 
 impl Groups {
@@ -97,7 +124,7 @@ impl Groups {
                 self.open = None;
             }
             let group = self.next;
-            if group == self.metadata.metadata().num_row_groups() {
+            if group == self.end {
                 return Ok(None);
             }
             self.next += 1;

@@ -5,7 +5,8 @@
 //! buffers, and the window of zstd (128 MiB at most; larger ones are refused by its decoder).
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
@@ -16,6 +17,8 @@ use crate::prepare::error::Error;
 const BUFFER_BYTES: usize = 1 << 20;
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// The mark of byte order of UTF-8.
+const MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
 /// The bytes of a file.
 pub(super) type Source = BufReader<Box<dyn Read + Send>>;
@@ -36,6 +39,30 @@ pub(super) fn open(path: &Path) -> Result<Source, Error> {
         }
     };
     without_mark(path, decoded)
+}
+
+/// Opens a part of a plain file.
+pub(super) fn open_span(path: &Path, bytes: Range<u64>) -> Result<Source, Error> {
+    let open = || -> io::Result<Whole> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(bytes.start))?;
+        Ok(Whole { file, read: bytes.start, expected: bytes.end })
+    };
+    let part = open().map_err(|error| read_error(path, error))?;
+    Ok(BufReader::with_capacity(BUFFER_BYTES, Box::new(part.take(bytes.end - bytes.start))))
+}
+
+/// Where the text is of a file that is neither compressed nor anything but a file.
+pub(super) fn plain(path: &Path) -> Option<Range<u64>> {
+    if path.to_str().is_some_and(muster_objects::is_url) {
+        return None;
+    }
+    let mut file = File::open(path).ok()?;
+    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let head = head_of(&mut file, ZSTD.len()).ok()?;
+    let is_plain = matches!(format_of(path, &head), Ok(None));
+    let start = if head.starts_with(MARK) { MARK.len() as u64 } else { 0 };
+    is_plain.then_some(start..metadata.len())
 }
 
 /// The bytes as they are stored, of a file or of an object.
@@ -80,7 +107,7 @@ fn without_mark(path: &Path, mut decoded: Box<dyn Read + Send>) -> Result<Source
         let what = "it is UTF-16, convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)".to_owned();
         return Err(Error::Format { path: path.to_owned(), format: "UTF-8", what });
     }
-    if head == [0xef, 0xbb, 0xbf] {
+    if head == MARK {
         head.clear();
     }
     Ok(BufReader::with_capacity(BUFFER_BYTES, Box::new(Cursor::new(head).chain(decoded))))
