@@ -23,6 +23,7 @@ pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod output;
+pub mod parent;
 pub mod progress;
 pub mod reference;
 pub mod run_dir;

@@ -131,6 +131,7 @@ impl Trials<'_> {
             device: Device::Cpu,
             seed: None,
             resume: None,
+            from: None,
             out: Some(run.clone()),
             sets: Vec::new(),
             calibration: Some(calibration.to_path_buf()),

@@ -8,6 +8,7 @@ pub mod optim;
 pub mod run;
 pub mod tables;
 mod validate;
+pub mod warm_start;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ pub use optim::{Decay, Kind as OptimizerKind, OptimizerSpec, ScheduleSpec};
 pub use run::{
     BatchSpec, CheckpointSpec, EarlyStoppingSpec, EvaluationSpec, TablesSpec, TrainingSpec, Window,
 };
+pub use warm_start::{KeptState, NewRows, Updates, WarmStartSpec, WindowSpec};
 
 crate::documented! {
     /// A training job, as its TOML file declares it.
@@ -59,6 +61,9 @@ crate::documented! {
         /// When checkpoints are taken and how many are kept.
         #[serde(default)]
         pub checkpoint: CheckpointSpec,
+        /// The model to begin from; absent: initial values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub warm_start: Option<WarmStartSpec>,
     }
 }
 
@@ -85,6 +90,7 @@ impl Default for JobSpec {
             evaluation: EvaluationSpec::default(),
             tables: TablesSpec::default(),
             checkpoint: CheckpointSpec::default(),
+            warm_start: None,
         }
     }
 }
@@ -108,6 +114,8 @@ pub const SECTIONS: &[Section] = &[
     section::<EvaluationSpec>("evaluation"),
     section::<TablesSpec>("tables"),
     section::<CheckpointSpec>("checkpoint"),
+    section::<WarmStartSpec>("warm_start"),
+    section::<WindowSpec>("warm_start.windows[]"),
 ];
 
 fn default_seed() -> u64 {
@@ -130,6 +138,9 @@ mod tests {
         job.model.features = vec![FeatureSpec { column: "category".into(), dim: Some(16) }];
         job.model.head =
             Head::SampledSoftmax { tied: true, bias: true, negatives: 9, alpha: 0.5, log_q: true };
+        let window = WindowSpec { dataset: "prepared".into(), digest: "ab".into() };
+        job.warm_start =
+            Some(WarmStartSpec { windows: vec![window], ..WarmStartSpec::of("runs/first".into()) });
         assert_eq!(undocumented(SECTIONS, &job).unwrap(), Vec::<String>::new());
         job.model.head = Head::Mse { label: "rating".into(), tied: true };
         assert_eq!(undocumented(SECTIONS, &job).unwrap(), Vec::<String>::new());

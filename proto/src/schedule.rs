@@ -1,12 +1,22 @@
-//! Schedules: when a model is trained again, and what becomes of fires that meet a run, a pause or an outage.
+//! Schedules: when a model is trained again, what becomes of fires that meet a run, a pause or an outage, and which of the
+//! models that come of it are used.
+
+mod gates;
+mod retention;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::DurationText;
+use crate::config::reference::{Section, section};
 use crate::config::{Problems, Spec};
 use crate::units;
+
+pub use self::gates::{
+    ApprovalSpec, BudgetSpec, ColdStart, GatesSpec, RelativeSpec, Rule, SanitySpec, SliceSpec,
+};
+pub use self::retention::RetentionSpec;
 
 crate::documented! {
     /// A schedule file: when a model is trained again.
@@ -50,6 +60,12 @@ crate::documented! {
         /// After so many runs in a row that failed in the end the schedule pauses; never where absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub pause_after: Option<u32>,
+        /// What a candidate has to show before it takes the champion's place; absent: nothing but numbers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub gates: Option<GatesSpec>,
+        /// Which versions of the model are kept; absent: all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub retention: Option<RetentionSpec>,
     }
 }
 
@@ -83,6 +99,15 @@ pub enum Misfire {
     CatchUp(u32),
 }
 
+impl ScheduleSpec {
+    /// The tables of a schedule file, for its reference page.
+    #[must_use]
+    pub fn sections() -> Vec<Section> {
+        let retention = section::<RetentionSpec>("retention");
+        [section::<Self>("")].into_iter().chain(gates::SECTIONS.iter().copied()).chain([retention]).collect()
+    }
+}
+
 fn utc() -> String {
     "UTC".to_owned()
 }
@@ -106,5 +131,14 @@ impl Spec for ScheduleSpec {
         {
             p.check(limit.is_none_or(|limit| !limit.0.is_zero()), field, || "is 0, leave it out for none");
         }
+        if let Some(gates) = &self.gates {
+            p.within("gates", |p| gates.validate(p));
+        }
+        if let Some(retention) = &self.retention {
+            p.within("retention", |p| retention.validate(p));
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

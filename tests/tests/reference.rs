@@ -13,6 +13,7 @@ use muster_proto::dataset::{DatasetSpec, ShopSpec};
 use muster_proto::job::{self, JobSpec};
 use muster_proto::measured::{Calibration, calibration};
 use muster_proto::pool::PoolRules;
+use muster_proto::schedule::ScheduleSpec;
 use muster_tests::source::root;
 
 fn assert_current(name: &str, page: &str) {
@@ -83,6 +84,20 @@ fn the_page_of_collect_files_has_every_key() {
         example.remove(key);
     }
     assert_current("collect.md", &page_of_keys("Collect file", &CollectSpec::sections(), &example));
+}
+
+#[test]
+fn the_page_of_schedule_files_has_every_key() {
+    let required = "name = \"\"\ncron = \"\"\n[gates.relative]\n[gates.approval]\n[[gates.slices]]\nby = \"\"\n[retention]\n";
+    let mut example: toml::Table =
+        toml::from_str(&toml::to_string(&toml::from_str::<ScheduleSpec>(required).unwrap()).unwrap())
+            .unwrap();
+    // What has to be given has no default to show.
+    for key in ["name", "cron"] {
+        example.remove(key);
+    }
+    example["gates"]["slices"][0].as_table_mut().unwrap().remove("by");
+    assert_current("schedule.md", &page_of_keys("Schedule file", &ScheduleSpec::sections(), &example));
 }
 
 #[test]

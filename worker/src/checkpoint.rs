@@ -9,6 +9,7 @@
 
 mod disk;
 mod location;
+mod pick;
 mod pieces;
 mod reader;
 mod retention;
@@ -17,6 +18,7 @@ mod verify;
 mod writer;
 
 pub use location::{Location, run_address};
+pub(crate) use pick::{pick_dense, pick_rows};
 pub(crate) use pieces::fill_pieces;
 pub use pieces::{Encoded, decode_dense, decode_shard, dense_piece, encode_dense, encode_shard, shard_piece};
 pub use reader::{Reader, find, of_step};

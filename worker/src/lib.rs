@@ -6,6 +6,7 @@
 //! * [`train`] is the step and the epochs around it; [`checkpoint`] keeps the result on disks, [`copies`] in memory;
 //!   [`evaluate`] judges it.
 //! * [`calibrate`] measures what the pieces of a step take on this machine, [`workload`] counts what a job's steps are made of.
+//! * [`warm_start`] begins a job from another model.
 //! * [`recommend`] serves one user from a finished model.
 //!
 //! Nothing here knows how many workers there are but through the plan and the collective.
@@ -26,6 +27,7 @@ pub mod recommend;
 pub mod runner;
 pub mod train;
 pub mod tree;
+pub mod warm_start;
 pub mod workload;
 
 /// The numeric contract of results: kernels' k-ordered chains with blocks of 256, 16 virtual lanes, own exp and tanh,

@@ -22,6 +22,7 @@ use crate::agent::{Assignment, Control, JobRunner, Outcome, RunError, TaskContro
 use crate::checkpoint::{self, Location};
 use crate::copies::{self, Copies, Memory, Spent};
 use crate::train::{self, End, Finished, Kept, Place, Setup, SetupError, Trainer};
+use crate::warm_start;
 use hooks::AgentHooks;
 
 /// A wait inside a collective ends after this many times the failure detection: the coordinator's push and closed
@@ -63,6 +64,8 @@ enum Error {
     Job(#[from] config::Error),
     #[error(transparent)]
     Setup(#[from] SetupError),
+    #[error(transparent)]
+    WarmStart(#[from] warm_start::Error),
     #[error(transparent)]
     Train(#[from] train::Error),
     #[error(transparent)]
@@ -201,7 +204,7 @@ fn address(peer: &Peer) -> Result<SocketAddr, Error> {
 }
 
 /// Goes on from the newest that there is: copies in the ranks' memory, or the checkpoint that the job counts on (in its
-/// first generation the newest of the run). Collective.
+/// first generation the newest of the run); else from the job's parent or initial values. Collective.
 fn resume(
     trainer: &mut Trainer,
     copies: &mut Copies,
@@ -215,7 +218,10 @@ fn resume(
     let memory = copies::restore(copies, trainer, step, collective)?;
     let from = match (reader, memory.totals) {
         (_, Some(_)) => RestoredFrom::Memory,
-        (None, None) => RestoredFrom::Start,
+        (None, None) => {
+            warm_start::begin(trainer, collective)?;
+            RestoredFrom::Start
+        }
         (Some(reader), None) => {
             trainer.resume(&reader)?;
             RestoredFrom::Checkpoint(reader.file(MANIFEST_FILE).display().to_string())
@@ -308,6 +314,7 @@ fn blame(error: &Error) -> RunError {
     let collective = match error {
         Error::Connect(e)
         | Error::Setup(SetupError::Collective(e))
+        | Error::WarmStart(warm_start::Error::Collective(e))
         | Error::Train(train::Error::Collective(e)) => Some(e),
         Error::Train(train::Error::Exchange(crate::embedding::Error::Collective(e))) => Some(e),
         Error::Train(train::Error::Head(crate::loss::Error::Collective(e))) => Some(e),

@@ -2,6 +2,7 @@
 
 mod clip;
 mod epochs;
+mod frozen;
 mod heads;
 mod hooks;
 mod meter;

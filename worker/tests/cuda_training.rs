@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use muster_cuda_double::{Mode, Modes, Order, Streams, Suite};
 use muster_kernels::cuda::{Device, Settings};
-use muster_proto::job::JobSpec;
+use muster_proto::job::{JobSpec, WarmStartSpec};
 use muster_worker::checkpoint::verify;
+use muster_worker::warm_start::begin;
 use support::{Cluster, dataset, job, wide_dataset, wide_job};
 
 /// All heads, and tables that are input only, output only or both.
@@ -54,6 +55,7 @@ fn short(text: &str) -> JobSpec {
 fn steps(data: &Path, job: &JobSpec, on_gpu: bool) -> (Vec<f64>, Vec<f32>) {
     let results = Cluster::new(1).on_ranks(|mut collective| {
         let mut trainer = Cluster::new(1).trainer(data, job, &mut *collective);
+        begin(&mut trainer, &mut *collective).unwrap();
         if on_gpu {
             trainer.move_to(Device::open(Settings::of(0)).unwrap()).unwrap();
         }
@@ -105,6 +107,27 @@ fn a_table_that_is_cut_into_columns_is_refused_with_the_key_and_what_to_do() {
         });
         for words in ["tables.column_blocks.item", "--device cpu"] {
             assert!(refused[0].contains(words), "{words} is not in {}", refused[0]);
+        }
+    });
+}
+
+#[test]
+fn a_model_that_begins_from_another_trains_as_on_the_cpu_also_while_parts_of_it_are_frozen() {
+    let text = "[optimizer]\nkind = \"sgd\"\nlr = 0.5\nmomentum = 0.5\n[training]\nclip_norm = 0.2\n";
+    let (data, run) = (dataset(), tempfile::tempdir().unwrap());
+    Cluster::new(1).train(data.path(), &short(text), Some(run.path()));
+    on_the_double(&plain(), || {
+        for head in ["", "[model.head.sampled_softmax]\nnegatives = 20\n"] {
+            for (freeze_tables, freeze_dense) in [(0, 0), (3, 0), (0, 3), (2, 1)] {
+                let mut job = short(&format!("{text}{head}"));
+                job.warm_start = Some(WarmStartSpec {
+                    dataset: Some(data.path().join("data").display().to_string()),
+                    freeze_tables,
+                    freeze_dense,
+                    ..WarmStartSpec::of(run.path().display().to_string())
+                });
+                assert_near_the_cpu(&format!("{head}frozen {freeze_tables} and {freeze_dense}"), &job);
+            }
         }
     });
 }

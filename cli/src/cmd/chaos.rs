@@ -98,6 +98,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Verdict, Error> {
         device: Device::Cpu,
         seed: None,
         resume: None,
+        from: None,
         out: Some(folder.join(name)),
         sets: args.sets.clone(),
         calibration: None,

@@ -96,6 +96,7 @@ fn train(context: &Context, args: &Args, folder: &Path) -> Result<Summary, Error
         device: Device::Auto,
         seed: None,
         resume: None,
+        from: None,
         out: Some(folder.join("run")),
         sets: Vec::new(),
         calibration: None,

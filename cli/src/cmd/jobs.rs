@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::forecast;
 use crate::incidents;
 use crate::output::{Report, Told};
+use crate::parent;
 use crate::scored::Scored;
 use crate::submission::{self, JobFile, Placement};
 use crate::table::Table;
@@ -180,7 +181,8 @@ async fn one(args: &JobArgs) -> Result<JobStatus, Error> {
 }
 
 fn submit(context: &Context, args: &SubmitArgs) -> Result<(), Error> {
-    let job = JobFile { path: &args.job, sets: &args.sets, seed: args.seed }.load()?;
+    let mut job = JobFile { path: &args.job, sets: &args.sets, seed: args.seed }.load()?;
+    parent::pin(&mut job, &args.job)?;
     let placement = Placement {
         dataset: args.dataset.clone(),
         workers: args.workers,

@@ -15,6 +15,7 @@ use crate::curves;
 use crate::error::Error;
 use crate::forecast;
 use crate::local::{self, LocalCluster, threads_each};
+use crate::parent;
 use crate::progress::Progress;
 use crate::run_dir;
 use crate::run_record::{self, RunRecord, address, open_dataset};
@@ -27,6 +28,7 @@ Examples:
   muster train job.toml --dataset prepared --workers 2
   muster train job.toml --dataset prepared --set training.epochs=3 --set model.hidden=256 --seed 7
   muster train job.toml --resume runs/first --workers 4
+  muster train job.toml --dataset this-week --from runs/last-week --set warm_start.evict_after=8
   muster train job.toml --dataset /shared/prepared --coordinator http://10.0.0.1:7400 --workers 8 --out /shared/run";
 
 /// Trains the job. Without `--coordinator` an embedded coordinator and N worker processes are started on this
@@ -67,6 +69,10 @@ pub struct Args {
     /// Go on from the last checkpoint of this run, in its directory, on any number of workers
     #[arg(long, value_name = "RUN_DIR", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
+    /// Begin from this model instead of from initial values: a run directory, a checkpoint, or the URL of one; as the key
+    /// warm_start.parent of the job file
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    pub from: Option<PathBuf>,
     /// Run directory to write, new or empty; runs/NAME-N where absent
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -144,7 +150,13 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
 /// # Errors
 /// As [`run`].
 pub fn train(context: &Context, args: &Args, faults: Option<&mut Faults>) -> Result<Summary, Error> {
-    let job = JobFile { path: &args.job, sets: &args.sets, seed: args.seed }.load()?;
+    let mut sets = args.sets.clone();
+    sets.extend(args.from.as_deref().map(parent::as_key).transpose()?);
+    let mut job = JobFile { path: &args.job, sets: &sets, seed: args.seed }.load()?;
+    match &args.resume {
+        Some(run_dir) => parent::adopt(&mut job, run_dir)?,
+        None => parent::pin(&mut job, &args.job)?,
+    }
     let placement = Placement {
         dataset: dataset(args)?,
         workers: args.workers,

@@ -3,7 +3,7 @@
 use muster_data::{generate, prepare};
 use muster_proto::{auth, config, rpc};
 use muster_worker::train::SetupError;
-use muster_worker::{agent, batch, checkpoint, evaluate};
+use muster_worker::{agent, batch, checkpoint, evaluate, warm_start};
 
 use super::{Error, Kind, chain};
 
@@ -125,6 +125,29 @@ impl From<checkpoint::Error> for Error {
             | Checkpoint::Manifest { path, .. } => mapped.with_file(path),
             Checkpoint::Mismatch { what, .. } => mapped.with_field(what),
             Checkpoint::Panicked { .. } => mapped,
+        }
+    }
+}
+
+impl From<warm_start::Error> for Error {
+    fn from(error: warm_start::Error) -> Self {
+        use warm_start::Error as Warm;
+        match error {
+            Warm::Checkpoint(error) => error.into(),
+            Warm::Data(error) => error.into(),
+            Warm::Collective(_) => Self::from_chain(Kind::Failed, &error),
+            Warm::Job { ref path, .. }
+            | Warm::Unlike { ref path, .. }
+            | Warm::OtherModel { ref path, .. }
+            | Warm::NoDataset { ref path }
+            | Warm::OtherDataset { ref path, .. }
+            | Warm::Strangers { ref path, .. } => {
+                let mapped = Self::from_chain(Kind::BadInput, &error).with_file(path);
+                match error {
+                    Warm::Unlike { field, .. } => mapped.with_field(field),
+                    _ => mapped,
+                }
+            }
         }
     }
 }

@@ -64,6 +64,9 @@ impl Spec for JobSpec {
             || "must be between 0 and 1",
         );
         problems.check(self.checkpoint.keep > 0, "checkpoint.keep", || "must be at least 1");
+        if let Some(warm) = &self.warm_start {
+            problems.within("warm_start", |p| warm.validate(p));
+        }
     }
 }
 

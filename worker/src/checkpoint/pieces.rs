@@ -7,6 +7,7 @@ use muster_kernels::optimizer::state_slots;
 use muster_proto::job::OptimizerKind;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use super::pick::pick_dense;
 use crate::embedding::{Shard, TableSet, kernel_kind};
 use crate::model::Dense;
 
@@ -132,14 +133,7 @@ pub fn decode_shard(bytes: &[u8], shard: &mut Shard, kind: OptimizerKind) -> Res
 /// # Errors
 /// What does not fit, in words.
 pub fn decode_dense(bytes: &[u8], dense: &mut Dense, kind: OptimizerKind) -> Result<(), String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-    for tensor in &dense.layout.tensors {
-        fill(&file, &tensor.name, &mut dense.values[tensor.range.clone()])?;
-        for (slot, state) in state_slots(kernel_kind(kind)).iter().zip(&mut dense.state) {
-            fill(&file, &format!("{}.{}", tensor.name, slot.name), &mut state[tensor.range.clone()])?;
-        }
-    }
-    Ok(())
+    pick_dense(bytes, dense, Some(kind))
 }
 
 /// Fills all shards of `set` and the dense parameters; `bytes_of` gives a piece's bytes, `unfit` makes an error of a piece
@@ -165,7 +159,7 @@ pub(crate) fn fill_pieces<'b, E>(
     decode_dense(&bytes_of(&piece)?, dense, kinds.1).map_err(|problem| unfit(&piece, problem))
 }
 
-fn fill(file: &SafeTensors<'_>, name: &str, values: &mut [f32]) -> Result<(), String> {
+pub(super) fn fill(file: &SafeTensors<'_>, name: &str, values: &mut [f32]) -> Result<(), String> {
     let tensor = file.tensor(name).map_err(|_| format!("tensor {name} is missing"))?;
     if tensor.dtype() != Dtype::F32 || tensor.data().len() != values.len() * 4 {
         let (dtype, found) = (tensor.dtype(), tensor.data().len() / 4);

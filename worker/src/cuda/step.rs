@@ -52,18 +52,31 @@ impl Accelerator {
             return Err(Error::NotFinite { step, loss });
         }
         self.backward(trainer, &batches, collective)?;
-        let sparse = self.row_gradients(trainer, input, &scored, collective)?;
+        let mut sparse = self.row_gradients(trainer, input, &scored, collective)?;
         self.join_sums()?;
+        let frozen = trainer.frozen();
+        if frozen.tables {
+            sparse.clear();
+            self.tables.iter_mut().for_each(|table| table.dense = None);
+        }
+        if frozen.dense {
+            self.dense_gradient = self.device.zeros(self.dense.len())?;
+        }
         let factor = match trainer.job.training.clip_norm {
             Some(limit) => self.clip_factor(&trainer.set, &sparse, f64::from(limit), collective)?,
             None => None,
         };
-        let planned = trainer.planned_steps();
+        let (planned, updates) = (trainer.planned_steps(), trainer.job.updates_after(step));
         let Trainer { job, set, .. } = trainer;
-        let rule = |spec| Rule { spec, lr: learning_rate(&job.schedule, spec, step, planned), step };
-        let (dense, table) = (rule(&job.optimizer), rule(job.table_optimizer()));
-        self.update(set, &sparse, table, dense, factor.as_ref())?;
+        let rule = |spec, updates| Rule {
+            spec,
+            lr: learning_rate(&job.schedule, spec, step, planned),
+            step: updates,
+        };
+        let (dense, table) =
+            (rule(&job.optimizer, updates.dense), rule(job.table_optimizer(), updates.tables));
         let learning_rate = dense.lr;
+        self.update(set, &sparse, table, (!frozen.dense).then_some(dense), factor.as_ref())?;
         trainer.count_samples(&batches);
         trainer.step = step;
         let Totals { targets, samples, status } = totals;

@@ -20,7 +20,7 @@ pub(super) struct Rule<'a> {
     pub(super) spec: &'a OptimizerSpec,
     /// The scheduled learning rate.
     pub(super) lr: f64,
-    /// Counted from 1.
+    /// Updates that the parameters have been through, this one included.
     pub(super) step: u64,
 }
 
@@ -157,13 +157,13 @@ impl DeviceTable {
 }
 
 impl Accelerator {
-    /// Applies both optimizers.
+    /// Applies both optimizers; without a rule, dense parameters stay as they are.
     pub(super) fn update(
         &mut self,
         set: &mut TableSet,
         sparse: &Sparse,
         table_rule: Rule<'_>,
-        dense_rule: Rule<'_>,
+        dense_rule: Option<Rule<'_>>,
         factor: Option<&Buffer<f32>>,
     ) -> Result<(), Error> {
         let (device, factor) = (&self.device, factor.map(Buffer::view));
@@ -180,6 +180,7 @@ impl Accelerator {
                 }
             }
         }
+        let Some(dense_rule) = dense_rule else { return Ok(()) };
         let (dense, state) = (&mut self.dense, &mut self.dense_state);
         dense_rule.elements(device, dense, self.dense_gradient.view(), state, factor)
     }

@@ -57,6 +57,17 @@ pub struct ShardGradient {
     pub whole_squares: Option<Vec<f32>>,
 }
 
+impl ShardGradient {
+    /// Forgets the gradient; what was allocated for it is kept.
+    pub fn clear(&mut self) {
+        self.dense = false;
+        self.ids.clear();
+        self.rows.clear();
+        self.row_bias.clear();
+        self.whole_squares = None;
+    }
+}
+
 impl Shard {
     /// The shard with its initial values: weights from N(0, std²), biases 0, state as the optimizer begins.
     #[must_use]

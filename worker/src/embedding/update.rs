@@ -37,10 +37,7 @@ pub fn update_shard(shard: &mut Shard, spec: &OptimizerSpec, lr: f64, step: u64)
             rule.touched_rows(rows, None, bias, &mut state.bias)?;
         }
     }
-    gradient.dense = false;
-    gradient.ids.clear();
-    gradient.rows.clear();
-    gradient.row_bias.clear();
+    gradient.clear();
     Ok(())
 }
 

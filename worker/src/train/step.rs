@@ -113,7 +113,7 @@ pub struct Trainer {
     pub(super) resumed_ledger: Vec<Counted>,
     /// The state of validation of the checkpoint that was resumed from.
     pub(super) resumed_validation: Validation,
-    dense_gradient: Vec<f32>,
+    pub(super) dense_gradient: Vec<f32>,
     /// Where the time of the steps goes.
     pub meter: Meter,
 }
@@ -194,6 +194,7 @@ impl Trainer {
                 expected: dataset.clone(),
             });
         }
+        self.check_warm_start(reader)?;
         self.load(reader)?;
         self.go_on_from(manifest.step, manifest.ledger.epochs.clone(), manifest.validation.clone());
         Ok(())
@@ -227,13 +228,18 @@ impl Trainer {
         Snapshot::of(self.step, rank, &self.set, &self.dense, self.kinds(), extent)
     }
 
+    /// Whether steps run on a GPU.
+    pub(crate) fn is_on_gpu(&self) -> bool {
+        self.accelerator.is_some()
+    }
+
     /// The job as TOML.
     #[must_use]
     pub fn job_text(&self) -> String {
         toml::to_string(&self.job).expect("a job that was read from TOML can be written as TOML")
     }
 
-    pub(super) fn kinds(&self) -> (OptimizerKind, OptimizerKind) {
+    pub(crate) fn kinds(&self) -> (OptimizerKind, OptimizerKind) {
         (self.job.table_optimizer().kind, self.job.optimizer.kind)
     }
 
@@ -326,6 +332,7 @@ impl Trainer {
         let mut watched = Watched::new(collective);
         push_gradients(&mut self.set, &tables, &gradients, &mut watched)?;
         self.meter.lap_exchanges(Phase::TableUpdate, &[Phase::BackwardExchange], &watched);
+        self.drop_frozen_gradients();
         if let Some(limit) = self.job.training.clip_norm {
             clip(&mut self.set, &mut self.dense_gradient, f64::from(limit), collective)?;
         }
@@ -463,20 +470,24 @@ impl Trainer {
 
     /// Applies both optimizers; returns the dense learning rate.
     fn update(&mut self, step: u64) -> Result<f64, Error> {
-        let planned = self.planned_steps();
+        let (planned, frozen, updates) = (self.planned_steps(), self.frozen(), self.job.updates_after(step));
         let (dense_spec, table_spec) = (&self.job.optimizer, self.job.table_optimizer());
         let table_lr = learning_rate(&self.job.schedule, table_spec, step, planned);
         let lr = learning_rate(&self.job.schedule, dense_spec, step, planned);
-        let shards: Vec<_> = self.set.tables.iter_mut().flat_map(|t| t.shards.values_mut()).collect();
+        let shards = self.set.tables.iter_mut().flat_map(|t| t.shards.values_mut());
+        let shards: Vec<_> = shards.filter(|_| !frozen.tables).collect();
         let (dense, gradient) = (&mut self.dense, &self.dense_gradient);
         let (tables, dense) = self.pool.install(|| {
             rayon::join(
                 || {
                     shards
                         .into_par_iter()
-                        .try_for_each(|shard| update_shard(shard, table_spec, table_lr, step))
+                        .try_for_each(|shard| update_shard(shard, table_spec, table_lr, updates.tables))
                 },
-                || update_dense(dense, gradient, dense_spec, lr, step),
+                || match frozen.dense {
+                    true => Ok(()),
+                    false => update_dense(dense, gradient, dense_spec, lr, updates.dense),
+                },
             )
         });
         tables.and(dense)?;

@@ -152,10 +152,9 @@ impl Cluster {
     ) -> Finished {
         let mut results = self.on_ranks(|mut collective| {
             let mut trainer = self.trainer(folder, job, &mut *collective);
-            if let Some(run_dir) = resumed
-                && let Ok(reader) = muster_worker::checkpoint::find(run_dir, false)
-            {
-                trainer.resume(&reader).unwrap();
+            match resumed.and_then(|run_dir| muster_worker::checkpoint::find(run_dir, false).ok()) {
+                Some(reader) => trainer.resume(&reader).unwrap(),
+                None => drop(muster_worker::warm_start::begin(&mut trainer, &mut *collective).unwrap()),
             }
             if self.on_gpu {
                 trainer.move_to(Device::open(Settings::of(0)).unwrap()).unwrap();

@@ -4,6 +4,8 @@ mod backfill;
 mod cron;
 mod decide;
 mod due;
+pub mod gates;
+pub mod registry;
 mod runs;
 
 pub use self::backfill::{Backfill, Known, Reprocess};
