@@ -36,8 +36,13 @@ fn spec(input: &str, format: &str) -> String {
 }
 
 fn prepare(server: &Server, folder: &Folder, input: &str) -> Value {
+    prepare_with(server, folder, input, &[])
+}
+
+fn prepare_with(server: &Server, folder: &Folder, input: &str, more: &[&str]) -> Value {
     let set = format!("input={input}");
-    server.run(folder, &["prepare", "dataset.toml", "--set", &set, "--out", "there"]).expect_success().json()
+    let args = [&["prepare", "dataset.toml", "--set", &set, "--out", "there"], more].concat();
+    server.run(folder, &args).expect_success().json()
 }
 
 #[test]
@@ -62,6 +67,8 @@ fn a_slow_store_that_fails_every_fifth_call_gives_the_dataset_of_local_files() {
             assert_eq!(there[key], here[key], "{input}: {key}");
         }
     }
+    let spread = prepare_with(&server, &folder, "s3://lake/logs", &["--workers", "2", "--threads", "1"]);
+    assert_eq!((&spread["digest"], &spread["dropped"]), (&here["digest"], &here["dropped"]));
     let one = folder.result(&["prepare", "dataset.toml", "--set", "input=logs/2026/*.csv", "--out", "one"]);
     assert_eq!(prepare(&server, &folder, "s3://lake/logs/2026/*.csv")["digest"], one["digest"]);
     assert_eq!(prepare(&server, &folder, "s3://lake/logs/2026/day-3.csv")["digest"], one["digest"]);
@@ -81,6 +88,8 @@ fn parquet_is_read_by_ranges_to_the_same_dataset() {
     server.put("log.parquet", &bytes);
     let here = folder.result(&["prepare", "dataset.toml", "--out", "here"]);
     assert_eq!(prepare(&server, &folder, "s3://lake/log.parquet")["digest"], here["digest"]);
+    let spread = prepare_with(&server, &folder, "s3://lake/log.parquet", &["--workers", "2"]);
+    assert_eq!(spread["digest"], here["digest"]);
 }
 
 #[test]

@@ -10,7 +10,9 @@ use serde_json::Value;
 pub(crate) struct Cluster<'a> {
     folder: &'a Folder,
     pub(crate) url: String,
-    processes: Vec<Running>,
+    listen: String,
+    coordinator: Option<Running>,
+    workers: Vec<Running>,
 }
 
 impl<'a> Cluster<'a> {
@@ -18,15 +20,27 @@ impl<'a> Cluster<'a> {
     pub(crate) fn start(folder: &'a Folder, workers: usize) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
-        let mut processes = vec![Running::start(&mut folder.command(&["coordinator", "--listen", &listen]))];
-        let worker = ["worker", "--coordinator", &url, "--threads", "1", "--device", "cpu"];
-        processes.extend((0..workers).map(|_| Running::start(&mut folder.command(&worker))));
-        let cluster = Self { folder, url, processes };
+        let mut cluster = Self { folder, url, listen, coordinator: None, workers: Vec::new() };
+        cluster.lead();
+        let worker = ["worker", "--coordinator", &cluster.url, "--threads", "1", "--device", "cpu"];
+        cluster.workers = (0..workers).map(|_| Running::start(&mut folder.command(&worker))).collect();
         wait_for("the workers to register", || (cluster.known().len() == workers).then_some(()));
         cluster
     }
 
-    fn workers(&self) -> Vec<Value> {
+    /// Starts a coordinator that knows what the one before kept.
+    fn lead(&mut self) {
+        let args = ["coordinator", "--listen", &self.listen, "--store", "embedded:state.redb"];
+        self.coordinator = Some(Running::start(&mut self.folder.command(&args)));
+    }
+
+    /// Kills the coordinator, and starts another one.
+    pub(crate) fn replace_coordinator(&mut self) {
+        self.coordinator = None;
+        self.lead();
+    }
+
+    fn listed(&self) -> Vec<Value> {
         let listed = self.folder.muster(&["workers", "list", "--coordinator", &self.url]);
         let listed = if listed.code == Some(0) { listed.json() } else { Value::Null };
         listed["workers"].as_array().cloned().unwrap_or_default()
@@ -34,17 +48,12 @@ impl<'a> Cluster<'a> {
 
     /// Process ids of the workers that are connected.
     pub(crate) fn known(&self) -> Vec<u32> {
-        self.workers().iter().filter(|worker| worker["connected"] == true).filter_map(process).collect()
+        self.listed().iter().filter(|worker| worker["connected"] == true).filter_map(process).collect()
     }
 
     /// Process ids of the workers that have a task.
     pub(crate) fn busy(&self) -> Vec<u32> {
-        self.workers().iter().filter(|worker| !worker["task"].is_null()).filter_map(process).collect()
-    }
-
-    /// Kills whoever is left.
-    pub(crate) fn end(&mut self) {
-        self.processes.clear();
+        self.listed().iter().filter(|worker| !worker["task"].is_null()).filter_map(process).collect()
     }
 }
 

@@ -91,7 +91,7 @@ fn files_and_folders(dir: &Path) -> Vec<String> {
 fn workers_that_are_killed_or_fall_silent_on_the_way_leave_no_trace() {
     let folder = shop(60_000);
     let whole = whole(&folder);
-    let mut cluster = Cluster::start(&folder, 4);
+    let cluster = Cluster::start(&folder, 4);
     let mut command = folder.command(&args("out", &["--coordinator", &cluster.url]));
     let preparing = Running::start(&mut command);
     for _ in 0..2 {
@@ -108,7 +108,6 @@ fn workers_that_are_killed_or_fall_silent_on_the_way_leave_no_trace() {
     let (code, text) = preparing.end();
     assert_eq!(code, Some(0), "{text}");
     assert_whole(&folder, "out", serde_json::from_str(&text).unwrap(), &whole);
-    cluster.end();
 }
 
 #[test]
@@ -123,6 +122,22 @@ fn a_command_that_is_killed_leaves_no_dataset_and_its_workers_to_the_next() {
     assert!(!folder.at("out").exists());
     let result = folder.result(&args("out", &["--coordinator", &cluster.url]));
     assert_whole(&folder, "out", result, &whole);
+}
+
+#[test]
+fn a_coordinator_that_is_killed_on_the_way_is_followed_by_one_that_knows_the_tasks() {
+    let folder = shop(60_000);
+    let whole = whole(&folder);
+    let mut cluster = Cluster::start(&folder, 2);
+    let preparing = Running::start(&mut folder.command(&args("out", &["--coordinator", &cluster.url])));
+    for _ in 0..2 {
+        wait_for("a worker to have a task", || cluster.busy().first().copied());
+        assert!(is_running(preparing.id()), "the work was over before the coordinator was killed");
+        cluster.replace_coordinator();
+    }
+    let (code, text) = preparing.end();
+    assert_eq!(code, Some(0), "{text}");
+    assert_whole(&folder, "out", serde_json::from_str(&text).unwrap(), &whole);
 }
 
 #[test]
@@ -155,7 +170,7 @@ fn what_is_wrong_with_the_input_is_said_as_one_process_says_it() {
         let over = folder.muster(&over);
         assert_eq!((over.code, over.json()), (alone.code, alone.json()), "{sets:?}");
     }
-    assert_eq!(files_and_folders(folder.path()).len(), 4, "{:?}", files_and_folders(folder.path()));
+    assert_eq!(files_and_folders(folder.path()).len(), 5, "{:?}", files_and_folders(folder.path()));
 }
 
 #[test]

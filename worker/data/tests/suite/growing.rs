@@ -272,3 +272,21 @@ fn positions_of_rows_without_times_go_on_over_increments_and_a_bad_file_may_come
     assert_eq!(add_files(&spec).files, 1);
     assert_eq!(cut(&args).unwrap(), folder.prepare(&text).unwrap());
 }
+
+#[test]
+fn a_base_of_a_series_is_cut_to_the_dataset_of_its_files() {
+    let folder = Folder::with("a.csv", "id,x,y\ns1,1,2\ns1,2,3\ns2,5,6\n");
+    folder.write("b.csv", "id,x,y\ns1,3,4\ns3,7,8\n");
+    let text = "name = \"log\"\nkind = \"series\"\ninput = [\"a.csv\", \"b.csv\"]\nformat = \"csv\"\npartitions = 4\n\
+                [columns]\nuser = \"id\"\nnumeric = [\"x\"]\ntarget = \"y\"\n[split]\nkind = \"holdout\"\n";
+    let (store, out) = (folder.path().join("store"), folder.path().join("cut"));
+    for sets in [&["input=a.csv".to_owned()][..], &[]] {
+        let spec: DatasetSpec = config::parse(text, "dataset.toml", sets).unwrap();
+        let (base, store) = (folder.path(), &store);
+        add(&AddArgs { spec: &spec, base, store, threads: 1, variables: &|_| None }).unwrap();
+    }
+    let spec: DatasetSpec = config::parse(text, "dataset.toml", &[]).unwrap();
+    let (base, store, out) = (folder.path(), &store, &out);
+    let args = CutArgs { spec: &spec, base, store, parent: None, out, threads: 1, variables: &|_| None };
+    assert_eq!(cut(&args).unwrap(), folder.prepare(text).unwrap());
+}
