@@ -61,7 +61,7 @@ fn a_parent_that_is_missing_another_model_or_of_another_dataset_is_named() {
     let job = from(&run, &old, small(""));
     let refused =
         |change: &dyn Fn(&mut WarmStartSpec)| refusal(&old, &with(job.clone(), |warm| change(warm)));
-    let missing = refused(&|warm| warm.parent = data(&old));
+    let missing = refused(&|warm| warm.parent = old.path().display().to_string());
     assert!(matches!(missing, Error::Checkpoint(checkpoint::Error::NotFound { .. })), "{missing}");
     let another = refused(&|warm| warm.model_digest = Some("ab".into()));
     assert!(another.to_string().contains("not ab"), "{another}");
@@ -97,7 +97,7 @@ fn a_dataset_without_an_item_that_the_parent_knows_is_refused() {
     let old = weeks(&[0]);
     let run = run_on(&old, &small(""));
     let strange = tempfile::tempdir().unwrap();
-    let log = super::week(0).replace(",i", ",x");
+    let log = super::week(0).replace(",i", ",x").replace(",xtem", ",item");
     super::prepare_text(strange.path(), super::SPEC, &[("log-0.csv", &log), ("items.csv", &super::items())]);
     let error = refusal(&strange, &from(&run, &old, small("")));
     assert!(matches!(error, Error::Strangers { .. }), "{error}");
