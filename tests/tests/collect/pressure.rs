@@ -40,14 +40,32 @@ fn a_full_queue_turns_requests_away_until_there_is_room_again() {
     assert_eq!(found, ["later", "slow"]);
 }
 
+/// Collects with files of no more than so many KiB. The signal that comes with the limit is ignored, so that a write fails with
+/// an error as on a full disk.
+fn with_small_files(folder: &Folder, kib: u32) -> Collecting {
+    let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
+    let mut shell = Command::new("bash");
+    Collecting::start(shell.args(["-c", &script, MUSTER]), folder.path(), &["files.compression=none"])
+}
+
+#[test]
+fn a_process_that_cannot_write_is_not_healthy() {
+    let folder = Folder::new(MUSTER);
+    let collecting = with_small_files(&folder, 0);
+    let mut http = collecting.http().unwrap();
+    assert_eq!(http.get("/healthz").unwrap().body, "ok\n");
+    for name in ["first", "second"] {
+        assert_eq!(http.lines(&event(name, 1, 1)).unwrap().status, 503);
+        assert_eq!(http.get("/healthz").unwrap().status, 503);
+    }
+    assert_eq!(collecting.end().0, Some(0));
+    assert!(ids(folder.path()).is_empty());
+}
+
 #[test]
 fn a_disk_that_takes_nothing_is_unavailable_and_no_event_is_half_written() {
     let folder = Folder::new(MUSTER);
-    // The signal that comes with the limit is ignored, so that a write fails with an error as on a full disk.
-    let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
-    let mut shell = Command::new("bash");
-    let collecting =
-        Collecting::start(shell.args(["-c", script, MUSTER]), folder.path(), &["files.compression=none"]);
+    let collecting = with_small_files(&folder, 8);
     let mut http = collecting.http().unwrap();
     let batch = |name: &str, events: u64| {
         (0..events).map(|number| event(&format!("{name}{number}"), 1, number)).collect::<String>()
@@ -58,7 +76,6 @@ fn a_disk_that_takes_nothing_is_unavailable_and_no_event_is_half_written() {
         let answer = http.lines(&batch(&format!("large{round}-"), 200)).unwrap();
         let retry = answer.headers.get("retry-after").map(String::as_str);
         assert_eq!((answer.status, retry), (503, Some("1")), "{answer:?}");
-        assert_eq!(http.get("/healthz").unwrap().status, 503);
         for part in 0..3 {
             let answer = http.lines(&batch(&format!("small{round}-{part}-"), 20)).unwrap();
             // A file that is full up to the limit refuses once, and the next file takes it.
