@@ -3,6 +3,8 @@
 //! Each part has ids, keys and counts of its own: those of an increment of a base, or of a share that a worker read. Memory:
 //! four bytes a distinct key of each part.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -159,4 +161,21 @@ impl MergedFile {
         let parts = parts.into_iter().map(part).collect::<Result<_, Error>>()?;
         Ok(self.merged.get_or_init(|| Merged { parts, layout, origin: Origin::Shares }))
     }
+}
+
+/// Size and digest of a file.
+pub(super) fn file_entry(path: &Path) -> Result<FileEntry, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut hasher, mut buffer, mut bytes) = (blake3::Hasher::new(), vec![0; 1 << 18], 0);
+    loop {
+        let read = file.read(&mut buffer).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(FileEntry { file: name, bytes, digest: hasher.finalize().to_hex().to_string() })
 }

@@ -1,7 +1,7 @@
 //! Adds files to a base: those that it does not have yet are read, checked row by row, and kept as an increment.
 
 use std::fs::{File, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use muster_proto::dataset::{CleaningReport, DatasetSpec, FileEntry};
@@ -12,6 +12,7 @@ use crate::prepare::error::Error;
 use crate::prepare::ingest::{Ingested, Part, Records, Sources, ingest, name_of, names};
 use crate::prepare::inputs::{self, Found, Variables};
 use crate::prepare::make_pool;
+use crate::prepare::merged::file_entry;
 use crate::store::{Keys, encode_vocabulary};
 
 /// Held while something is added.
@@ -164,19 +165,8 @@ fn save_keys(dir: &Path, name: &str, keys: &Keys) -> Result<FileEntry, Error> {
 /// Syncs a file and says what is in it.
 fn entry(path: &Path) -> Result<FileEntry, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    let (mut hasher, mut buffer, mut bytes) = (blake3::Hasher::new(), vec![0; 1 << 20], 0);
-    loop {
-        let read = file.read(&mut buffer).map_err(failed)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        bytes += read as u64;
-    }
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(FileEntry { file: name, bytes, digest: hasher.finalize().to_hex().to_string() })
+    File::open(path).and_then(|file| file.sync_all()).map_err(failed)?;
+    file_entry(path)
 }
 
 fn lock(dir: &Path) -> Result<File, Error> {

@@ -1,7 +1,5 @@
 //! A worker's side: one unit of a preparation, done with the threads of this process.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +18,7 @@ use crate::prepare::features::{CountItems, CountPrices, DealByItem};
 use crate::prepare::filter::Filter;
 use crate::prepare::ingest::{self, Found, Records, Sources};
 use crate::prepare::kcore::CountAlive;
-use crate::prepare::merged::MergedFile;
+use crate::prepare::merged::{MergedFile, file_entry};
 use crate::prepare::pass::{Bench, Pass, Pulse, Threads};
 use crate::prepare::quantile::Digits;
 use crate::prepare::sequences::Sort;
@@ -110,25 +108,9 @@ fn read_share(args: &UnitArgs<'_>, share: u32) -> Result<String, Error> {
 fn records(spills: &Buckets) -> Result<Vec<Option<FileEntry>>, Error> {
     let entry = |partition| {
         let path = spills.path(partition);
-        if path.exists() { entry(&path).map(Some) } else { Ok(None) }
+        if path.exists() { file_entry(&path).map(Some) } else { Ok(None) }
     };
     (0..spills.len()).map(entry).collect()
-}
-
-fn entry(path: &Path) -> Result<FileEntry, Error> {
-    let failed = |source| Error::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    let (mut hasher, mut buffer, mut bytes) = (blake3::Hasher::new(), vec![0; 1 << 18], 0);
-    loop {
-        let read = file.read(&mut buffer).map_err(failed)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        bytes += read as u64;
-    }
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(FileEntry { file: name, bytes, digest: hasher.finalize().to_hex().to_string() })
 }
 
 /// What a pass needs of this process.
