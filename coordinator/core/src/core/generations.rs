@@ -58,14 +58,14 @@ impl Core {
         leaving.extend(stay.into_iter().skip(wanted));
         let leaving: Vec<Rank> = leaving.into_iter().map(|(rank, _)| rank).collect();
         let granted = granted.filter(|granted| *granted as usize > held);
-        let reason = match leaves {
-            Some(reason) => reason,
-            None if held > wanted => format!("it should have {wanted} workers and has {held}"),
-            None if granted.is_some() => {
-                let more = granted.unwrap_or_default() as usize - held;
+        let reason = match (leaves, granted) {
+            (Some(reason), _) => reason,
+            (None, _) if held > wanted => format!("it should have {wanted} workers and has {held}"),
+            (None, Some(granted)) => {
+                let more = granted as usize - held;
                 format!("it should have {wanted} workers, has {held}, and {more} more are there")
             }
-            None => return,
+            (None, None) => return,
         };
         let assignment = training.assignment.clone();
         let stop = Recovering::orderly(assignment, reason, leaving, self.context(now));

@@ -15,7 +15,7 @@ use super::{Core, Outbox};
 use crate::explain::NotReady;
 use crate::job::Job;
 use crate::membership::{Hold, Worker};
-use crate::phase::{self, Candidate, Phase, Wish};
+use crate::phase::{Candidate, Phase};
 use crate::pool::{Blocked, Class, Policy, Problem, Running, Solution, Waiting, solve};
 use crate::record::Cordon;
 use crate::time::Time;
@@ -31,6 +31,12 @@ impl Kind {
     fn of(worker: &Worker) -> Self {
         let capabilities = &worker.capabilities;
         Self { device: capabilities.device, numerics: capabilities.numerics.clone() }
+    }
+
+    /// Whether a worker is of this kind.
+    fn has(&self, worker: &Worker) -> bool {
+        let capabilities = &worker.capabilities;
+        capabilities.device == self.device && capabilities.numerics == self.numerics
     }
 
     /// Whether a job's ranks may be of this kind.
@@ -86,14 +92,15 @@ impl Core {
     fn serve_from_all(&mut self, now: Time, id: JobId, out: &mut Outbox) {
         let idle: Vec<Candidate<'_>> = self.idle().map(|(id, known)| candidate(id, known)).collect();
         let job = &self.jobs[&id];
-        let (submission, numerics) = (&job.submission, job.state.numerics.as_deref());
-        let team = &submission.queueing.team;
+        let (team, need) = (&job.submission.queueing.team, job.needed());
         let left = self.config.pool.quota(team).saturating_sub(self.held_by(team));
-        let wish = Wish { want: job.wanted().min(left) as usize, need: job.needed() as usize };
-        match phase::choose(submission, wish, numerics, &idle) {
+        match self.choose_of(id, &idle) {
             Err(reason) => self.explain(id, self.told(reason), None, out),
-            Ok(_) if job.needed() > left => self.explain(id, self.over_quota(team, job.needed()), None, out),
-            Ok(workers) => self.start(now, id, &workers, out),
+            Ok(_) if need > left => self.explain(id, self.over_quota(team, need), None, out),
+            Ok(mut workers) => {
+                workers.truncate(left as usize);
+                self.start(now, id, &workers, out);
+            }
         }
     }
 
@@ -159,16 +166,14 @@ impl Core {
     /// Whether a job's first rank is of a kind.
     fn is_of_kind(&self, job: &Job, kind: &Kind) -> bool {
         let first = job.state.phase.assignment().and_then(|held| held.members.first());
-        first
-            .and_then(|member| self.members.get(member.worker))
-            .is_some_and(|worker| Kind::of(worker) == *kind)
+        first.and_then(|member| self.members.get(member.worker)).is_some_and(|worker| kind.has(worker))
     }
 
     /// Asks the pool about one kind.
     fn pass(&self, now: Time, (kind, count): (&Kind, Count), waiting: &[JobId]) -> Solution {
         let waiting: Vec<Waiting> = waiting.iter().map(|id| waits(*id, &self.jobs[id], now)).collect();
         let mut running = Vec::new();
-        let is_of_kind = |(_, worker): &(WorkerId, &Worker)| Kind::of(worker) == *kind;
+        let is_of_kind = |(_, worker): &(WorkerId, &Worker)| kind.has(worker);
         let is_free_soon = |hold| matches!(hold, Hold::Stopping { .. } | Hold::Task { .. });
         let of_kind = self.members.iter().filter(is_of_kind);
         let free_soon = of_kind.filter(|(_, worker)| is_free_soon(worker.hold)).count() as u32;
@@ -177,7 +182,7 @@ impl Core {
             let assignment = job.state.phase.assignment();
             let members = assignment.into_iter().flat_map(|assignment| &assignment.members);
             let known = members.filter_map(|member| self.members.get(member.worker));
-            let held = known.filter(|worker| Kind::of(worker) == *kind).count() as u32;
+            let held = known.filter(|worker| kind.has(worker)).count() as u32;
             if held > 0 {
                 running.push(runs(*id, job, held, now));
             }
@@ -203,7 +208,7 @@ impl Core {
         for start in &solution.starts {
             let free: Vec<WorkerId> = self
                 .idle()
-                .filter(|(_, worker)| Kind::of(worker) == *kind)
+                .filter(|(_, worker)| kind.has(worker))
                 .map(|(id, _)| id)
                 .take(start.workers as usize)
                 .collect();
