@@ -65,14 +65,13 @@ impl<'m> Merging<'m> {
         folder: &'m Path,
         dataset: &Path,
     ) -> Self {
-        let has_unknown = spec.vocabulary.min_train_events > 0;
         Self {
             spec,
             given,
             absolute,
             names,
             folder,
-            items: if has_unknown { Interner::with_unknown() } else { Interner::default() },
+            items: Interner::of_items(spec).0,
             categories: vec![],
             parts: vec![],
             quarantine: Quarantine::new(dataset, spec.cleaning.max_quarantine.bytes()),
