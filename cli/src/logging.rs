@@ -37,7 +37,9 @@ impl Level {
 pub fn init(level: Level, json: bool) {
     let fallback = || EnvFilter::new(format!("warn,muster={0},{1}", level.as_str(), own_crates(level)));
     let filter = EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| fallback());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A line that cannot be written (a full disk under standard error) is lost: a report of that, to the same place, would panic.
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     let started = if json {
         lines.json().try_init()
     } else {

@@ -40,10 +40,10 @@ fn a_full_queue_turns_requests_away_until_there_is_room_again() {
     assert_eq!(found, ["later", "slow"]);
 }
 
-/// Collects with files of no more than so many KiB. The signal that comes with the limit is ignored, so that a write fails with
-/// an error as on a full disk.
+/// Collects with files of no more than so many KiB, its log among them. The signal that comes with the limit is ignored, so that
+/// a write fails with an error as on a full disk.
 fn with_small_files(folder: &Folder, kib: u32) -> Collecting {
-    let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
+    let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\" 2>log");
     let mut shell = Command::new("bash");
     Collecting::start(shell.args(["-c", &script, MUSTER]), folder.path(), &["files.compression=none"])
 }
