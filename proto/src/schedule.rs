@@ -2,7 +2,10 @@
 //! models that come of it are used.
 
 mod gates;
+mod promotion;
 mod retention;
+mod training;
+mod window;
 
 use std::time::Duration;
 
@@ -16,7 +19,10 @@ use crate::units;
 pub use self::gates::{
     ApprovalSpec, BudgetSpec, ColdStart, GatesSpec, RelativeSpec, Rule, SanitySpec, SliceSpec,
 };
+pub use self::promotion::{HealthSpec, Missing, ObjectiveSpec, PromotionSpec};
 pub use self::retention::RetentionSpec;
+pub use self::training::{From as BeginFrom, TrainingSpec};
+pub use self::window::{DataWindowSpec, WindowKind};
 
 crate::documented! {
     /// A schedule file: when a model is trained again.
@@ -25,6 +31,16 @@ crate::documented! {
     pub struct ScheduleSpec {
         /// Its name; the ids of its runs are made from it.
         pub name: String,
+        /// The model that its runs make versions of; several schedules may serve one model.
+        pub model: String,
+        /// The dataset file of its runs, whose inputs are looked for anew by each; relative to this file. The split is by time and
+        /// set by `window`, whatever the dataset file says.
+        pub dataset: String,
+        /// The job file of its runs, relative to this file.
+        pub job: String,
+        /// A folder of the schedule's own that all workers and the coordinator see under this name, where its data and its
+        /// runs are kept.
+        pub workspace: String,
         /// When it fires: minute, hour, day of month, month, day of week, as in `"30 2 * * MON-FRI"`; or `@daily` and its like.
         ///
         /// A time of day that the change to summer time leaves out fires at the first moment after it, one that comes
@@ -60,9 +76,24 @@ crate::documented! {
         /// After so many runs in a row that failed in the end the schedule pauses; never where absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub pause_after: Option<u32>,
+        /// Which data a run is about.
+        #[serde(default)]
+        pub window: DataWindowSpec,
+        /// How a run trains.
+        #[serde(default)]
+        pub training: TrainingSpec,
         /// What a candidate has to show before it takes the champion's place; absent: nothing but numbers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub gates: Option<GatesSpec>,
+        /// What happens when it has shown it.
+        #[serde(default)]
+        pub promotion: PromotionSpec,
+        /// How a new champion is watched; absent: it is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub health: Option<HealthSpec>,
+        /// What is to be reached.
+        #[serde(default)]
+        pub objective: ObjectiveSpec,
         /// Which versions of the model are kept; absent: all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub retention: Option<RetentionSpec>,
@@ -103,8 +134,15 @@ impl ScheduleSpec {
     /// The tables of a schedule file, for its reference page.
     #[must_use]
     pub fn sections() -> Vec<Section> {
-        let retention = section::<RetentionSpec>("retention");
-        [section::<Self>("")].into_iter().chain(gates::SECTIONS.iter().copied()).chain([retention]).collect()
+        let before =
+            [section::<Self>(""), section::<DataWindowSpec>("window"), section::<TrainingSpec>("training")];
+        let after = [
+            section::<PromotionSpec>("promotion"),
+            section::<HealthSpec>("health"),
+            section::<ObjectiveSpec>("objective"),
+            section::<RetentionSpec>("retention"),
+        ];
+        before.into_iter().chain(gates::SECTIONS.iter().copied()).chain(after).collect()
     }
 }
 
@@ -118,7 +156,15 @@ fn five_minutes() -> Duration {
 
 impl Spec for ScheduleSpec {
     fn validate(&self, p: &mut Problems) {
-        p.check(!self.name.is_empty(), "name", || "is empty, name the schedule");
+        for (field, text) in [
+            ("name", &self.name),
+            ("model", &self.model),
+            ("dataset", &self.dataset),
+            ("job", &self.job),
+            ("workspace", &self.workspace),
+        ] {
+            p.check(!text.is_empty(), field, || "is empty");
+        }
         p.check(!self.cron.trim().is_empty(), "cron", || "is empty, give for instance \"30 2 * * *\"");
         p.check(self.jitter <= Duration::from_secs(86_400), "jitter", || "is more than a day");
         p.check(self.concurrency != Concurrency::Queue(0), "concurrency", || "queues none, say \"forbid\"");
@@ -131,9 +177,16 @@ impl Spec for ScheduleSpec {
         {
             p.check(limit.is_none_or(|limit| !limit.0.is_zero()), field, || "is 0, leave it out for none");
         }
+        p.within("window", |p| self.window.validate(p));
+        p.within("training", |p| self.training.validate(p));
         if let Some(gates) = &self.gates {
             p.within("gates", |p| gates.validate(p));
         }
+        p.within("promotion", |p| self.promotion.validate(p));
+        if let Some(health) = &self.health {
+            p.within("health", |p| health.validate(p));
+        }
+        p.within("objective", |p| self.objective.validate(p));
         if let Some(retention) = &self.retention {
             p.within("retention", |p| retention.validate(p));
         }

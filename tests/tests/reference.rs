@@ -88,13 +88,17 @@ fn the_page_of_collect_files_has_every_key() {
 
 #[test]
 fn the_page_of_schedule_files_has_every_key() {
-    let required = "name = \"\"\ncron = \"\"\n[gates.relative]\n[gates.approval]\n[[gates.slices]]\nby = \"\"\n[retention]\n";
+    let required = "name = \"\"\nmodel = \"\"\ndataset = \"\"\njob = \"\"\nworkspace = \"\"\ncron = \"\"\n\
+                    [health]\nmetric = \"\"\nwindow = \"1h\"\n[gates.relative]\n[gates.approval]\n[[gates.slices]]\nby = \"\"\n[retention]\n";
     let mut example: toml::Table =
         toml::from_str(&toml::to_string(&toml::from_str::<ScheduleSpec>(required).unwrap()).unwrap())
             .unwrap();
     // What has to be given has no default to show.
-    for key in ["name", "cron"] {
+    for key in ["name", "model", "dataset", "job", "workspace", "cron"] {
         example.remove(key);
+    }
+    for key in ["metric", "window"] {
+        example["health"].as_table_mut().unwrap().remove(key);
     }
     example["gates"]["slices"][0].as_table_mut().unwrap().remove("by");
     assert_current("schedule.md", &page_of_keys("Schedule file", &ScheduleSpec::sections(), &example));

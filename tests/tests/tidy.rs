@@ -18,6 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "muster-worker",
         &[
+            // A worker judges candidates by the rules that the coordinator goes by.
+            "muster-core",
             "muster-kernels",
             "muster-proto",
             "muster-data",

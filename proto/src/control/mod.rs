@@ -7,6 +7,7 @@ mod float;
 mod job;
 mod peers;
 mod queueing;
+mod retrain;
 pub(crate) mod seconds;
 mod session;
 mod spent;
@@ -23,6 +24,7 @@ pub use self::cohort::{Cohort, Prepare};
 pub use self::job::{CancelMode, EventKind, Incident, JobEvent, JobStatus, Submission, WorkerStatus};
 pub use self::peers::{Peer, Peers};
 pub use self::queueing::{Class, Queueing, UnknownClass};
+pub use self::retrain::{Contender, JudgeDone, JudgeUnit, WindowDone, WindowEnd, WindowRead, WindowUnit};
 pub use self::session::{
     Directive, Failure, FailureCause, Hello, PiecesSaved, RankState, Registration, Report, Restored,
     RestoredFrom,

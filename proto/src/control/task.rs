@@ -2,14 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{JudgeUnit, WindowUnit};
 use crate::ids::WorkerId;
 
 /// What a task has to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskWork {
     /// A unit of preparing a dataset.
     Prepare(PrepareUnit),
+    /// The dataset and the job of a schedule's run.
+    Window(Box<WindowUnit>),
+    /// The evidence for and against a candidate.
+    Judge(Box<JudgeUnit>),
 }
 
 impl TaskWork {
@@ -18,8 +23,15 @@ impl TaskWork {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Prepare(unit) => unit.folder.len() + 64,
+            Self::Window(unit) => json_bytes(unit),
+            Self::Judge(unit) => json_bytes(unit),
         }
     }
+}
+
+/// Those that cannot be written are as long as can be, and so never taken.
+fn json_bytes(unit: &impl Serialize) -> usize {
+    serde_json::to_vec(unit).map_or(usize::MAX, |json| json.len())
 }
 
 /// A unit of preparing a dataset; all else that there is to know lies in files of the folder.

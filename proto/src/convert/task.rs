@@ -32,12 +32,12 @@ pub(super) fn claim(claim: Option<wire::TaskClaim>, message: &'static str) -> Re
 
 impl From<TaskWork> for wire::TaskWork {
     fn from(work: TaskWork) -> Self {
-        let TaskWork::Prepare(PrepareUnit { folder, unit }) = work;
-        let unit = Some(match unit {
-            Unit::Share(share) => prepare_unit::Unit::Share(share),
-            Unit::Part { pass, part } => prepare_unit::Unit::Part(wire::PassPart { pass, part }),
-        });
-        Self { work: Some(task_work::Work::Prepare(wire::PrepareUnit { folder, unit })) }
+        let work = match work {
+            TaskWork::Prepare(unit) => task_work::Work::Prepare(prepare(unit)),
+            TaskWork::Window(unit) => task_work::Work::WindowJson(to_json(&unit)),
+            TaskWork::Judge(unit) => task_work::Work::JudgeJson(to_json(&unit)),
+        };
+        Self { work: Some(work) }
     }
 }
 
@@ -45,13 +45,41 @@ impl TryFrom<wire::TaskWork> for TaskWork {
     type Error = Error;
 
     fn try_from(work: wire::TaskWork) -> Result<Self, Error> {
-        let task_work::Work::Prepare(work) = work.work.ok_or(missing("TaskWork", "work"))?;
+        let work = match work.work.ok_or(missing("TaskWork", "work"))? {
+            task_work::Work::Prepare(work) => work,
+            task_work::Work::WindowJson(text) => {
+                return Ok(Self::Window(of_json("TaskWork", "window_json", &text)?));
+            }
+            task_work::Work::JudgeJson(text) => {
+                return Ok(Self::Judge(of_json("TaskWork", "judge_json", &text)?));
+            }
+        };
         let unit = match work.unit.ok_or(missing("PrepareUnit", "unit"))? {
             prepare_unit::Unit::Share(share) => Unit::Share(share),
             prepare_unit::Unit::Part(wire::PassPart { pass, part }) => Unit::Part { pass, part },
         };
         Ok(Self::Prepare(PrepareUnit { folder: work.folder, unit }))
     }
+}
+
+fn to_json(unit: &impl serde::Serialize) -> String {
+    serde_json::to_string(unit).expect("units have string keys and no values that JSON lacks")
+}
+
+fn of_json<T: serde::de::DeserializeOwned>(
+    message: &'static str,
+    field: &'static str,
+    text: &str,
+) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Json { message, field, problem: error.to_string() })
+}
+
+fn prepare(PrepareUnit { folder, unit }: PrepareUnit) -> wire::PrepareUnit {
+    let unit = Some(match unit {
+        Unit::Share(share) => prepare_unit::Unit::Share(share),
+        Unit::Part { pass, part } => prepare_unit::Unit::Part(wire::PassPart { pass, part }),
+    });
+    wire::PrepareUnit { folder, unit }
 }
 
 pub(super) fn work(work: Option<wire::TaskWork>, message: &'static str) -> Result<TaskWork, Error> {

@@ -3,8 +3,11 @@
 use super::{ColdStart, GatesSpec, Rule, ScheduleSpec};
 use crate::config::{Error, parse};
 
+const SHOP: &str = "name = \"shop\"\nmodel = \"shop\"\ndataset = \"dataset.toml\"\njob = \"job.toml\"\n\
+                    workspace = \"/shared/shop\"\ncron = \"@daily\"\n";
+
 fn schedule(gates: &str) -> Result<ScheduleSpec, Error> {
-    parse(&format!("name = \"shop\"\ncron = \"@daily\"\n[gates]\n{gates}"), "schedule.toml", &[])
+    parse(&format!("{SHOP}[gates]\n{gates}"), "schedule.toml", &[])
 }
 
 fn problems(gates: &str) -> String {
@@ -13,7 +16,7 @@ fn problems(gates: &str) -> String {
 
 #[test]
 fn a_schedule_without_gates_asks_for_none() {
-    let spec: ScheduleSpec = parse("name = \"shop\"\ncron = \"@daily\"\n", "schedule.toml", &[]).unwrap();
+    let spec: ScheduleSpec = parse(SHOP, "schedule.toml", &[]).unwrap();
     assert_eq!(spec.gates, None);
 }
 

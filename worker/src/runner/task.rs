@@ -11,7 +11,12 @@ use crate::agent::{TaskControl, TaskOrder};
 
 /// Does a task; what it came to, for whoever made it.
 pub(super) fn run(order: &TaskOrder, control: &TaskControl) -> Result<Value, String> {
-    let TaskWork::Prepare(unit) = &order.work;
+    let unit = match &order.work {
+        TaskWork::Prepare(unit) => unit,
+        TaskWork::Window(_) | TaskWork::Judge(_) => {
+            return Err("this worker cannot do the work of schedules".to_owned());
+        }
+    };
     let done = AtomicU64::new(0);
     let pulse = || {
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;

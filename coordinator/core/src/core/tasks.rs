@@ -21,9 +21,9 @@ use crate::time::Time;
 /// Tasks that may be made in one request.
 const MAX_AT_A_TIME: usize = 256;
 /// The most bytes of what a task has to do.
-const MAX_WORK: usize = 16 * 1024;
+const MAX_WORK: usize = 64 * 1024;
 /// The most bytes of a result.
-const MAX_RESULT: usize = 16 * 1024;
+const MAX_RESULT: usize = 64 * 1024;
 /// The most bytes of an error.
 const MAX_ERROR: usize = 4 * 1024;
 

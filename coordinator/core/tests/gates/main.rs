@@ -20,7 +20,8 @@ fn noon() -> Timestamp {
 
 /// The gates of a schedule file; nothing is asked of the first model unless they say so.
 fn gates(text: &str) -> GatesSpec {
-    let text = format!("name = \"shop\"\ncron = \"@daily\"\n[gates]\ncold_start = \"pass\"\n{text}");
+    let names = "name = \"shop\"\nmodel = \"shop\"\ndataset = \"dataset.toml\"\njob = \"job.toml\"\nworkspace = \"/shared/shop\"\n";
+    let text = format!("{names}cron = \"@daily\"\n[gates]\ncold_start = \"pass\"\n{text}");
     config::parse::<ScheduleSpec>(&text, "schedule.toml", &[]).unwrap().gates.unwrap()
 }
 

@@ -16,7 +16,8 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn spec(text: &str) -> ScheduleSpec {
-    config::parse(&format!("name = \"nightly\"\n{text}"), "schedule.toml", &[]).unwrap()
+    let names = "name = \"nightly\"\nmodel = \"shop\"\ndataset = \"dataset.toml\"\njob = \"job.toml\"\nworkspace = \"/shared/shop\"\n";
+    config::parse(&format!("{names}{text}"), "schedule.toml", &[]).unwrap()
 }
 
 fn schedule(text: &str) -> Schedule {

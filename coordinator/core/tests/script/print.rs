@@ -60,6 +60,12 @@ fn directive(directive: &Directive) -> String {
         Directive::RunTask { claim, work: TaskWork::Prepare(unit) } => {
             format!("run {claim}: {:?} in {}", unit.unit, unit.folder)
         }
+        Directive::RunTask { claim, work: TaskWork::Window(unit) } => {
+            format!("run {claim}: window of {}", unit.run)
+        }
+        Directive::RunTask { claim, work: TaskWork::Judge(unit) } => {
+            format!("run {claim}: judge {}", unit.run)
+        }
         Directive::StopTask { claim, reason } => format!("stop {claim}: {reason}"),
         Directive::TaskAcknowledged { claim } => format!("acknowledged {claim}"),
     }
