@@ -32,6 +32,10 @@ pub struct WindowUnit {
     /// Only the first so many increments of the schedule's base count, and none is added; otherwise new files are added first,
     /// and all count.
     pub increments: Option<u64>,
+    /// So many increments were there when an earlier run accepted its data: what came after them is new. Without it, only what
+    /// is added for this run is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<u64>,
     /// The job file, as TOML.
     pub job_toml: String,
     /// What the job begins from; what is to be pinned of it is noted by whoever does the task.
@@ -64,14 +68,22 @@ pub struct WindowRead {
     pub increments: u64,
     /// Their files.
     pub files: u64,
-    /// Those that were not in the base before.
+    /// Those that are new.
     pub new_files: u64,
+    /// Files that could not be read as a whole and do not count, with why: the first of those of the new increments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// A digest over the files' names, sizes and digests.
     pub files_digest: String,
     /// Rows of the new files.
     pub rows_read: u64,
     /// Those among them that a rule on single rows rejected.
     pub rows_rejected: u64,
+}
+
+impl WindowRead {
+    /// The most files that are named which do not count.
+    pub const MOST_LEFT_OUT: usize = 20;
 }
 
 /// The dataset of a window.

@@ -2,9 +2,10 @@
 //! [--calibration FILE] [--jobs NAME,..] [--workers 1,2,4] [--json FILE]`.
 //!
 //! Calibrates this machine, then trains jobs of other shapes on 1, 2 and 4 local workers, several times each, and holds the
-//! forecast of each against the fastest of its runs, and the median: milliseconds a step, peak bytes of each rank. Then forces four plans on
-//! some of the jobs and looks whether the forecast picks the fastest. What repeated runs of one job differ by is the noise
-//! floor: plans within it count as ties. Prints tables and writes JSON. Without arguments (as CI calls it) it does nothing.
+//! forecast of each against the faster half of its runs, the fastest, and the median: milliseconds a step, peak bytes of each
+//! rank. Then forces four plans on some of the jobs and looks whether the forecast picks the fastest. What repeated runs of one job differ by is the noise
+//! floor: plans within it count as ties. Prints tables and writes JSON. Without arguments (as CI calls it) it does nothing;
+//! with `summary FILE` it sums up what an earlier run wrote.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails where it stands")]
@@ -24,6 +25,9 @@ use runs::{Bench, Case, Wanted};
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let ["summary", path] = args.as_slice() {
+        return sum_up(path);
+    }
     let ["run", rest @ ..] = args.as_slice() else { return };
     let flag = |name: &str| rest.iter().position(|arg| *arg == name);
     let value = |name: &str| flag(name).and_then(|place| rest.get(place + 1)).copied();
@@ -72,6 +76,14 @@ fn main() {
         let json = json!({"cases": all, "forced": forced, "summary": summary.json});
         std::fs::write(path, format!("{json:#}\n")).unwrap();
     }
+}
+
+/// Reads what a run wrote, and prints what it came to.
+fn sum_up(path: &str) {
+    let told: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let cases = |list: &Value| list.as_array().unwrap().iter().map(Case::from_json).collect::<Vec<_>>();
+    let choices: Vec<Vec<Case>> = told["forced"].as_array().unwrap().iter().map(cases).collect();
+    println!("{}", tables::summary(&cases(&told["cases"]), &choices).text);
 }
 
 fn calibrate(folder: &Folder, quick: bool) -> PathBuf {

@@ -43,9 +43,15 @@ impl Case {
         self.measured[self.measured.len() / 2]
     }
 
-    /// The fastest run's milliseconds: what a machine takes that others leave alone, as forecasts say.
-    pub(crate) fn fastest(&self) -> f64 {
-        self.measured[0]
+    /// The faster half of the runs, the middle one included: those that others left alone most.
+    fn faster(&self) -> &[f64] {
+        &self.measured[..self.measured.len().div_ceil(2)]
+    }
+
+    /// Their mean, in milliseconds: what a machine takes that others leave alone, as forecasts say. A single run, the fastest
+    /// too, depends on chance.
+    pub(crate) fn quiet(&self) -> f64 {
+        self.faster().iter().sum::<f64>() / self.faster().len() as f64
     }
 
     /// What runs differ by from their median, as a share: the mean.
@@ -55,14 +61,20 @@ impl Case {
         off / self.measured.len().saturating_sub(1).max(1) as f64
     }
 
-    /// By how much the second fastest run is slower, as a share: what a difference of the fastest runs may be by chance.
+    /// What the runs of the faster half differ by from their mean, as a share: what a difference may be by chance.
     pub(crate) fn repeats_within(&self) -> f64 {
-        self.measured.get(1).map_or(0.0, |second| second / self.fastest() - 1.0)
+        let quiet = self.quiet();
+        self.faster().iter().map(|run| (run / quiet - 1.0).abs()).sum::<f64>() / self.faster().len() as f64
     }
 
-    /// The forecast's error against the fastest run.
+    /// The forecast's error against the faster half.
     pub(crate) fn error(&self) -> f64 {
-        self.forecast / self.fastest() - 1.0
+        self.forecast / self.quiet() - 1.0
+    }
+
+    /// The same against the fastest run.
+    pub(crate) fn error_of_fastest(&self) -> f64 {
+        self.forecast / self.measured[0] - 1.0
     }
 
     /// The same against the median run.
@@ -74,9 +86,27 @@ impl Case {
         json!({
             "job": self.job, "workers": self.workers, "plan": self.plan, "forecast_ms": self.forecast,
             "measured_ms": self.measured, "median_ms": self.median(), "noise": self.noise(), "error": self.error(),
-            "error_of_median": self.error_of_median(), "repeats_within": self.repeats_within(),
+            "error_of_median": self.error_of_median(), "error_of_fastest": self.error_of_fastest(), "repeats_within": self.repeats_within(),
             "memory": self.memory, "scored": self.scored,
         })
+    }
+}
+
+impl Case {
+    /// As [`Case::json`] wrote it.
+    pub(crate) fn from_json(json: &Value) -> Self {
+        let number = |value: &Value| value.as_f64().unwrap();
+        let text = |name: &str| json[name].as_str().unwrap().to_owned();
+        let ranks = json["memory"].as_array().unwrap().iter();
+        Self {
+            job: text("job"),
+            workers: json["workers"].as_u64().unwrap() as u32,
+            plan: text("plan"),
+            forecast: number(&json["forecast_ms"]),
+            measured: json["measured_ms"].as_array().unwrap().iter().map(number).collect(),
+            memory: ranks.map(|rank| (number(&rank[0]), number(&rank[1]))).collect(),
+            scored: json["scored"].clone(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! grows with the items, not with users or events.
 
 mod draw;
+mod drifting;
 mod error;
 mod log;
 mod oracle;
@@ -18,6 +19,7 @@ mod shop;
 mod shopper;
 mod world;
 
+pub use drifting::{DriftingArgs, DriftingShop, Fault};
 pub use error::Error;
 pub use log::{GenerateReport, generate};
 pub use oracle::{OracleReport, oracle};

@@ -15,7 +15,10 @@ pub mod prepare;
 pub mod stats;
 pub mod store;
 
-pub use generate::{GenerateArgs, SeriesArgs, ShopArgs, generate, generate_series, generate_shop, oracle};
+pub use generate::{
+    DriftingArgs, DriftingShop, Fault, GenerateArgs, SeriesArgs, ShopArgs, generate, generate_series,
+    generate_shop, oracle,
+};
 pub use prepare::{PrepareArgs, prepare};
 pub use stats::{Drift, Stats, drift, stats};
 pub use store::{Attributes, Dataset, Error, HeldOut, Items, Partition, Series, Split, Vocabulary};

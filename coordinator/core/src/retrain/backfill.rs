@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::cron::{Cron, MOST};
 use super::runs::Outcome;
 
 /// Which logical times that have been run are run again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reprocess {
     /// None.
+    #[default]
     None,
     /// Those whose run failed or was cancelled.
     Failed,

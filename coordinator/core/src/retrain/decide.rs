@@ -102,6 +102,13 @@ impl Schedule {
         self.cron.after(runs.considered)
     }
 
+    /// When its next fire is seen to, put off as its jitter says.
+    #[must_use]
+    pub fn next_at(&self, runs: &Runs) -> Option<Timestamp> {
+        let logical = self.next(runs)?;
+        Some(logical + due::put_off(&self.spec.name, logical, self.spec.jitter))
+    }
+
     /// Sees to all that is due at `now`, and notes it in `runs`.
     pub fn decide(&self, runs: &mut Runs, now: Timestamp) -> Vec<Decision> {
         let mut decisions = Vec::new();
@@ -133,10 +140,15 @@ impl Schedule {
         decisions
     }
 
-    /// Starts a run for a time of its own, whatever the rules say; none if it has been started before.
-    pub fn trigger(&self, runs: &mut Runs, logical: Timestamp, now: Timestamp) -> Option<Decision> {
+    /// Starts an attempt for a time of its own, whatever the rules say; none if one is at work or will be.
+    pub fn trigger(
+        &self,
+        runs: &mut Runs,
+        (logical, attempt): (Timestamp, u32),
+        now: Timestamp,
+    ) -> Option<Decision> {
         let known = runs.active.iter().chain(&runs.retrying).any(|attempt| attempt.logical == logical);
-        (!known).then(|| start(&self.spec.name, runs, (logical, 1), now))
+        (!known).then(|| start(&self.spec.name, runs, (logical, attempt), now))
     }
 
     fn failed(&self, runs: &mut Runs, attempt: &Attempt, now: Timestamp, decisions: &mut Vec<Decision>) {

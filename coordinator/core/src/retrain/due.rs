@@ -50,7 +50,7 @@ pub(super) fn due(
 }
 
 /// By how much a fire is put off: from nothing to `jitter`, always alike.
-fn put_off(name: &str, logical: Timestamp, jitter: Duration) -> Duration {
+pub(super) fn put_off(name: &str, logical: Timestamp, jitter: Duration) -> Duration {
     let seconds = jitter.as_secs();
     if seconds == 0 {
         return Duration::ZERO;

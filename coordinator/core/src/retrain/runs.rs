@@ -5,12 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// The longest that a failed run waits to be tried again.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(24 * 3600);
 
 /// The id of a run: the same for the same schedule, logical time and attempt.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct RunId(String);
 
 impl RunId {
@@ -31,7 +33,7 @@ impl fmt::Display for RunId {
 }
 
 /// A run that was started, or waits to be tried again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Its id.
     pub run: RunId,
@@ -55,7 +57,7 @@ pub enum Outcome {
 }
 
 /// A schedule's runs, and how far its fires were seen to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
     /// Fires until then were seen to.
     pub considered: Timestamp,

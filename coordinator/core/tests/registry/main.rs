@@ -27,6 +27,8 @@ fn model(digest: &str, bytes: u64) -> Model {
         checkpoint: format!("runs/{digest}"),
         checkpoint_digest: format!("manifest of {digest}"),
         bytes,
+        dataset: String::new(),
+        folder: None,
         lineage: Lineage::default(),
         metrics: [("NDCG@10".to_owned(), 0.25)].into(),
         cost: Default::default(),

@@ -211,6 +211,6 @@ fn a_backfill_runs_what_is_asked_in_the_order_that_is_asked() {
 fn a_trigger_starts_a_run_of_its_own_once() {
     let (schedule, mut runs) = (schedule(DAILY), begun());
     let now = at("2026-06-01T12:00:00Z");
-    assert!(matches!(schedule.trigger(&mut runs, now, now), Some(Decision::Start(_))));
-    assert_eq!(schedule.trigger(&mut runs, now, now + Duration::from_secs(5)), None);
+    assert!(matches!(schedule.trigger(&mut runs, (now, 1), now), Some(Decision::Start(_))));
+    assert_eq!(schedule.trigger(&mut runs, (now, 1), now + Duration::from_secs(5)), None);
 }

@@ -7,7 +7,7 @@ use muster_proto::units::format_duration;
 use super::{Evidence, Outcome, Verdict};
 
 /// The gate's key.
-const GATE: &str = "approval";
+pub(super) const GATE: &str = "approval";
 
 /// Whether somebody agreed to this model, recently enough; none where nobody is asked.
 pub(super) fn judge(spec: &GatesSpec, evidence: &Evidence, now: Timestamp) -> Option<Verdict> {

@@ -111,6 +111,29 @@ pub fn judge(spec: &GatesSpec, evidence: &Evidence, now: Timestamp) -> Judgement
     }
 }
 
+/// A judgement with what people have said by `now`.
+#[must_use]
+pub fn with_approvals(
+    spec: &GatesSpec,
+    judgement: &Judgement,
+    approvals: Vec<Approval>,
+    now: Timestamp,
+) -> Judgement {
+    let measured = |digest: &String| Measured { model_digest: digest.clone(), ..Measured::default() };
+    let evidence = Evidence {
+        candidate: measured(&judgement.candidate),
+        champion: judgement.champion.as_ref().map(measured),
+        approvals,
+        ..Evidence::default()
+    };
+    let mut judgement = judgement.clone();
+    judgement.verdicts.retain(|verdict| verdict.gate != approval::GATE);
+    judgement.verdicts.extend(approval::judge(spec, &evidence, now));
+    judgement.outcome =
+        judgement.verdicts.iter().map(|verdict| verdict.outcome).max().unwrap_or(Outcome::Passed);
+    judgement
+}
+
 /// What stands in for a comparison where there is no champion.
 fn without_champion(gate: impl Into<String>, spec: &GatesSpec) -> Verdict {
     use muster_proto::schedule::ColdStart;

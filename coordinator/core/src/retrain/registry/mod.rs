@@ -20,6 +20,7 @@ pub use self::aliases::{CHAMPION, PREVIOUS};
 pub use self::history::{Change, Entry};
 pub use self::layout::{PREFIX, RestoreError};
 pub use self::version::{Cost, Lineage, Model, Note, Version, VersionNumber};
+use super::gates::Judgement;
 use crate::Write;
 
 /// The most versions of a model. A registry that is full takes none until some are removed.
@@ -155,6 +156,12 @@ impl Registry {
         Ok(Self { name: name.to_owned(), versions, aliases, holds, history, last_version: 0, last_entry: 0 })
     }
 
+    /// What keeps a registry that has no version yet.
+    #[must_use]
+    pub fn put(&self) -> Write {
+        self.put_counters()
+    }
+
     /// The model's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -201,6 +208,21 @@ impl Registry {
         self.versions.insert(number, version);
         writes.extend(self.note(actor, Change::Registered { version: number }));
         Ok((number, writes))
+    }
+
+    /// Keeps what the gates say of a version by now.
+    ///
+    /// # Errors
+    /// There is no such version.
+    pub fn judge(&mut self, version: VersionNumber, judgement: Judgement) -> Result<Vec<Write>, Error> {
+        self.version(version)?;
+        let Some(known) = self.versions.get_mut(&version) else { return Ok(Vec::new()) };
+        if known.model.judgement.as_ref() == Some(&judgement) {
+            return Ok(Vec::new());
+        }
+        known.model.judgement = Some(judgement);
+        let version = known.clone();
+        Ok(vec![self.put_version(&version)])
     }
 
     /// Adds a remark to a version.
@@ -282,7 +304,7 @@ fn check_length(what: &'static str, text: &str) -> Result<(), Error> {
 }
 
 /// Names are parts of keys of the store, and of paths.
-fn check_name(what: &'static str, name: &str) -> Result<(), Error> {
+pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), Error> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic());
     if begins && name.len() <= 64 && name.chars().all(legal) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::retrain::gates::Judgement;
 
 /// The number of a version of a model, from 1; never given twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct VersionNumber(pub u64);
 
@@ -84,6 +84,12 @@ pub struct Model {
     pub checkpoint_digest: String,
     /// Bytes of its files.
     pub bytes: u64,
+    /// The dataset that it was trained on.
+    #[serde(default)]
+    pub dataset: String,
+    /// The folder that goes with it; none where nothing goes but the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
     /// Where it comes from.
     pub lineage: Lineage,
     /// Metrics of its own test split.

@@ -1,0 +1,67 @@
+//! What is kept of runs and versions, and what goes.
+
+use jiff::Timestamp;
+
+use super::super::registry::{Actor, VersionNumber};
+use super::super::run::Run;
+use super::super::view::Done;
+use super::{KEPT_RUNS, Machine, Refusal, Writes};
+
+impl Machine {
+    pub(super) fn remove_version(
+        &mut self,
+        model: &str,
+        version: u64,
+        actor: Actor<'_>,
+    ) -> Result<(Done, Writes), Refusal> {
+        let version = VersionNumber(version);
+        let writes = self.remove(model, version, actor)?;
+        Ok((Done { message: format!("{version} of {model} removed"), ..Done::default() }, writes))
+    }
+
+    fn remove(&mut self, model: &str, version: VersionNumber, actor: Actor<'_>) -> Result<Writes, Refusal> {
+        let registry = self.models.get_mut(model).ok_or_else(|| Refusal::no_model(model))?;
+        let folder = registry.version(version)?.model.folder.clone();
+        let mut writes = registry.remove(version, actor)?;
+        if let Some(folder) = folder {
+            writes.extend(self.discard(folder));
+        }
+        Ok(writes)
+    }
+
+    /// Removes the versions of a model that the policy of a schedule lets go.
+    pub(super) fn retain(&mut self, model: &str, schedule: &str, now: Timestamp) -> Writes {
+        let policy = self.schedules.get(schedule).and_then(|known| known.applied.spec.retention.clone());
+        let (Some(policy), Some(registry)) = (policy, self.models.get(model)) else { return Vec::new() };
+        let by = format!("schedule {schedule}");
+        let mut writes = Vec::new();
+        for version in registry.plan_retention(&policy, now) {
+            // Nothing needs it, by the plan.
+            writes.extend(self.remove(model, version, Actor { by: &by, at: now }).unwrap_or_default());
+        }
+        writes
+    }
+
+    /// The folder of a run that made no version may go.
+    pub(super) fn drop_folder(&mut self, id: &str) -> Writes {
+        let Some(folder) = self.runs.get(id).filter(|run| run.state.window.is_some()).map(Run::folder) else {
+            return Vec::new();
+        };
+        self.discard(folder)
+    }
+
+    /// Forgets the oldest ended runs of a schedule.
+    pub(super) fn forget_old_runs(&mut self, schedule: &str) -> Writes {
+        let ended = self.runs.values().filter(|run| run.plan.schedule == schedule && run.outcome().is_some());
+        let mut ended: Vec<(Timestamp, String)> =
+            ended.map(|run| (run.plan.begun, run.id.to_string())).collect();
+        let over = ended.len().saturating_sub(KEPT_RUNS);
+        ended.sort();
+        let mut writes = Vec::new();
+        for (_, id) in ended.into_iter().take(over) {
+            self.runs.remove(&id);
+            writes.extend(Run::delete(&id));
+        }
+        writes
+    }
+}
