@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "muster/v1/state.proto",
     "muster/v1/plan.proto",
     "muster/v1/task.proto",
     "muster/v1/worker.proto",
     "muster/v1/job.proto",
     "muster/v1/collect.proto",
+    "muster/v1/retrain.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -88,6 +88,10 @@ pub enum Command {
     Jobs(cmd::jobs::Args),
     /// List the workers of a cluster
     Workers(cmd::workers::Args),
+    /// Train models again by themselves
+    Schedules(cmd::schedules::Args),
+    /// List, show, compare, promote and export the versions of models
+    Models(cmd::models::Args),
     /// Kill and stop workers of a local cluster, and check that the model is the same
     Chaos(cmd::chaos::Args),
     /// Move the state of a cluster to another store

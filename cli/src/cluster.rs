@@ -4,8 +4,9 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
+use muster_core::retrain::command::{Command, Request};
 use muster_proto::auth::Token;
-use muster_proto::rpc::{JobClient, Target};
+use muster_proto::rpc::{JobClient, RetrainClient, Target};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -52,6 +53,25 @@ pub fn token(file: Option<&Path>) -> Result<Option<Token>, Error> {
 /// Where the URL is none, nobody answers, or the token is refused.
 pub async fn connect(args: &ClusterArgs) -> Result<JobClient, Error> {
     connect_to(&args.coordinator, token(args.token_file.as_deref())?).await
+}
+
+/// Connects to the coordinator that the flags name, for schedules and models.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_retrain(args: &ClusterArgs) -> Result<RetrainClient, Error> {
+    let token = token(args.token_file.as_deref())?;
+    let target = Target { url: args.coordinator.as_str().into(), token, deadline: CALL_DEADLINE };
+    RetrainClient::connect(target).await.map_err(Error::from)
+}
+
+/// A command about schedules or models, under the name of whoever runs this program.
+#[must_use]
+pub fn request(command: Command) -> Request {
+    let named = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let by = named.filter(|name| !name.is_empty());
+    let by = by.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()));
+    Request { by, command }
 }
 
 /// Connects to a coordinator.

@@ -12,7 +12,9 @@ pub mod cmd;
 pub mod context;
 pub mod curves;
 pub mod dataset;
+pub mod drifting;
 pub mod error;
+pub mod export;
 pub mod forecast;
 pub mod history;
 pub mod html;
@@ -35,6 +37,7 @@ pub mod summary;
 pub mod table;
 pub mod trials;
 pub mod watch;
+pub mod when;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -88,6 +91,8 @@ fn run(context: &Context, command: &Command) -> Result<Verdict, Error> {
         Command::Worker(args) => cmd::worker::run(context, args),
         Command::Jobs(args) => cmd::jobs::run(context, args),
         Command::Workers(args) => cmd::workers::run(context, args),
+        Command::Schedules(args) => cmd::schedules::run(context, args),
+        Command::Models(args) => cmd::models::run(context, args),
         Command::Store(args) => cmd::store::run(context, args),
         Command::Collect(args) => cmd::collect::run(context, args),
         Command::Data(args) => cmd::data::run(context, args),

@@ -7,9 +7,10 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
-use muster_coordinator::Settings;
+use muster_coordinator::{Clock, Hooks, Settings};
 use muster_proto::control::DeviceKind;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -62,12 +63,29 @@ pub struct LocalCluster {
     server: JoinHandle<Result<(), muster_coordinator::Error>>,
 }
 
+/// What schedules go by on a local cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Retraining {
+    /// Their time.
+    pub clock: Clock,
+    /// What puts models into service.
+    pub hooks: Hooks,
+}
+
 impl LocalCluster {
     /// Starts the coordinator on a free port of loopback, then the workers.
     ///
     /// # Errors
     /// Where no port is free or a worker cannot be started.
     pub async fn start(plan: Plan) -> Result<Self, Error> {
+        Self::start_with(plan, Retraining::default()).await
+    }
+
+    /// The same with a time and hooks for schedules.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(plan: Plan, retraining: Retraining) -> Result<Self, Error> {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .await
             .map_err(|error| Error::failed(format!("cannot listen on loopback: {error}")))?;
@@ -80,7 +98,8 @@ impl LocalCluster {
             shutdown_workers: Some(true),
             ..Settings::default()
         };
-        let config = settings.check().map_err(|error| Error::from_chain(Kind::Failed, &error))?;
+        let mut config = settings.check().map_err(|error| Error::from_chain(Kind::Failed, &error))?;
+        (config.clock, config.hooks) = (retraining.clock, Arc::new(retraining.hooks));
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(muster_coordinator::serve(config, listener, told(stopped.clone())));
         let url = format!("http://{address}");

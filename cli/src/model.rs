@@ -1,21 +1,18 @@
 //! A finished model in this process: loaded from a checkpoint, whole, to be evaluated or asked.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
 
-use muster_collective::{AbortHandle, Collective, Config, Transport};
-use muster_data::{Dataset, Split};
+use muster_data::{Dataset, Items, Split};
 use muster_proto::config;
 use muster_proto::job::JobSpec;
 use muster_worker::checkpoint::{self, Reader};
 use muster_worker::evaluate::baseline::{Baseline, evaluate_baseline};
-use muster_worker::evaluate::{Detail, Report, evaluate};
-use muster_worker::recommend::{Recommendation, recommend};
-use muster_worker::train::{Setup, Trainer};
+use muster_worker::evaluate::{Report, ranks_items};
+use muster_worker::recommend::Recommendation;
+use muster_worker::run_record::address;
+use muster_worker::standalone::Standalone;
 
-use crate::error::{Error, Kind};
-use crate::run_record::address;
+use crate::error::Error;
 
 /// How to load and judge a model.
 #[derive(Debug, Clone, Copy)]
@@ -27,50 +24,44 @@ pub struct Options {
 }
 
 /// A model with the dataset it is asked about.
+#[derive(Debug)]
 pub struct Model {
     /// The checkpoint that was loaded.
     pub reader: Reader,
-    trainer: Trainer,
-    alone: Box<dyn Collective>,
-}
-
-impl std::fmt::Debug for Model {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("location", &self.reader.location).finish_non_exhaustive()
-    }
+    loaded: Standalone,
 }
 
 impl Model {
-    /// Loads the best checkpoint of a run directory, or a checkpoint itself.
+    /// Loads the best checkpoint of a run directory, or a checkpoint itself, with the dataset's log partitions.
     ///
     /// # Errors
     /// Where there is none, it is damaged, or it was trained on another dataset.
     pub fn open(path: &Path, dataset: &Dataset, options: Options) -> Result<Self, Error> {
-        let reader = checkpoint::find(&address(path)?, true)?;
-        if reader.manifest.dataset != dataset.manifest().digest {
-            let dir = dataset.dir();
+        let (reader, job) = find(path, dataset, options)?;
+        let loaded = Standalone::open(job, &reader, dataset.dir(), options.threads)?;
+        Ok(Self { reader, loaded })
+    }
+
+    /// Loads the model and none of the dataset's log partitions: it can only be asked about histories that it is given.
+    ///
+    /// # Errors
+    /// As [`Model::open`], and where it reads numbers of events that no list of items has.
+    pub fn open_to_ask(path: &Path, dataset: &Dataset, options: Options) -> Result<Self, Error> {
+        let (reader, job) = find(path, dataset, options)?;
+        if let Some(feature) = job.model.features.iter().find(|feature| feature.dim.is_none()) {
             let message = format!(
-                "{} is not the dataset that {} was trained on: its digest is {}, not {}",
-                dir.display(),
-                path.display(),
-                dataset.manifest().digest,
-                reader.manifest.dataset
+                "the model reads the number `{}` of each event, which a list of items does not say; ask with --user",
+                feature.column
             );
-            return Err(Error::bad_input(message).with_file(dir).with_field("--dataset"));
+            return Err(Error::bad_input(message).with_file(path).with_field("--history"));
         }
-        let name = reader.file(muster_proto::checkpoint::MANIFEST_FILE).display().to_string();
-        let mut job: JobSpec = config::parse(&reader.manifest.job, &name, &[])?;
-        job.evaluation.filter_seen = options.filter_seen.unwrap_or(job.evaluation.filter_seen);
-        let mut alone = alone()?;
-        let mut trainer =
-            Setup::open(job, dataset.dir(), None, 1, options.threads as usize)?.build(&mut *alone)?;
-        trainer.load(&reader)?;
-        Ok(Self { reader, trainer, alone })
+        let loaded = Standalone::open_to_ask(job, &reader, dataset.dir(), options.threads)?;
+        Ok(Self { reader, loaded })
     }
 
     /// The job that the model came from.
     pub fn job(&self) -> &JobSpec {
-        &self.trainer.job
+        &self.loaded.trainer.job
     }
 
     /// Judges the model on held-out events, beside popularity and an item-to-item Markov chain.
@@ -78,9 +69,9 @@ impl Model {
     /// # Errors
     /// Where the dataset is damaged.
     pub fn evaluate(&mut self, dataset: &Dataset, split: Split) -> Result<Report, Error> {
-        let model = evaluate(&mut self.trainer, split, Detail::Full, &mut *self.alone)?;
+        let model = self.loaded.evaluate(split)?;
         let mut report = Report { split: split_name(split).to_owned(), model, ..Report::default() };
-        let job = &self.trainer.job;
+        let job = self.job();
         if ranks_items(job) {
             for (name, baseline) in [("popularity", Baseline::Popularity), ("markov", Baseline::Markov)] {
                 let (ks, filter) = (&job.evaluation.ks, job.evaluation.filter_seen);
@@ -101,25 +92,61 @@ impl Model {
         user: &str,
         k: usize,
     ) -> Result<Vec<Recommendation>, Error> {
-        if self.trainer.output_table.is_none() {
-            let message = "the model predicts numbers and ranks no items; recommend from a model of items";
-            return Err(Error::bad_input(message)
-                .with_file(self.reader.location.address())
-                .with_field("MODEL"));
-        }
+        self.check_ranks_items()?;
         let Some((partition, local)) = dataset.find_user(user)? else {
             let message =
                 format!("user {user} is not in {}; ids are those of the raw logs", dataset.dir().display());
             return Err(Error::bad_input(message).with_field("--user"));
         };
-        Ok(recommend(&mut self.trainer, &partition, local, k, &mut *self.alone)?)
+        Ok(self.loaded.recommend(&partition, local, k)?)
+    }
+
+    /// The best items after a history, oldest event first, with reasons.
+    ///
+    /// # Errors
+    /// Where the history is empty, or the model ranks no items.
+    pub fn recommend_after(
+        &mut self,
+        (dataset, items): (&Dataset, &Items),
+        history: &[u32],
+        k: usize,
+    ) -> Result<Vec<Recommendation>, Error> {
+        self.check_ranks_items()?;
+        if history.is_empty() {
+            let message = "no item of the history is in the model's vocabulary; it has nothing to go by";
+            return Err(Error::bad_input(message).with_field("--history"));
+        }
+        let partition = dataset.sequence(items, history);
+        Ok(self.loaded.recommend(&partition, 0, k)?)
+    }
+
+    fn check_ranks_items(&self) -> Result<(), Error> {
+        if self.loaded.trainer.output_table.is_some() {
+            return Ok(());
+        }
+        let message = "the model predicts numbers and ranks no items; recommend from a model of items";
+        Err(Error::bad_input(message).with_file(self.reader.location.address()).with_field("MODEL"))
     }
 }
 
-/// Whether a job's head ranks the items of a log of events.
-pub fn ranks_items(job: &JobSpec) -> bool {
-    use muster_proto::job::Head;
-    matches!(job.model.head, Head::Softmax { .. } | Head::SampledSoftmax { .. })
+/// Finds the model, of this dataset, and the job that it came from.
+fn find(path: &Path, dataset: &Dataset, options: Options) -> Result<(Reader, JobSpec), Error> {
+    let reader = checkpoint::find(&address(path)?, true)?;
+    if reader.manifest.dataset != dataset.manifest().digest {
+        let dir = dataset.dir();
+        let message = format!(
+            "{} is not the dataset that {} was trained on: its digest is {}, not {}",
+            dir.display(),
+            path.display(),
+            dataset.manifest().digest,
+            reader.manifest.dataset
+        );
+        return Err(Error::bad_input(message).with_file(dir).with_field("--dataset"));
+    }
+    let name = reader.file(muster_proto::checkpoint::MANIFEST_FILE).display().to_string();
+    let mut job: JobSpec = config::parse(&reader.manifest.job, &name, &[])?;
+    job.evaluation.filter_seen = options.filter_seen.unwrap_or(job.evaluation.filter_seen);
+    Ok((reader, job))
 }
 
 /// The name of a split, as reports have it.
@@ -129,26 +156,4 @@ pub fn split_name(split: Split) -> &'static str {
         Split::Valid => "valid",
         Split::Test => "test",
     }
-}
-
-/// The collectives of a world of one rank, which do no I/O; the listener is only what the type asks for.
-fn alone() -> Result<Box<dyn Collective>, Error> {
-    let failed = |error: &(dyn std::error::Error + 'static)| Error::from_chain(Kind::Failed, error);
-    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = TcpListener::bind(loopback).map_err(|error| failed(&error))?;
-    muster_collective::connect(Config {
-        rank: 0,
-        world_size: 1,
-        job: String::new(),
-        generation: 0,
-        secret: [0; 16],
-        listener: &listener,
-        peers: vec![loopback],
-        timeout: Duration::from_secs(60),
-        silence: Duration::from_secs(60),
-        max_message: Config::DEFAULT_MAX_MESSAGE,
-        transport: Transport::Auto,
-        abort: AbortHandle::new().map_err(|error| failed(&error))?,
-    })
-    .map_err(|error| failed(&error))
 }

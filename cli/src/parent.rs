@@ -6,16 +6,13 @@ use std::path::{Path, PathBuf};
 use muster_data::Dataset;
 use muster_proto::checkpoint::MANIFEST_FILE;
 use muster_proto::config;
-use muster_proto::job::{JobSpec, WarmStartSpec, WindowSpec};
+use muster_proto::job::{JobSpec, WarmStartSpec};
 use muster_worker::checkpoint;
+use muster_worker::run_record::{RunRecord, address};
 use muster_worker::warm_start::{self, Parent};
 
 use crate::error::Error;
-use crate::run_record::{RunRecord, address};
 use crate::submission::absolute;
-
-/// The most runs before the parent's whose datasets are noted.
-const WINDOWS: usize = 64;
 
 /// The key that names the parent.
 const PARENT: &str = "warm_start.parent";
@@ -35,26 +32,13 @@ pub fn as_key(from: &Path) -> Result<String, Error> {
 /// # Errors
 /// Where there is no such model, it is of another shape, or its dataset is unknown or another one.
 pub fn pin(job: &mut JobSpec, job_path: &Path) -> Result<(), Error> {
-    let Some(mut warm) = job.warm_start.take() else { return Ok(()) };
+    let Some(warm) = job.warm_start.clone() else { return Ok(()) };
     let named = from_folder_of(job_path, &warm.parent);
     let parent = Parent::read(&address(&named)?).map_err(of_parent)?;
-    job.warm_start = Some(warm.clone());
     parent.check(job).map_err(of_parent)?;
-    if !job.model.head.is_regression() {
-        let dataset = dataset_of(&parent, &warm, &named, job_path)?;
-        warm.dataset = Some(absolute(dataset.dir())?);
-        warm.dataset_digest = Some(dataset.manifest().digest.clone());
-    }
-    warm.parent = parent.reader.location.address().display().to_string();
-    if !is_url(Path::new(&warm.parent)) {
-        warm.parent = absolute(Path::new(&warm.parent))?;
-    }
-    warm.model_digest = Some(parent.reader.manifest.model_digest.clone());
-    let updates = parent.updates();
-    (warm.table_updates, warm.dense_updates) = (updates.tables, updates.dense);
-    warm.windows = windows_before(&parent.job);
-    job.warm_start = Some(warm);
-    Ok(())
+    let has_items = !job.model.head.is_regression();
+    let dataset = has_items.then(|| dataset_of(&parent, &warm, &named, job_path)).transpose()?;
+    warm_start::pin(job, &parent, dataset.as_ref()).map_err(of_parent)
 }
 
 /// Puts what the run began from into the job that goes on with it: that lies behind it, whatever the job file says now.
@@ -105,14 +89,6 @@ fn dataset_of(
     let dataset = Dataset::open(&dir).map_err(|error| Error::from(error).with_field(FIELD))?;
     parent.check_dataset(&dataset).map_err(|error| Error::from(error).with_field(FIELD))?;
     Ok(dataset)
-}
-
-/// The datasets of the runs before the parent's, newest first: its own parent's, and those that it has noted itself.
-fn windows_before(parent: &JobSpec) -> Vec<WindowSpec> {
-    let Some(warm) = &parent.warm_start else { return Vec::new() };
-    let (Some(dataset), Some(digest)) = (&warm.dataset, &warm.dataset_digest) else { return Vec::new() };
-    let newest = WindowSpec { dataset: dataset.clone(), digest: digest.clone() };
-    std::iter::once(newest).chain(warm.windows.iter().cloned()).take(WINDOWS).collect()
 }
 
 fn from_folder_of(job_path: &Path, path: &str) -> PathBuf {

@@ -67,6 +67,11 @@ pub fn grouped(count: u64) -> String {
     text
 }
 
+/// A size in mebibytes.
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1_u32 << 20))
+}
+
 /// Numbers with runs of consecutive ones drawn together: `0-3, 7`.
 pub fn runs(numbers: &[usize]) -> String {
     let text = |run: &[usize]| match run {

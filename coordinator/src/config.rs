@@ -3,13 +3,16 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_core::pool::Policy;
 use muster_proto::auth::{Token, check_exposure};
+use muster_proto::hooks::HooksSpec;
 use muster_proto::pool::PoolRules;
 use serde::Deserialize;
 
+use crate::retrain::{Clock, Hooks};
 use crate::store::Location;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
@@ -40,6 +43,8 @@ pub struct Settings {
     pub max_watchers: Option<u32>,
     /// The rules by which jobs share the workers.
     pub pool: Option<PoolRules>,
+    /// What schedules may have called to put models into service; paths in it are absolute, or of the working directory.
+    pub hooks: Option<HooksSpec>,
 }
 
 /// What the coordinator runs by.
@@ -61,6 +66,10 @@ pub struct Config {
     pub shutdown_workers: bool,
     /// Streams of job events that may be open at a time.
     pub max_watchers: usize,
+    /// The time that schedules go by: the system's, unless somebody else's is put here.
+    pub clock: Clock,
+    /// What puts models into service.
+    pub hooks: Arc<Hooks>,
 }
 
 /// A setting that cannot be used.
@@ -132,13 +141,30 @@ impl Settings {
         if let Some(problem) = check_advertised(listen.ok(), self.advertise.as_deref(), &store) {
             report("advertise", problem);
         }
+        let hooks = Hooks::open(&self.hooks.unwrap_or_default()).unwrap_or_else(|error| {
+            problems.push(Problem { field: "hooks", message: with_source(&error) });
+            Hooks::default()
+        });
+        let hooks = Arc::new(hooks);
         let (Ok(listen), true) = (listen, problems.is_empty()) else { return Err(Problems(problems)) };
         let failure_detection = Duration::from_secs_f64(seconds);
         let pool = self.pool.as_ref().map_or(defaults.pool, Policy::from);
         let core = muster_core::Config { failure_detection, max_workers, max_jobs, pool, ..defaults };
         let shutdown_workers = self.shutdown_workers.unwrap_or(false);
         let advertise = self.advertise;
-        Ok(Config { listen, advertise, store, core, token, insecure, shutdown_workers, max_watchers })
+        let clock = Clock::default();
+        Ok(Config {
+            listen,
+            advertise,
+            store,
+            core,
+            token,
+            insecure,
+            shutdown_workers,
+            max_watchers,
+            clock,
+            hooks,
+        })
     }
 }
 
@@ -156,7 +182,7 @@ fn check_advertised(listen: Option<SocketAddr>, advertise: Option<&str>, store: 
 }
 
 pub(crate) fn with_source(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", with_source(source)))
 }
 
 #[cfg(test)]

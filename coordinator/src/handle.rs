@@ -7,6 +7,7 @@ use muster_proto::control::{Hello, JobEvent, JobStatus, Report, TaskStatus, Work
 use muster_proto::ids::{JobId, TaskOwner};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::retrain;
 use crate::sessions::Link;
 
 /// Messages that may wait for the core; handlers wait when it is full.
@@ -115,11 +116,11 @@ impl Handle {
         &self,
         event: impl FnOnce(RequestId) -> Event + Send + 'static,
     ) -> Result<Result<Answer, Refusal>, Away> {
-        self.inbox()?.call(|reply| Message::Ask { event: Box::new(event), reply }).await
+        self.inbox()?.ask(event).await
     }
 
     pub(crate) async fn jobs(&self) -> Result<Vec<JobStatus>, Away> {
-        self.inbox()?.call(|reply| Message::Question(Question::Jobs { reply })).await
+        self.inbox()?.jobs().await
     }
 
     pub(crate) async fn workers(&self) -> Result<Vec<WorkerStatus>, Away> {
@@ -127,7 +128,7 @@ impl Handle {
     }
 
     pub(crate) async fn tasks(&self, owner: TaskOwner, numbers: Vec<u32>) -> Result<Vec<TaskStatus>, Away> {
-        self.inbox()?.call(|reply| Message::Question(Question::Tasks { owner, numbers, reply })).await
+        self.inbox()?.tasks(owner, numbers).await
     }
 
     pub(crate) async fn watch(&self, job: JobId, after: u64) -> Result<Option<Watching>, Away> {
@@ -135,16 +136,37 @@ impl Handle {
     }
 }
 
-/// Sends messages to the task that owns the core.
+/// Sends messages to the task that owns the core, and to the one that owns schedules and models beside it.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbox {
     sender: mpsc::Sender<Message>,
+    retrain: retrain::Inbox,
 }
 
 impl Inbox {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Message>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Message>, mpsc::Receiver<retrain::Message>) {
         let (sender, messages) = mpsc::channel(INBOX);
-        (Self { sender }, messages)
+        let (retrain, of_retrain) = retrain::Inbox::new();
+        (Self { sender, retrain }, messages, of_retrain)
+    }
+
+    pub(crate) fn retrain(&self) -> &retrain::Inbox {
+        &self.retrain
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        event: impl FnOnce(RequestId) -> Event + Send + 'static,
+    ) -> Result<Result<Answer, Refusal>, Away> {
+        self.call(|reply| Message::Ask { event: Box::new(event), reply }).await
+    }
+
+    pub(crate) async fn jobs(&self) -> Result<Vec<JobStatus>, Away> {
+        self.call(|reply| Message::Question(Question::Jobs { reply })).await
+    }
+
+    pub(crate) async fn tasks(&self, owner: TaskOwner, numbers: Vec<u32>) -> Result<Vec<TaskStatus>, Away> {
+        self.call(|reply| Message::Question(Question::Tasks { owner, numbers, reply })).await
     }
 
     pub(crate) async fn open(&self, hello: Hello, link: Link) -> Result<SessionId, Away> {

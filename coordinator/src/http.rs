@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use muster_core::retrain::command::Question;
+use muster_core::retrain::view::FleetView;
 
 use crate::handle::{Away, Handle};
 use crate::metrics::{Counters, Page};
@@ -43,6 +45,12 @@ async fn metrics(State(pages): State<Pages>) -> Response {
         }
         _ => (Vec::new(), Vec::new()),
     };
-    let page = Page { counters: &pages.counters, jobs: &jobs, workers: &workers }.render();
+    let fleet = match pages.handle.tell(Question::Fleet).await {
+        // The answer is the view that was made of it a moment ago.
+        Ok(told) => told.ok().and_then(|told| serde_json::from_value(told).ok()).unwrap_or_default(),
+        Err(Away::Gone) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Err(_) => FleetView::default(),
+    };
+    let page = Page { counters: &pages.counters, jobs: &jobs, workers: &workers, fleet: &fleet }.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }

@@ -11,6 +11,7 @@ mod http;
 mod lead;
 mod metrics;
 mod replica;
+mod retrain;
 mod runtime;
 mod server;
 mod sessions;
@@ -18,4 +19,5 @@ pub mod store;
 mod watchers;
 
 pub use self::config::{Config, Problem, Problems, Settings};
+pub use self::retrain::{Clock, Hooks};
 pub use self::server::{Error, serve, serve_on};

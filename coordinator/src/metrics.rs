@@ -1,10 +1,13 @@
 //! Numbers for Prometheus, in its text format.
 
+mod fleet;
+
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use muster_proto::control::{Cause, EventKind, JobEvent, JobPhase, JobStatus, WorkerStatus};
+use muster_core::retrain::view::FleetView;
+use muster_proto::control::{Cause, Class, EventKind, JobEvent, JobPhase, JobStatus, WorkerStatus};
 use muster_proto::ids::JobId;
 use tracing::{info, warn};
 
@@ -70,6 +73,7 @@ pub(crate) struct Page<'a> {
     pub(crate) counters: &'a Counters,
     pub(crate) jobs: &'a [JobStatus],
     pub(crate) workers: &'a [WorkerStatus],
+    pub(crate) fleet: &'a FleetView,
 }
 
 const PHASES: [JobPhase; 9] = [
@@ -104,7 +108,17 @@ impl Page<'_> {
             let size = self.jobs.iter().filter(|job| job.phase == phase).count();
             writeln!(page, "muster_jobs{{phase=\"{phase}\"}} {size}")?;
         }
+        head(page, "muster_jobs_queued", "gauge", "Jobs that wait for workers, by class.")?;
+        for class in Class::ALL {
+            let waits = |job: &&JobStatus| job.place.is_some() && job.queueing.class == class;
+            writeln!(
+                page,
+                "muster_jobs_queued{{class=\"{class}\"}} {}",
+                self.jobs.iter().filter(waits).count()
+            )?;
+        }
         self.write_progress(page)?;
+        fleet::write(page, self.fleet)?;
         let totals = [
             ("muster_events_total", "Events that the core took in.", count(&counters.events)),
             ("muster_sessions_total", "Sessions that workers opened.", count(&counters.sessions)),
@@ -214,7 +228,9 @@ mod tests {
 
     #[test]
     fn an_idle_coordinator_shows_every_phase_and_counter_with_help() {
-        let page = Page { counters: &Counters::default(), jobs: &[], workers: &[] }.render();
+        let page =
+            Page { counters: &Counters::default(), jobs: &[], workers: &[], fleet: &FleetView::default() }
+                .render();
         assert!(page.contains("muster_jobs{phase=\"training\"} 0\n"), "{page}");
         assert!(page.contains("muster_workers{state=\"idle\"} 0\n"), "{page}");
         for line in page.lines().filter(|line| !line.starts_with('#')) {

@@ -16,6 +16,7 @@ use crate::config::with_source as chain;
 use crate::handle::{Inbox, Role};
 use crate::lead::{self, Candidate, LEADER, Lead};
 use crate::metrics::Counters;
+use crate::retrain::{Clock, Driver, Hooks, Parts};
 use crate::runtime::{self, Runtime};
 use crate::store::Store;
 
@@ -38,11 +39,21 @@ pub(crate) struct Replica<S> {
     pub(crate) counters: Arc<Counters>,
     /// Whether workers are sent home when this coordinator is told to end.
     pub(crate) shutdown_workers: bool,
+    /// The time that schedules go by.
+    pub(crate) clock: Clock,
+    /// What puts models into service.
+    pub(crate) hooks: Arc<Hooks>,
+}
+
+/// What leads: the core, and beside it the schedules and models.
+pub(crate) struct Term<S> {
+    runtime: Runtime<S>,
+    driver: Driver<S>,
 }
 
 impl<S: Store> Replica<S> {
     /// Makes sure that the store is there, and leads at once where nobody else could.
-    pub(crate) async fn begin(&self) -> Result<Option<Runtime<S>>, runtime::Error> {
+    pub(crate) async fn begin(&self) -> Result<Option<Term<S>>, runtime::Error> {
         if !S::SHARED {
             let lead = lead::seize(&self.store, &self.candidate.url).await?;
             return self.take_over(lead).await.map(Some);
@@ -62,19 +73,19 @@ impl<S: Store> Replica<S> {
     /// Leads whenever it can, until `shutdown` resolves.
     pub(crate) async fn run(
         &self,
-        mut first: Option<Runtime<S>>,
+        mut first: Option<Term<S>>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), runtime::Error> {
         tokio::pin!(shutdown);
         loop {
-            let runtime = match first.take() {
-                Some(runtime) => runtime,
+            let term = match first.take() {
+                Some(term) => term,
                 None => tokio::select! {
                     won = self.win() => won?,
                     () = &mut shutdown => return Ok(()),
                 },
             };
-            match self.reign(runtime, shutdown.as_mut()).await {
+            match self.reign(term, shutdown.as_mut()).await {
                 (End::Shutdown, outcome) => return outcome,
                 (End::Lapsed, _) => warn!("the lease could not be kept, this coordinator steps down"),
                 (End::Failed(error), _) if S::SHARED && error.is_end_of_term() => {
@@ -87,7 +98,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Follows until nobody leads, and then is who does.
-    async fn win(&self) -> Result<Runtime<S>, runtime::Error> {
+    async fn win(&self) -> Result<Term<S>, runtime::Error> {
         let mut leaders = self.store.watch(LEADER);
         let mut wait = self.candidate.ttl;
         loop {
@@ -107,7 +118,7 @@ impl<S: Store> Replica<S> {
             }
             self.follow(None);
             match self.stand().await {
-                Ok(Some(runtime)) => return Ok(runtime),
+                Ok(Some(term)) => return Ok(term),
                 Ok(None) => {}
                 Err(error) if error.is_end_of_term() => {
                     warn!(error = %chain(&error), "a campaign failed, it is tried again");
@@ -119,7 +130,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// Stands for the lead once.
-    async fn stand(&self) -> Result<Option<Runtime<S>>, runtime::Error> {
+    async fn stand(&self) -> Result<Option<Term<S>>, runtime::Error> {
         match lead::campaign(&self.store, &self.candidate).await? {
             Ok(lead) => self.take_over(lead).await.map(Some),
             Err(leader) => {
@@ -129,21 +140,30 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    async fn take_over(&self, lead: Lead) -> Result<Runtime<S>, runtime::Error> {
-        let (inbox, messages) = Inbox::new();
+    async fn take_over(&self, lead: Lead) -> Result<Term<S>, runtime::Error> {
+        let (inbox, messages, of_retrain) = Inbox::new();
         let store = Arc::clone(&self.store);
+        let parts = Parts {
+            guard: lead.guard().clone(),
+            failure_detection: self.config.failure_detection,
+            clock: self.clock.clone(),
+            hooks: Arc::clone(&self.hooks),
+            inbox: of_retrain,
+            core: inbox.clone(),
+        };
         let runtime =
             Runtime::start(self.config.clone(), store, lead, messages, Arc::clone(&self.counters)).await?;
+        let driver = Driver::start(Arc::clone(&self.store), parts).await?;
         self.counters.leads.store(1, Ordering::Relaxed);
         self.counters.terms.fetch_add(1, Ordering::Relaxed);
         self.role.send_replace(Role::Leads(inbox));
-        Ok(runtime)
+        Ok(Term { runtime, driver })
     }
 
     /// Leads until the end of the term.
     async fn reign(
         &self,
-        mut runtime: Runtime<S>,
+        Term { mut runtime, mut driver }: Term<S>,
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> (End, Result<(), runtime::Error>) {
         let lapsed = runtime.lapsed();
@@ -152,7 +172,10 @@ impl<S: Store> Replica<S> {
             () = lapsed => End::Lapsed,
             () = &mut shutdown => End::Shutdown,
             error = runtime.run() => End::Failed(error),
+            error = driver.run() => End::Failed(error),
         };
+        // What is under way for it ends; the next leader begins it again.
+        drop(driver);
         let mut outcome = Ok(());
         if matches!(end, End::Shutdown) {
             info!("the coordinator ends");

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use muster_core::retrain::machine;
 use muster_core::{
     Action, Answer, Core, Event, PREFIX, Refusal, RequestId, RestoreError, SessionId, Time, Write,
 };
@@ -40,6 +41,8 @@ pub(crate) enum Error {
     Store(#[from] store::Error),
     #[error("the coordinator cannot take over the state it finds")]
     Restore(#[from] RestoreError),
+    #[error("the coordinator cannot take over the schedules and models it finds")]
+    RestoreSchedules(#[from] machine::RestoreError),
     #[error("the store holds a copy that was not finished: migrate again, to an empty one")]
     Unfinished,
     #[error("the system gives no random numbers: {0}")]
@@ -54,7 +57,7 @@ impl Error {
         match self {
             Self::Store(store::Error::Conflict { .. }) | Self::Lapsed => true,
             Self::Store(error) => error.is_transient(),
-            Self::Restore(_) | Self::Unfinished | Self::Random(_) => false,
+            Self::Restore(_) | Self::RestoreSchedules(_) | Self::Unfinished | Self::Random(_) => false,
         }
     }
 }

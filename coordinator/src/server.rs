@@ -13,6 +13,7 @@ use muster_proto::auth::check_exposure;
 use muster_proto::rpc::MAX_MESSAGE_BYTES;
 use muster_proto::wire;
 use muster_proto::wire::job_service_server::JobServiceServer;
+use muster_proto::wire::retrain_service_server::RetrainServiceServer;
 use muster_proto::wire::task_service_server::TaskServiceServer;
 use muster_proto::wire::worker_service_server::WorkerServiceServer;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,7 +29,7 @@ use tracing::info;
 
 use crate::access;
 use crate::config::Config;
-use crate::grpc::{JobHandlers, TaskHandlers, WorkerHandlers};
+use crate::grpc::{JobHandlers, RetrainHandlers, TaskHandlers, WorkerHandlers};
 use crate::handle::Handle;
 use crate::http;
 use crate::lead::Candidate;
@@ -55,6 +56,9 @@ pub enum Error {
     /// The state that was found cannot be taken over.
     #[error("the coordinator cannot take over the state it finds")]
     Restore(#[source] muster_core::RestoreError),
+    /// The schedules and models that were found cannot be taken over.
+    #[error("the coordinator cannot take over the schedules and models it finds")]
+    RestoreSchedules(#[source] muster_core::retrain::machine::RestoreError),
     /// The store was left behind by a migration that did not end.
     #[error("the store holds a copy that was not finished: migrate again, to an empty one")]
     Unfinished,
@@ -77,6 +81,7 @@ impl From<runtime::Error> for Error {
         match error {
             runtime::Error::Store(error) => Self::Store(error),
             runtime::Error::Restore(error) => Self::Restore(error),
+            runtime::Error::RestoreSchedules(error) => Self::RestoreSchedules(error),
             runtime::Error::Unfinished => Self::Unfinished,
             runtime::Error::Lapsed => Self::Lapsed,
             runtime::Error::Random(error) => Self::Random(error.to_string()),
@@ -144,6 +149,8 @@ where
         role,
         counters: Arc::clone(&counters),
         shutdown_workers: config.shutdown_workers,
+        clock: config.clock.clone(),
+        hooks: Arc::clone(&config.hooks),
     };
     let first = replica.begin().await?;
     let routes = routes(config, handle, counters, S::LARGEST_VALUE).await?;
@@ -184,6 +191,9 @@ async fn routes(
     let tasks = TaskServiceServer::new(TaskHandlers { handle: handle.clone() })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let retrain = RetrainServiceServer::new(RetrainHandlers { handle: handle.clone() })
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(tell_health(health, handle.clone()));
     let reflection = tonic_reflection::server::Builder::configure()
@@ -194,6 +204,7 @@ async fn routes(
     let grpc = Routes::new(workers)
         .add_service(jobs)
         .add_service(tasks)
+        .add_service(retrain)
         .add_service(health_service)
         .add_service(reflection);
     let router: Router = grpc.into_axum_router().merge(http::routes(handle, counters));
@@ -207,10 +218,12 @@ async fn tell_health(health: HealthReporter, mut handle: Handle) {
             health.set_serving::<WorkerServiceServer<WorkerHandlers>>().await;
             health.set_serving::<JobServiceServer<JobHandlers>>().await;
             health.set_serving::<TaskServiceServer<TaskHandlers>>().await;
+            health.set_serving::<RetrainServiceServer<RetrainHandlers>>().await;
         } else {
             health.set_not_serving::<WorkerServiceServer<WorkerHandlers>>().await;
             health.set_not_serving::<JobServiceServer<JobHandlers>>().await;
             health.set_not_serving::<TaskServiceServer<TaskHandlers>>().await;
+            health.set_not_serving::<RetrainServiceServer<RetrainHandlers>>().await;
         }
         if !handle.changed().await {
             return;

@@ -9,6 +9,7 @@ pub mod control;
 pub mod convert;
 pub mod dataset;
 pub mod fence;
+pub mod hooks;
 pub mod ids;
 pub mod job;
 pub mod measured;

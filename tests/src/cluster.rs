@@ -39,6 +39,12 @@ impl<'a> Cluster<'a> {
         cluster
     }
 
+    /// Where the coordinator listens.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The JSON that a command says of this cluster; none where it fails.
     #[must_use]
     pub fn ask(&self, args: &[&str]) -> Option<Value> {

@@ -10,6 +10,7 @@ use muster_proto::capacity::{self, CapacitySpec};
 use muster_proto::collect::CollectSpec;
 use muster_proto::config::reference::{Section, page, undocumented};
 use muster_proto::dataset::{DatasetSpec, ShopSpec};
+use muster_proto::hooks::HooksSpec;
 use muster_proto::job::{self, JobSpec};
 use muster_proto::measured::{Calibration, calibration};
 use muster_proto::pool::PoolRules;
@@ -124,4 +125,12 @@ fn the_page_of_pool_files_has_every_key() {
         team.as_table_mut().unwrap().remove("name");
     }
     assert_current("pool.md", &page_of_keys("Pool file", &PoolRules::sections(), &example));
+}
+
+#[test]
+fn the_page_of_hooks_files_has_every_key() {
+    let hook = toml::from_str::<HooksSpec>("[hooks.NAME]\nkind = \"command\"\n").unwrap();
+    let mut example: toml::Table = toml::from_str(&toml::to_string(&hook).unwrap()).unwrap();
+    example["hooks"]["NAME"].as_table_mut().unwrap().remove("kind");
+    assert_current("hooks.md", &page_of_keys("Hooks file", &HooksSpec::sections(), &example));
 }

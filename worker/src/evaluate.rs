@@ -12,6 +12,7 @@ mod pointwise;
 mod ranking;
 mod report;
 mod split;
+mod users;
 
 pub use counts::RankingCounts;
 pub(crate) use held_out::CALL;
@@ -21,7 +22,10 @@ pub use pointwise::{PointwiseScores, click_metrics, rating_metrics};
 pub use ranking::{Ranked, Users, rank_users};
 pub use report::{Report, to_csv};
 pub(crate) use split::ROUND;
-pub use split::evaluate;
+pub use split::{evaluate, evaluate_users};
+pub use users::{UserMetric, UserRank};
+
+use muster_proto::job::{Head, JobSpec};
 
 /// Why an evaluation failed.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,15 @@ pub enum Error {
     /// The dataset cannot be read.
     #[error("cannot load the dataset: {0}")]
     Data(#[from] muster_data::Error),
+    /// Whoever looks on said so.
+    #[error("stopped on request")]
+    Stopped,
+}
+
+/// Whether a job's head ranks the items of a log of events.
+#[must_use]
+pub fn ranks_items(job: &JobSpec) -> bool {
+    matches!(job.model.head, Head::Softmax { .. } | Head::SampledSoftmax { .. })
 }
 
 /// How much is counted.

@@ -7,7 +7,9 @@
 //!   [`evaluate`] judges it.
 //! * [`calibrate`] measures what the pieces of a step take on this machine, [`workload`] counts what a job's steps are made of.
 //! * [`warm_start`] begins a job from another model.
-//! * [`recommend`] serves one user from a finished model.
+//! * [`recommend`] serves one user from a finished model; [`standalone`] has one in this process, whole.
+//! * [`submission`] makes of a job and a dataset what a coordinator is asked for; [`retrain`] does so for schedules, and
+//!   gathers what candidates are judged by.
 //!
 //! Nothing here knows how many workers there are but through the plan and the collective.
 
@@ -24,7 +26,11 @@ pub mod loss;
 pub mod model;
 mod random;
 pub mod recommend;
+pub mod retrain;
+pub mod run_record;
 pub mod runner;
+pub mod standalone;
+pub mod submission;
 pub mod train;
 pub mod tree;
 pub mod warm_start;

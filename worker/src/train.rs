@@ -18,7 +18,7 @@ pub(crate) use clip::global_factor;
 pub use epochs::{Kept, train};
 pub(crate) use heads::{Totals, count};
 pub use hooks::{Hooks, Progress};
-pub use meter::{Laps, Meter, peak_bytes, resident_bytes};
+pub use meter::{Laps, Meter, peak_bytes, process_seconds, resident_bytes};
 pub(crate) use meter::{Sum, Watched};
 pub use outcome::{End, Finished, Place};
 pub use schedule::learning_rate;

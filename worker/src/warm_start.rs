@@ -9,18 +9,22 @@ mod copy;
 mod means;
 mod origins;
 mod parent;
+mod pin;
 mod shape;
+mod stand_in;
 
 use std::path::{Path, PathBuf};
 
 use muster_collective::Collective;
 use muster_proto::config;
-use muster_proto::job::KeptState;
+use muster_proto::job::{KeptState, WarmStartSpec};
 
 use self::origins::AllOrigins;
 pub use self::parent::Parent;
-use crate::checkpoint;
+pub use self::pin::pin;
+pub use self::stand_in::stand_in;
 use crate::train::Trainer;
+use crate::{checkpoint, submission};
 
 /// Why a job cannot begin from its parent.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,9 @@ pub enum Error {
     /// The collective failed.
     #[error(transparent)]
     Collective(#[from] muster_collective::Error),
+    /// A path that workers cannot be told.
+    #[error(transparent)]
+    Path(#[from] submission::Error),
     /// The parent's own job.
     #[error("cannot read the job of the parent in {}: {source}", path.display())]
     Job {
@@ -124,20 +131,12 @@ pub fn begin(trainer: &mut Trainer, collective: &mut dyn Collective) -> Result<O
     assert!(!trainer.is_on_gpu(), "a model begins before the trainer moves to a GPU");
     let parent = Parent::read(Path::new(&spec.parent))?;
     parent.check(&trainer.job)?;
-    let keep = spec.optimizer_state == KeptState::Keep;
-    let (tables, dense) = trainer.kinds();
-    copy::dense(&parent, &mut trainer.dense, keep.then_some(dense))?;
     if trainer.set.of_model().is_empty() {
+        copy_dense(trainer, &parent, &spec)?;
         return Ok(Some(Begun::default()));
     }
     let origins = AllOrigins::load(&spec, &parent, trainer)?;
-    let kind = keep.then_some(tables);
-    for table in &mut trainer.set.tables {
-        let of_table = origins.of(table.decl.table());
-        let name = spec.column_of_parent(table.decl.table()).to_owned();
-        copy::rows(&parent, &name, table, of_table, kind)?;
-        means::begin_rows(table, of_table, kind, collective)?;
-    }
+    take_over(trainer, &parent, (&spec, &origins), collective)?;
     let begun = origins.begun();
     tracing::info!(
         parent = %parent.reader.location.address().display(),
@@ -147,4 +146,27 @@ pub fn begin(trainer: &mut Trainer, collective: &mut dyn Collective) -> Result<O
         "began from another model"
     );
     Ok(Some(begun))
+}
+
+/// Takes over what the parent has. Collective.
+fn take_over(
+    trainer: &mut Trainer,
+    parent: &Parent,
+    (spec, origins): (&WarmStartSpec, &AllOrigins),
+    collective: &mut dyn Collective,
+) -> Result<(), Error> {
+    copy_dense(trainer, parent, spec)?;
+    let kind = (spec.optimizer_state == KeptState::Keep).then_some(trainer.kinds().0);
+    for table in &mut trainer.set.tables {
+        let of_table = origins.of(table.decl.table());
+        let name = spec.column_of_parent(table.decl.table()).to_owned();
+        copy::rows(parent, &name, table, of_table, kind)?;
+        means::begin_rows(table, of_table, kind, collective)?;
+    }
+    Ok(())
+}
+
+fn copy_dense(trainer: &mut Trainer, parent: &Parent, spec: &WarmStartSpec) -> Result<(), Error> {
+    let kind = (spec.optimizer_state == KeptState::Keep).then_some(trainer.kinds().1);
+    copy::dense(parent, &mut trainer.dense, kind)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use muster_worker::checkpoint;
+use muster_worker::run_record::address;
 
 use super::train::{self, Device};
 use crate::Verdict;
@@ -11,7 +12,7 @@ use crate::chaos::{Fault, Faults, Pace, Rhythm, Verdict as Found};
 use crate::context::Context;
 use crate::error::Error;
 use crate::run_dir;
-use crate::run_record::{address, open_dataset};
+use crate::run_record::open_dataset;
 use crate::summary::Summary;
 use crate::{history, lineage};
 

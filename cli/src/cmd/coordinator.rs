@@ -1,9 +1,10 @@
 //! `muster coordinator`: the process that decides which worker holds which piece.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use muster_coordinator::{Problems, Settings};
 use muster_proto::config;
+use muster_proto::hooks::HooksSpec;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -16,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   muster coordinator
   muster coordinator --listen 0.0.0.0:7400 --token-file token
+  muster coordinator --store state.redb --hooks hooks.toml
   muster coordinator --listen 0.0.0.0:7400 --advertise $(hostname):7400 --token-file token \
     --store etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379/muster";
 
@@ -43,6 +45,9 @@ pub struct Args {
     /// Rules by which jobs share the workers: patience, quotas and weights of teams; see docs/reference/pool.md
     #[arg(long, value_name = "POOL.toml")]
     pub pool: Option<PathBuf>,
+    /// What schedules may have called to put models into service; see docs/reference/hooks.md
+    #[arg(long, value_name = "HOOKS.toml")]
+    pub hooks: Option<PathBuf>,
     /// Silence after which a worker counts as lost; other deadlines follow from it
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub failure_detection: f64,
@@ -61,6 +66,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
         token_file: args.token_file.clone(),
         insecure: Some(args.insecure),
         pool: args.pool.as_deref().map(|file| config::load(file, &[])).transpose()?,
+        hooks: args.hooks.as_deref().map(load_hooks).transpose()?,
         ..Settings::default()
     };
     let config = settings.check().map_err(refused)?;
@@ -80,6 +86,17 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
             .map_err(|error| Error::from_chain(Kind::Failed, &error))?;
         context.output.report(&Stopped { address: address.to_string() })
     })
+}
+
+/// The hooks of a file, with paths that hold whatever the working directory is.
+fn load_hooks(file: &Path) -> Result<HooksSpec, Error> {
+    let hooks: HooksSpec = config::load(file, &[])?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = std::path::absolute(folder).map_err(|error| {
+        let message = format!("cannot tell where {} is: {error}", folder.display());
+        Error::failed(message).with_file(file).with_field("--hooks")
+    })?;
+    Ok(hooks.rooted(&folder))
 }
 
 /// The settings' problems, each under the flag that it came from.

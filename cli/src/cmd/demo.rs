@@ -13,6 +13,7 @@ use super::prepare::{self, Prepared};
 use super::recommend::Recommended;
 use super::train::{self, Device};
 use crate::context::Context;
+use crate::drifting;
 use crate::error::Error;
 use crate::local::threads_each;
 use crate::model::{Model, Options};
@@ -24,11 +25,12 @@ use crate::table::Table;
 const EXAMPLES: &str = "\
 Examples:
   muster demo
-  muster demo --workers 4 --seed 7 --out runs/my-demo";
+  muster demo --workers 4 --seed 7 --out runs/my-demo
+  muster demo --loop";
 
 /// Generates shopping logs, prepares them, trains on a local cluster, evaluates beside the baselines, recommends
 /// with reasons, and says what to try next. Less than a minute on two cores.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Number of worker processes
@@ -37,7 +39,14 @@ pub struct Args {
     /// Seed of the logs and of training
     #[arg(long, value_name = "S", allow_negative_numbers = true, default_value_t = 1)]
     pub seed: u64,
-    /// Folder for logs, dataset and run, new or empty; runs/demo-N where absent
+    /// A month of a shop whose customers change, with a model that is trained again every night: gates, promotions, a roll-back, and
+    /// a chart beside a model that is trained anew each night and one that never is again. Some minutes
+    #[arg(long = "loop")]
+    pub is_loop: bool,
+    /// Days of the loop
+    #[arg(long, value_name = "N", requires = "is_loop", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=365))]
+    pub days: u32,
+    /// Folder for logs, dataset and run, new or empty; runs/demo-N or runs/loop-N where absent
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -53,6 +62,10 @@ const SHOWN: usize = 10;
 /// # Errors
 /// Where the folder is refused or a part of it fails.
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
+    if args.is_loop {
+        let Args { workers, days, seed, out, .. } = args.clone();
+        return drifting::run(context, &drifting::Args { workers, days, seed, out });
+    }
     let folder = run_dir::claim(args.out.as_deref(), "demo")?;
     let numbers = GenerateArgs { users: 3_000, items: 600, events: 90_000, seed: args.seed };
     let say = |text: &str| context.output.say(text);

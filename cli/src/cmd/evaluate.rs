@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::export;
 use crate::local::threads_each;
 use crate::metrics;
 use crate::model::{Model, Options};
@@ -26,7 +27,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The model: a run directory or a checkpoint
+    /// The model: a run directory, a checkpoint, or what `muster models export --with-histories` wrote
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// The prepared dataset; the one the model was trained on where absent
@@ -70,6 +71,7 @@ impl From<Split> for muster_data::Split {
 /// Where model and dataset do not fit, are damaged, or the CSV cannot be written.
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     let dataset = open_dataset(args.dataset.as_deref(), &args.model)?;
+    export::check_histories(&args.model, args.dataset.as_deref(), "--dataset DIR names the whole dataset")?;
     let mut progress = context.progress();
     progress.start("evaluate", 0);
     let options = Options {

@@ -3,10 +3,12 @@
 use std::path::{Component, Path, PathBuf};
 
 use muster_data::prepare::{
-    AddArgs, Added, CutArgs, PrepareArgs, QUARANTINE_FILE, SpreadArgs, add, cut, prepare, prepare_spread,
+    AddArgs, Added, Cut, CutArgs, PrepareArgs, QUARANTINE_FILE, SpreadArgs, Window, add, cut, prepare,
+    prepare_spread,
 };
 use muster_proto::config;
 use muster_proto::control::DeviceKind;
+use muster_proto::dataset::time::parse_iso8601;
 use muster_proto::dataset::{CleaningReport, DatasetManifest, DatasetSpec};
 use serde_json::{Value, json};
 
@@ -26,11 +28,13 @@ Examples:
   muster prepare dataset.toml --set input=day-2.csv --set cleaning.min_user_events=3 --out prepared
   muster prepare /shared/dataset.toml --out /shared/prepared --coordinator http://10.0.0.1:7400
   muster prepare dataset.toml --into base                          add new files to a base, however old ones are
-  muster prepare dataset.toml --from base --out tuesday --parent monday   cut a dataset from it, ids of monday kept";
+  muster prepare dataset.toml --from base --out tuesday --parent monday   cut a dataset from it, ids of monday kept
+  muster prepare dataset.toml --from base --out june --window 2026-06-01..2026-07-01   of that time only";
 
 /// Cleans, featurizes and partitions the logs that a dataset file declares, and says how many rows each rule
 /// dropped. The same input and file give the same bytes. A log that grows is kept in a base: `--into` adds the files that it does not
-/// have yet, `--from` cuts the dataset that a preparation of all files would give. With `--workers` or `--coordinator` the work is spread
+/// have yet, `--from` cuts the dataset that a preparation of all files would give, or with `--window` one of files that have no rows
+/// of other times. With `--workers` or `--coordinator` the work is spread
 /// over workers, whose number leaves no trace in the dataset.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -50,6 +54,12 @@ pub struct Args {
     /// A dataset whose ids of items and categories are kept; what is new gets ids after them
     #[arg(long, value_name = "DIR", requires = "from")]
     pub parent: Option<PathBuf>,
+    /// Only rows of this time count, the second end not included; dates or times, either may be left out
+    #[arg(long, value_name = "FROM..UNTIL", requires = "from", value_parser = window)]
+    pub window: Option<Window>,
+    /// Only the files count that the base had after so many additions
+    #[arg(long, value_name = "N", requires = "from")]
+    pub increments: Option<u64>,
     /// Worker processes to start here and to spread the work over; without them this process does it all
     #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with_all = ["into", "from"], value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,
@@ -90,25 +100,29 @@ pub fn prepare_dataset(context: &Context, args: &Args) -> Result<Prepared, Error
     progress.start(&format!("prepare {}", spec.name), 0);
     let (base, threads) = (args.folder(), args.threads());
     let variables = &|name: &str| std::env::var(name).ok();
+    let all = |manifest| Cut { manifest, outside: 0 };
     let made = match (&args.from, workers(context, args)?) {
-        (None, Some(workers)) => spread(args, &spec, &out, workers, progress.as_mut()),
+        (None, Some(workers)) => spread(args, &spec, &out, workers, progress.as_mut()).map(all),
         (None, None) => {
-            prepare(&PrepareArgs { spec: &spec, base, out: &out, threads, variables }).map_err(Error::from)
+            let made = prepare(&PrepareArgs { spec: &spec, base, out: &out, threads, variables });
+            made.map(all).map_err(Error::from)
         }
         (Some(store), _) => {
-            let parent = args.parent.as_deref();
-            cut(&CutArgs { spec: &spec, base, store, parent, out: &out, threads, variables })
-                .map_err(Error::from)
+            let (parent, out, increments, pulse) = (args.parent.as_deref(), &out, args.increments, &|| true);
+            let window = args.window.unwrap_or_default();
+            let spec = &spec;
+            cut(&CutArgs { spec, base, store, parent, out, threads, variables, window, increments, pulse })
+                .map_err(|error| in_flag(error.into()))
         }
     };
-    let manifest = made.map_err(|error| in_dataset_file(error, &args.dataset))?;
+    let Cut { manifest, outside } = made.map_err(|error| in_dataset_file(error, &args.dataset))?;
     progress.start(&format!("prepare {}", spec.name), 0);
     progress.finish(&format!(
         "{} events of {} users",
         grouped(manifest.events),
         grouped(u64::from(manifest.users))
     ));
-    Ok(Prepared { out, manifest })
+    Ok(Prepared { out, manifest, outside })
 }
 
 /// Whose workers do the work, where it is not this process.
@@ -159,7 +173,8 @@ fn add_files(context: &Context, args: &Args, store: &Path) -> Result<AddedFiles,
     progress.start(&format!("add to {}", store.display()), 0);
     let variables = &|name: &str| std::env::var(name).ok();
     let (base, threads) = (args.folder(), args.threads());
-    let added = add(&AddArgs { spec: &spec, base, store, threads, variables })
+    let (by, pulse) = (None, &|| true);
+    let added = add(&AddArgs { spec: &spec, base, store, threads, variables, by, pulse })
         .map_err(|error| in_dataset_file(error.into(), &args.dataset))?;
     progress.finish(&format!("{} new files", added.files));
     Ok(AddedFiles { store: store.to_owned(), added })
@@ -179,6 +194,8 @@ impl Args {
             into: None,
             from: None,
             parent: None,
+            window: None,
+            increments: None,
             workers: None,
             coordinator: None,
             token_file: None,
@@ -199,6 +216,32 @@ impl Args {
 /// Names the dataset file where the error is about one of its keys.
 fn in_dataset_file(error: Error, dataset: &Path) -> Error {
     if error.file.is_none() { error.with_file(dataset) } else { error }
+}
+
+/// What a cut says of its window and its increments is said of the flags.
+fn in_flag(mut error: Error) -> Error {
+    if let Some(flag @ ("window" | "increments")) = error.field.as_deref() {
+        error.field = Some(format!("--{flag}"));
+    }
+    error
+}
+
+/// A window as it is written.
+fn window(text: &str) -> Result<Window, String> {
+    let (from, until) =
+        text.split_once("..").ok_or("is not FROM..UNTIL, for instance 2026-06-01..2026-07-01")?;
+    let end = |text: &str| match text.trim() {
+        "" => Ok(None),
+        text => parse_iso8601(text).map(Some).ok_or_else(|| {
+            format!("`{text}` is not a date or time such as 2026-06-01 or 2026-06-01T20:21:58Z")
+        }),
+    };
+    let window = Window { from: end(from)?, until: end(until)? };
+    match (window.from, window.until) {
+        (None, None) => Err("has no end at all, leave it out for all rows".to_owned()),
+        (Some(from), Some(until)) if until <= from => Err("ends before it begins".to_owned()),
+        _ => Ok(window),
+    }
 }
 
 /// An `input=FILE` that exists from the current folder means that file; of a pattern, the folders before its first `*`,
@@ -222,6 +265,8 @@ pub struct Prepared {
     pub out: PathBuf,
     /// What it holds.
     pub manifest: DatasetManifest,
+    /// Rows of the base that are not in the window.
+    pub outside: u64,
 }
 
 impl Prepared {
@@ -286,6 +331,10 @@ impl Report for Prepared {
     fn text(&self) -> String {
         let manifest = &self.manifest;
         let table = cleaning_table(&manifest.cleaning, manifest.cleaning.rows_out);
+        let window = match self.outside {
+            0 => String::new(),
+            outside => format!("  {} rows of the base are not in the window\n", grouped(outside)),
+        };
         let mut notes = left_out(&manifest.cleaning);
         if let Some(path) = self.quarantine() {
             notes.push_str(&format!("\n  rejected rows are listed in {}", path.display()));
@@ -298,13 +347,18 @@ impl Report for Prepared {
             manifest.partitions.len()
         );
         let digest = format!("  digest {}", manifest.digest);
-        format!("{}\n\n{counts}\n{digest}\n  written to {}{notes}", table.render(), self.out.display())
+        format!(
+            "{}\n\n{window}{counts}\n{digest}\n  written to {}{notes}",
+            table.render(),
+            self.out.display()
+        )
     }
 
     fn json(&self) -> Value {
         let manifest = &self.manifest;
         json!({
             "dataset": self.out.display().to_string(),
+            "outside_window": self.outside,
             "rows_in": manifest.cleaning.rows_in,
             "rows_out": manifest.cleaning.rows_out,
             "dropped": manifest.cleaning.dropped,

@@ -6,6 +6,7 @@ use muster_kernels::cuda::probe;
 use muster_proto::control::{DeviceKind, Queueing, Submission};
 use muster_proto::job::JobSpec;
 use muster_worker::checkpoint;
+use muster_worker::run_record::address;
 use serde_json::Value;
 
 use crate::chaos::Faults;
@@ -18,7 +19,7 @@ use crate::local::{self, LocalCluster, threads_each};
 use crate::parent;
 use crate::progress::Progress;
 use crate::run_dir;
-use crate::run_record::{self, RunRecord, address, open_dataset};
+use crate::run_record::{self, RunRecord, open_dataset};
 use crate::submission::{self, JobFile, Placement};
 use crate::summary::Summary;
 use crate::watch::{self, Around};
@@ -232,7 +233,7 @@ fn claim(args: &Args, job: &JobSpec, submission: &mut Submission) -> Result<Path
     let record = RunRecord {
         name: job.name.clone(),
         dataset: PathBuf::from(&submission.dataset_dir),
-        workers: args.workers,
+        workers: Some(args.workers),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         checkpoints: job
             .checkpoint

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use muster_worker::checkpoint;
+use muster_worker::run_record::address;
 use serde_json::{Value, json};
 
 use crate::Verdict;
 use crate::context::Context;
 use crate::error::Error;
 use crate::output::Report;
-use crate::run_record::{address, open_dataset};
+use crate::run_record::open_dataset;
 use crate::table::grouped;
 
 const EXAMPLES: &str = "\

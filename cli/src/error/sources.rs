@@ -3,7 +3,7 @@
 use muster_data::{generate, prepare};
 use muster_proto::{auth, config, rpc};
 use muster_worker::train::SetupError;
-use muster_worker::{agent, batch, checkpoint, evaluate, warm_start};
+use muster_worker::{agent, batch, checkpoint, evaluate, run_record, standalone, submission, warm_start};
 
 use super::{Error, Kind, chain};
 
@@ -136,6 +136,7 @@ impl From<warm_start::Error> for Error {
             Warm::Checkpoint(error) => error.into(),
             Warm::Data(error) => error.into(),
             Warm::Collective(_) => Self::from_chain(Kind::Failed, &error),
+            Warm::Path(error) => error.into(),
             Warm::Job { ref path, .. }
             | Warm::Unlike { ref path, .. }
             | Warm::OtherModel { ref path, .. }
@@ -184,6 +185,44 @@ impl From<batch::Error> for Error {
             batch::Error::Data(error) => error.into(),
             batch::Error::Column(_) => Self::from_chain(Kind::BadInput, &error).with_field("model"),
             batch::Error::Kind { .. } => Self::from_chain(Kind::BadInput, &error).with_field("model.head"),
+        }
+    }
+}
+
+impl From<submission::Error> for Error {
+    fn from(error: submission::Error) -> Self {
+        use submission::Error as Refused;
+        let mapped = |kind| Self::from_chain(kind, &error);
+        match error {
+            Refused::Dataset(error) => error.into(),
+            Refused::Unfit { source, field } => Self::from(source).with_field(field),
+            Refused::CutOnGpu { ref table } => {
+                mapped(Kind::BadInput).with_field(format!("tables.column_blocks.{table}"))
+            }
+            Refused::Path { ref path, .. } => mapped(Kind::BadInput).with_file(path),
+            Refused::Encode(_) => mapped(Kind::Failed),
+        }
+    }
+}
+
+impl From<run_record::Error> for Error {
+    fn from(error: run_record::Error) -> Self {
+        let (kind, path) = match &error {
+            run_record::Error::Write { path, .. } => (Kind::Failed, path),
+            run_record::Error::Malformed { path, .. } => (Kind::BadInput, path),
+        };
+        Self::from_chain(kind, &error).with_file(path)
+    }
+}
+
+impl From<standalone::Error> for Error {
+    fn from(error: standalone::Error) -> Self {
+        use standalone::Error as Standalone;
+        match error {
+            Standalone::Checkpoint(error) => error.into(),
+            Standalone::Setup(error) => error.into(),
+            Standalone::WarmStart(error) => error.into(),
+            Standalone::Listen(_) | Standalone::Collective(_) => Self::from_chain(Kind::Failed, &error),
         }
     }
 }

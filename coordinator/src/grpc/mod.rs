@@ -1,6 +1,7 @@
 //! Thin handlers: decode, ask the core, encode.
 
 mod job;
+mod retrain;
 mod task;
 mod worker;
 
@@ -10,6 +11,7 @@ use tonic::Status;
 use tonic::metadata::MetadataValue;
 
 pub(crate) use self::job::JobHandlers;
+pub(crate) use self::retrain::RetrainHandlers;
 pub(crate) use self::task::TaskHandlers;
 pub(crate) use self::worker::WorkerHandlers;
 use crate::handle::Away;

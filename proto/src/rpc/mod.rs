@@ -4,6 +4,7 @@ mod calls;
 mod client;
 mod coordinators;
 mod dial;
+mod retrain;
 mod tasks;
 mod watch;
 
@@ -18,6 +19,7 @@ use tonic::{Code, Request, Status};
 pub use self::client::JobClient;
 pub use self::coordinators::{Coordinators, LEADER_HEADER, Listening};
 pub use self::dial::{Connection, Dial};
+pub use self::retrain::{Repeat, RetrainClient};
 pub use self::tasks::TaskClient;
 pub use self::watch::Watch;
 use crate::auth::Token;
@@ -81,6 +83,12 @@ pub enum Error {
     /// The coordinator's answer cannot be read; the versions probably differ.
     #[error("the coordinator's answer cannot be read; do the versions of both programs agree?")]
     Malformed(#[from] convert::Error),
+    /// The coordinator's answer is of another form than this program knows.
+    #[error("the coordinator's answer cannot be read: {problem}; do the versions of both programs agree?")]
+    Unknown {
+        /// What the parser says.
+        problem: String,
+    },
 }
 
 impl Error {
@@ -90,7 +98,7 @@ impl Error {
         match self {
             Self::Unreachable { .. } | Self::NotLed { .. } => true,
             Self::Refused { code, .. } => *code == Code::ResourceExhausted,
-            Self::BadUrl { .. } | Self::Malformed(_) => false,
+            Self::BadUrl { .. } | Self::Malformed(_) | Self::Unknown { .. } => false,
         }
     }
 

@@ -43,6 +43,7 @@ mod spill;
 mod spread;
 mod stage;
 mod vocabulary;
+mod window;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -52,14 +53,15 @@ use muster_proto::units::ByteSize;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use error::{Error, Place, Told};
-pub use growing::{AddArgs, Added, CutArgs, add, cut};
+pub use growing::{AddArgs, Added, Contents, Cut, CutArgs, Increment, InputFile, add, contents, cut};
 pub use inputs::Variables;
 pub use pass::Pulse;
 pub use quarantine::FILE as QUARANTINE_FILE;
 pub use spread::{Dealer, SpreadArgs, UnitArgs, prepare_spread, run_unit};
+pub use window::Window;
 
 use filter::{Filter, Filtered};
-use ingest::Ingested;
+use ingest::{Ingested, Records};
 use kcore::Minimum;
 use pass::{Bench, Crew, Threads};
 use publish::Output;
@@ -110,7 +112,7 @@ pub fn prepare(args: &PrepareArgs<'_>) -> Result<DatasetManifest, Error> {
         pulse: &|| true,
     };
     let ingested = ingest::ingest(&sources, &pool)?;
-    derive_here(spec, &item_files, pool, output, ingested, None)
+    derive_here(spec, &item_files, (pool, &|| true), output, ingested, None)
 }
 
 /// All passes after the first.
@@ -123,6 +125,7 @@ fn derive<C: Crew>(
 ) -> Result<DatasetManifest, Error> {
     let minimum = minimum(&bench.spec);
     let sorted = crew.run(&bench, &Sort { keeps_items: minimum.is_of_items() })?;
+    let mut report = within_window(log.report, &bench.records)?;
     bench.stage.items = by_partition(sorted.marks.clone());
     bench.stage.adopt(sorted.marks);
     let alive = match bench.spec.kind {
@@ -134,7 +137,6 @@ fn derive<C: Crew>(
     bench.stage.adopt(marks);
     let mut users = vec![0; bench.stage.partitions];
     found.into_iter().for_each(|(index, n_users)| users[index] = n_users);
-    let mut report = log.report;
     report.add(&sorted.report);
     report.add(&counts.report);
     if report.rows_out == 0 {
@@ -159,6 +161,20 @@ fn derive<C: Crew>(
         },
         output,
     )
+}
+
+/// Takes the rows out of what was counted that are not in the window: the log that the dataset is of does not have them.
+///
+/// # Errors
+/// There are no others.
+fn within_window(mut report: CleaningReport, records: &Records) -> Result<CleaningReport, Error> {
+    let Some((window, outside)) = records.window() else { return Ok(report) };
+    let rejected: u64 = report.dropped.values().sum();
+    report.rows_in -= outside;
+    if report.rows_in == rejected {
+        return Err(Error::NothingInWindow { window, outside });
+    }
+    Ok(report)
 }
 
 /// What is known of the whole log after the first pass, besides the records.
@@ -204,13 +220,13 @@ fn lay_out(spec: &DatasetSpec, output: &Output, ingested: Ingested, parent: Opti
 fn derive_here(
     spec: &DatasetSpec,
     item_files: &[Vec<PathBuf>],
-    pool: ThreadPool,
+    (pool, pulse): (ThreadPool, Pulse<'_>),
     output: Output,
     ingested: Ingested,
     parent: Option<Parent>,
 ) -> Result<DatasetManifest, Error> {
     let workers = workers(spec, &ingested, pool.current_num_threads())?;
-    let crew = Threads { pool, workers, pulse: &|| true };
+    let crew = Threads { pool, workers, pulse };
     let (bench, log) = lay_out(spec, &output, ingested, parent);
     derive(&crew, bench, log, item_files, output)
 }

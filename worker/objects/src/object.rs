@@ -53,6 +53,18 @@ impl Object {
         self.meta.size
     }
 
+    /// What tells this version from others: the tag that the store gives it, or else when it was written last.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        self.meta.e_tag.clone().unwrap_or_else(|| self.meta.last_modified.to_rfc3339())
+    }
+
+    /// Whether the store gives its objects tags, which change with their bytes.
+    #[must_use]
+    pub fn has_entity_tag(&self) -> bool {
+        self.meta.e_tag.is_some()
+    }
+
     /// Reads it from its start, part after part.
     #[must_use]
     pub fn reader(&self) -> Reader {

@@ -30,6 +30,9 @@ pub enum Error {
     },
 }
 
+/// Bits of a sample's identity that tell windows of a user apart.
+const WINDOW_BITS: u32 = 24;
+
 /// Which columns of a partition the model reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeatureColumns {
@@ -61,6 +64,14 @@ pub struct Sample {
     pub start: u32,
     /// One past the last event.
     pub end: u32,
+}
+
+impl Sample {
+    /// The user's number in the dataset.
+    #[must_use]
+    pub fn user(&self) -> u32 {
+        (self.id >> WINDOW_BITS) as u32
+    }
 }
 
 /// The log partitions that feed one micro-batch, and their samples in a fixed order.
@@ -175,7 +186,7 @@ impl Corpus {
         window: u64,
         events: std::ops::Range<usize>,
     ) -> Sample {
-        let id = (u64::from(partition.first_user + user) << 24) | window;
+        let id = (u64::from(partition.first_user + user) << WINDOW_BITS) | window;
         Sample { id, partition: place as u32, start: events.start as u32, end: events.end as u32 }
     }
 

@@ -83,6 +83,32 @@ impl Reader {
         Ok(whole)
     }
 
+    /// BLAKE3 of the manifest's file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn manifest_digest(&self) -> Result<String, Error> {
+        Ok(blake3::hash(&self.manifest_bytes()?).to_hex().to_string())
+    }
+
+    /// Bytes of the files that it takes to read all of it: its own, and those of the full checkpoint under an increment.
+    ///
+    /// # Errors
+    /// A manifest cannot be read.
+    pub fn bytes(&self) -> Result<u64, Error> {
+        let pieces: u64 = self.manifest.pieces.values().map(|piece| piece.bytes).sum();
+        let own = pieces + self.manifest_bytes()?.len() as u64;
+        match &self.manifest.base {
+            None => Ok(own),
+            Some(base) => Ok(own + Self::open(&self.location.beside(&base.folder))?.bytes()?),
+        }
+    }
+
+    fn manifest_bytes(&self) -> Result<Vec<u8>, Error> {
+        let read = self.location.read(MANIFEST_FILE);
+        read.map_err(|source| Error::Io { action: "read", path: self.file(MANIFEST_FILE), source })
+    }
+
     /// A piece of the full checkpoint that this one lies over.
     fn whole_of_base(&self, base: &Base, name: &str) -> Result<Vec<u8>, Error> {
         let location = self.location.beside(&base.folder);

@@ -10,7 +10,7 @@ use super::held_out::{Calls, HeldOut, LastStates, held_out};
 use super::metrics::ranking_metrics;
 use super::pointwise::{PointwiseScores, click_metrics, rating_metrics};
 use super::ranking::{Users, rank_users};
-use super::{Detail, Error, Evaluation, diversity};
+use super::{Detail, Error, Evaluation, UserRank, diversity};
 use crate::allocator;
 use crate::embedding::{LookupRequest, gather_whole, look_up};
 use crate::model::isa;
@@ -18,6 +18,18 @@ use crate::train::Trainer;
 
 /// Users of a rank in one round of ranking; bounds the memory of an evaluation.
 pub(crate) const ROUND: usize = 1024;
+
+/// Items that are left out of the rankings of one round, of all users together; bounds its memory.
+const LEFT_OUT: usize = 8 << 20;
+
+/// What is asked of a ranking beside its counts.
+struct Asked<'a> {
+    detail: Detail,
+    /// Items that are in nobody's ranking, ascending.
+    strangers: &'a [u32],
+    /// Is told of each user of this rank; false to stop.
+    visit: &'a mut dyn FnMut(UserRank) -> bool,
+}
 
 /// Evaluates a split with the model as it is. Collective; every rank gets the same result.
 ///
@@ -36,6 +48,27 @@ pub fn evaluate(
     evaluation
 }
 
+/// Evaluates a split with a model that ranks items, and gives `visit` what the ranking of each of this rank's users came to,
+/// until that says to stop. `strangers` are items that the model does not know, ascending: they are in no ranking, and
+/// whoever's held-out event is of one has no hit. Collective.
+///
+/// # Errors
+/// The collective's, or it was stopped.
+pub fn evaluate_users(
+    trainer: &mut Trainer,
+    split: Split,
+    strangers: &[u32],
+    visit: &mut dyn FnMut(UserRank) -> bool,
+    collective: &mut dyn Collective,
+) -> Result<Evaluation, Error> {
+    let events = held_out(trainer, split);
+    let asked = Asked { detail: Detail::Full, strangers, visit };
+    let evaluation = rank_events(trainer, &events, asked, collective);
+    drop(events);
+    allocator::give_back();
+    evaluation
+}
+
 fn evaluate_events(
     trainer: &mut Trainer,
     events: &[HeldOut],
@@ -44,7 +77,8 @@ fn evaluate_events(
 ) -> Result<Evaluation, Error> {
     match trainer.job.model.head {
         Head::Softmax { .. } | Head::SampledSoftmax { .. } => {
-            rank_events(trainer, events, detail, collective)
+            let asked = Asked { detail, strangers: &[], visit: &mut |_| true };
+            rank_events(trainer, events, asked, collective)
         }
         Head::Bce { .. } => {
             let scores = score_events(trainer, events, collective)?;
@@ -62,26 +96,36 @@ fn evaluate_events(
 fn rank_events(
     trainer: &mut Trainer,
     events: &[HeldOut],
-    detail: Detail,
+    asked: Asked<'_>,
     collective: &mut dyn Collective,
 ) -> Result<Evaluation, Error> {
+    let Asked { detail, strangers, visit } = asked;
     let Some(output) = trainer.output_table else { return Ok(Evaluation::default()) };
     let items = trainer.set.of_model()[output].rows as usize;
     let whole = gather_whole(&trainer.set, output, collective)?;
     let filter = trainer.job.evaluation.filter_seen;
     let mut counts = RankingCounts::new(&trainer.job.evaluation.ks, items);
     let k = if detail == Detail::Full { counts.largest_k() } else { 0 };
-    for round in rounds(events, collective)? {
+    let size = (LEFT_OUT / (strangers.len() + 1)).clamp(1, ROUND);
+    for round in rounds(events, size, collective)? {
         let hidden = states_of(trainer, round, collective)?.hidden;
-        let exclude = |event: &HeldOut| if filter { event.seen.clone() } else { Vec::new() };
+        let exclude = |event: &HeldOut| left_out(if filter { &event.seen } else { &[] }, strangers);
         let users = Users {
             hidden,
             targets: round.iter().map(|e| e.item).collect(),
             exclude: round.iter().map(exclude).collect(),
         };
         let table = whole.as_ref().unwrap_or(&trainer.set.parts(output)[0]);
-        let ranked = rank_users(table, &users, k, &trainer.pool, collective)?;
-        for user in &ranked {
+        let mut ranked = rank_users(table, &users, k, &trainer.pool, collective)?;
+        for (event, user) in round.iter().zip(&mut ranked) {
+            let is_known = strangers.binary_search(&event.item).is_err();
+            if !is_known {
+                user.above = u64::MAX;
+            }
+            let rank = UserRank { user: event.history.user(), above: is_known.then_some(user.above) };
+            if !visit(rank) {
+                return Err(Error::Stopped);
+            }
             let list: Vec<u32> = user.list.iter().map(|(item, _)| *item).collect();
             counts.add(user.above, user.ties, &list);
         }
@@ -106,17 +150,32 @@ fn states_of(
     Calls::pack(trainer, &trainer.groups, events).run(trainer, collective)
 }
 
+/// Both lists as one, ascending and each item once.
+fn left_out(seen: &[u32], strangers: &[u32]) -> Vec<u32> {
+    if strangers.is_empty() {
+        return seen.to_vec();
+    }
+    let mut all = [seen, strangers].concat();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// The events in rounds; as many rounds on every rank, the last ones possibly empty.
-fn rounds<'e>(events: &'e [HeldOut], collective: &mut dyn Collective) -> Result<Vec<&'e [HeldOut]>, Error> {
-    let mine = events.len().div_ceil(ROUND) as u64;
+fn rounds<'e>(
+    events: &'e [HeldOut],
+    size: usize,
+    collective: &mut dyn Collective,
+) -> Result<Vec<&'e [HeldOut]>, Error> {
+    let mine = events.len().div_ceil(size) as u64;
     let mut all = vec![vec![mine]];
     if collective.world_size() > 1 {
         collective.all_gather::<u64>(&[mine], &mut all)?;
     }
     let most = all.iter().flatten().copied().max().unwrap_or(0) as usize;
     let part = |round: usize| {
-        let start = (round * ROUND).min(events.len());
-        &events[start..(start + ROUND).min(events.len())]
+        let start = (round * size).min(events.len());
+        &events[start..(start + size).min(events.len())]
     };
     Ok((0..most).map(part).collect())
 }
@@ -142,7 +201,7 @@ fn score_events(
     collective: &mut dyn Collective,
 ) -> Result<PointwiseScores, Error> {
     let mut mine = Vec::with_capacity(2 * events.len());
-    for round in rounds(events, collective)? {
+    for round in rounds(events, ROUND, collective)? {
         let states = states_of(trainer, round, collective)?;
         let scores = match trainer.output_table {
             Some(output) => {

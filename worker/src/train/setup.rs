@@ -90,16 +90,37 @@ impl Setup {
     /// # Errors
     /// Data that cannot be loaded, or the collective's.
     pub fn build(self, collective: &mut dyn Collective) -> Result<Trainer, SetupError> {
-        let Self { job, dataset, tables, plan, threads } = self;
         let rank = collective.rank() as u32;
-        let corpus = Corpus::new(&job, dataset.manifest())?;
-        let mine = plan.micro_batches_of(rank);
-        let groups = mine.map(|m| corpus.load_group(&dataset, m)).collect::<Result<Vec<Group>, _>>()?;
-        let sizes = group_sizes(&job, &groups, collective)?;
-        let epoch = EpochPlan::new(sizes, job.batch.sequences);
-        if epoch.samples() == 0 {
-            return Err(SetupError::Empty { name: dataset.manifest().name.clone() });
+        let corpus = Corpus::new(&self.job, self.dataset.manifest())?;
+        let mine = self.plan.micro_batches_of(rank);
+        let groups = mine.map(|m| corpus.load_group(&self.dataset, m)).collect::<Result<Vec<Group>, _>>()?;
+        let sizes = group_sizes(&self.job, &groups, collective)?;
+        if sizes.iter().all(|size| *size == 0) {
+            return Err(SetupError::Empty { name: self.dataset.manifest().name.clone() });
         }
+        self.assemble(rank, corpus, groups, sizes)
+    }
+
+    /// Makes all shards and loads no log partition: for a model that is asked about histories that come with the question. It cannot
+    /// be trained or evaluated.
+    ///
+    /// # Errors
+    /// A dataset whose vocabularies cannot be read.
+    pub fn build_to_ask(self) -> Result<Trainer, SetupError> {
+        let corpus = Corpus::new(&self.job, self.dataset.manifest())?;
+        let sizes = vec![0; self.job.batch.micro_batches as usize];
+        self.assemble(0, corpus, Vec::new(), sizes)
+    }
+
+    fn assemble(
+        self,
+        rank: u32,
+        corpus: Corpus,
+        groups: Vec<Group>,
+        sizes: Vec<u64>,
+    ) -> Result<Trainer, SetupError> {
+        let Self { job, dataset, tables, plan, threads } = self;
+        let epoch = EpochPlan::new(sizes, job.batch.sequences);
         let init = Init { seed: job.seed, std: job.model.init_std };
         let kind = job.table_optimizer().kind;
         let table = |decl: TableDecl| {

@@ -38,13 +38,23 @@ impl Origins {
 /// Where all rows begin.
 #[derive(Debug)]
 pub(super) struct AllOrigins {
-    items: Origins,
+    pub(super) items: Origins,
     columns: BTreeMap<String, Origins>,
 }
 
 impl AllOrigins {
     /// Compares the vocabularies of both datasets.
     pub(super) fn load(spec: &WarmStartSpec, parent: &Parent, trainer: &Trainer) -> Result<Self, Error> {
+        Self::load_with(spec, spec, parent, trainer)
+    }
+
+    /// The same, where values of columns go by a spec of their own.
+    pub(super) fn load_with(
+        spec: &WarmStartSpec,
+        of_values: &WarmStartSpec,
+        parent: &Parent,
+        trainer: &Trainer,
+    ) -> Result<Self, Error> {
         let (dataset, before) = (&trainer.dataset, parent.dataset(spec)?);
         let items = items(spec, dataset, &before)?;
         if items.groups[0].is_empty() {
@@ -54,7 +64,7 @@ impl AllOrigins {
         for feature in trainer.job.model.features.iter().filter(|feature| feature.dim.is_some()) {
             let ours = dataset.load_vocabulary(&feature.column)?;
             let theirs = before.load_vocabulary(spec.column_of_parent(&feature.column))?;
-            columns.insert(feature.column.clone(), values(spec, &ours, &theirs));
+            columns.insert(feature.column.clone(), values(of_values, &ours, &theirs));
         }
         Ok(Self { items, columns })
     }

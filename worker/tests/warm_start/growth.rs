@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_collective::Collective;
 use muster_data::Dataset;
-use muster_data::prepare::{AddArgs, CutArgs, add, cut};
+use muster_data::prepare::{AddArgs, CutArgs, Window, add, cut};
 use muster_proto::checkpoint::model_digest;
 use muster_proto::config;
 use muster_proto::dataset::DatasetSpec;
@@ -88,7 +88,8 @@ fn a_dataset_that_was_cut_with_its_parent_keeps_the_scores_too() {
         std::fs::write(base.path().join("items.csv"), items()).unwrap();
         let none = |_: &str| None;
         let (base, threads, variables) = (base.path(), 2, &none);
-        add(&AddArgs { spec: &spec, base, store: &store, threads, variables }).unwrap();
+        let (by, pulse) = (None, &|| true);
+        add(&AddArgs { spec: &spec, base, store: &store, threads, variables, by, pulse }).unwrap();
         let out = to.path().join("data");
         let args = CutArgs {
             spec: &spec,
@@ -98,6 +99,9 @@ fn a_dataset_that_was_cut_with_its_parent_keeps_the_scores_too() {
             out: &out,
             threads,
             variables,
+            window: Window::default(),
+            increments: None,
+            pulse,
         };
         cut(&args).unwrap();
         parent = Some(out);

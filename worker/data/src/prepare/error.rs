@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use muster_proto::dataset::{CleaningReport, SourceSpec};
 use muster_proto::units::ByteSize;
 
+use super::Window;
+
 /// Why logs cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -126,6 +128,27 @@ pub enum Error {
         /// What cleaning did.
         report: CleaningReport,
     },
+    /// A window has no row.
+    #[error("none of {outside} rows is in the window {window}: are its files there, and are its ends right?")]
+    NothingInWindow {
+        /// The window.
+        window: Window,
+        /// Rows of other times.
+        outside: u64,
+    },
+    /// A window is asked for of a log without times.
+    #[error("rows have no times to tell which are in a window: name a column in `columns.time`")]
+    Timeless,
+    /// A base does not have so many increments.
+    #[error("base {} has {found} increments, {wanted} are asked for: has it been begun anew?", path.display())]
+    FewIncrements {
+        /// The base's folder.
+        path: PathBuf,
+        /// How many it has.
+        found: u64,
+        /// How many are asked for.
+        wanted: u64,
+    },
     /// A split by time begins before all events.
     #[error(
         "no event is before `split.valid_from` ({valid_from}), the first is at {first}: nothing is left to train on"
@@ -189,17 +212,25 @@ pub enum Error {
     },
     /// An input file of a base is not what it was.
     #[error(
-        "{} has {found} bytes, {expected} when it was added: files of a base must not change; give what is new a name of \
-         its own",
+        "{} has {found}, {expected} when it was added: files of a base must not change; give what is new a name of its own",
         path.display()
     )]
     InputChanged {
         /// The file.
         path: PathBuf,
-        /// Its size now.
-        found: u64,
-        /// Its size when it was added.
-        expected: u64,
+        /// Its size, or its digest, now.
+        found: String,
+        /// The same when it was added.
+        expected: String,
+    },
+    /// An input file became another one while it was added.
+    #[error(
+        "{} changed while it was read, nothing was added: let files have their names only once they are whole, and add \
+         it again", path.display()
+    )]
+    InputUnsteady {
+        /// The file.
+        path: PathBuf,
     },
     /// A dataset cannot be the parent of another.
     #[error("{} cannot be the parent: {what}", path.display())]

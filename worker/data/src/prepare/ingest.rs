@@ -26,6 +26,7 @@ use super::pass::Pulse;
 use super::quarantine::Quarantine;
 use super::read::{Ending, GROUP_ROWS, Span, Table};
 use super::spill::Layout;
+use super::window::Window;
 use crate::store::Keys;
 use columns::{Role, wanted_columns};
 use commit::{Committed, Done, Ended};
@@ -51,6 +52,8 @@ pub(super) struct Ingested {
     pub(super) numeric: Vec<String>,
     /// About the bytes of memory that the keys take.
     pub(super) key_bytes: u64,
+    /// The first time of an event, and the last; none without times.
+    pub(super) times: Option<(i64, i64)>,
 }
 
 /// Where the records of events are.
@@ -71,6 +74,16 @@ impl Records {
             Self::Spilled(spills) => spills.bytes(partition),
             Self::Merged(merged) => merged.bytes(partition),
             Self::Filed(file) => file.get().map_or(0, |merged| merged.bytes(partition)),
+        }
+    }
+
+    /// The window that they are of, and how many were passed over so far since they are not in it; none where all count.
+    pub(super) fn window(&self) -> Option<(Window, u64)> {
+        match self {
+            Self::Merged(merged) if merged.window != Window::default() => {
+                Some((merged.window, merged.outside()))
+            }
+            _ => None,
         }
     }
 
@@ -196,7 +209,7 @@ pub(super) fn read(sources: &Sources<'_>, pool: &ThreadPool) -> Result<Found, Er
         }
         Ok(())
     })?;
-    let Ended { spills, quarantine, report, first_error, ending } = committed.finish()?;
+    let Ended { spills, quarantine, report, times, first_error, ending } = committed.finish()?;
     let key_bytes = shared.bytes();
     let ingested = Ingested {
         spills: Records::Spilled(spills),
@@ -206,6 +219,7 @@ pub(super) fn read(sources: &Sources<'_>, pool: &ThreadPool) -> Result<Found, Er
         report,
         numeric,
         key_bytes,
+        times,
     };
     Ok(Found { ingested, quarantine, first_error, ending })
 }

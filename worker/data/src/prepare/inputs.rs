@@ -5,6 +5,7 @@
 
 mod objects;
 mod pattern;
+mod version;
 mod walk;
 
 use std::io::ErrorKind;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use muster_proto::dataset::{Inputs, SourceSpec};
 
 use super::error::Error;
+pub(super) use version::Version;
 
 /// Looks up an environment variable.
 pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
@@ -21,8 +23,8 @@ pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) path: PathBuf,
-    /// Its size, of an object: whoever lists a store is told it, and to ask for each would take a request each.
-    listed: Option<u64>,
+    /// Its version, of an object: whoever lists a store is told it, and to ask for each would take a request each.
+    listed: Option<Version>,
 }
 
 impl Found {
@@ -30,15 +32,9 @@ impl Found {
         Self { path, listed: None }
     }
 
-    /// Its size.
-    pub(super) fn bytes(&self) -> Result<u64, Error> {
-        match self.listed {
-            Some(bytes) => Ok(bytes),
-            None => match std::fs::metadata(&self.path) {
-                Ok(metadata) => Ok(metadata.len()),
-                Err(source) => Err(Error::Read { path: self.path.clone(), source }),
-            },
-        }
+    /// Which version of it is there.
+    pub(super) fn version(&self) -> Result<Version, Error> {
+        self.listed.clone().map_or_else(|| Version::of(&self.path), Ok)
     }
 }
 

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use muster_proto::dataset::FileEntry;
 use serde::{Deserialize, Serialize};
@@ -15,14 +16,19 @@ use super::error::Error;
 use super::intern::Interner;
 use super::spill::{self, Layout};
 use super::spread::files;
+use super::window::Window;
 use crate::store::{Keys, decode_vocabulary};
 
-/// The records of all parts.
+/// The records of all parts, each partition to be read once.
 #[derive(Debug)]
 pub(super) struct Merged {
     pub(super) parts: Vec<Part>,
     pub(super) layout: Layout,
     pub(super) origin: Origin,
+    /// Records of other times are passed over.
+    pub(super) window: Window,
+    /// How many were.
+    outside: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -53,6 +59,20 @@ impl Origin {
 }
 
 impl Merged {
+    pub(super) fn new(parts: Vec<Part>, layout: Layout, origin: Origin, window: Window) -> Self {
+        Self { parts, layout, origin, window, outside: AtomicU64::new(0) }
+    }
+
+    /// Notes records that are not read at all, since none of their part is in the window.
+    pub(super) fn pass_over(&self, records: u64) {
+        self.outside.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// How many records of what was read or passed over are not in the window.
+    pub(super) fn outside(&self) -> u64 {
+        self.outside.load(Ordering::Relaxed)
+    }
+
     /// Bytes of the records of a partition.
     pub(super) fn bytes(&self, partition: usize) -> u64 {
         let files = self.parts.iter().filter_map(|part| part.records.get(partition)?.as_ref());
@@ -70,7 +90,8 @@ impl Merged {
                 [] => id,
                 ids => ids.get(id as usize).copied().unwrap_or(u32::MAX),
             };
-            spill::rewrite(&bytes, self.layout, part.by, &ids, &mut all);
+            let outside = spill::rewrite(&bytes, self.layout, (part.by, self.window), &ids, &mut all);
+            self.outside.fetch_add(outside, Ordering::Relaxed);
         }
         Ok(all)
     }
@@ -159,7 +180,8 @@ impl MergedFile {
             Ok(Part { dir: part.dir, records: part.records, ids, by: part.by })
         };
         let parts = parts.into_iter().map(part).collect::<Result<_, Error>>()?;
-        Ok(self.merged.get_or_init(|| Merged { parts, layout, origin: Origin::Shares }))
+        let merged = || Merged::new(parts, layout, Origin::Shares, Window::default());
+        Ok(self.merged.get_or_init(merged))
     }
 }
 

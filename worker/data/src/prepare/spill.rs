@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::window::Window;
+
 /// An event as it is read back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Event<'e> {
@@ -35,22 +37,29 @@ pub(super) fn write(buffer: &mut Vec<u8>, event: &Event<'_>, has_ids: bool) {
     }
 }
 
-/// Writes records again with times that are `by` later, and other items and categories where `ids` names them.
+/// Writes those records again whose times are in the window, with times that are `by` later, and other items and categories
+/// where `ids` names them. How many are not in the window.
 pub(super) fn rewrite(
     bytes: &[u8],
     layout: Layout,
-    by: i64,
+    (by, window): (i64, Window),
     ids: &dyn Fn(usize, u32) -> u32,
     buffer: &mut Vec<u8>,
-) {
+) -> u64 {
     let mut records = Records::new(bytes, layout);
     let mut categorical = Vec::with_capacity(layout.categorical);
+    let mut outside = 0;
     while let Some((user, event)) = records.next() {
+        if !window.holds(event.time) {
+            outside += 1;
+            continue;
+        }
         categorical.clear();
         categorical.extend(event.categorical.iter().enumerate().map(|(column, id)| ids(column + 1, *id)));
         let (item, time) = (ids(0, event.item), event.time.saturating_add(by));
         write(buffer, &Event { user, item, time, categorical: &categorical, ..event }, layout.has_ids);
     }
+    outside
 }
 
 /// What records hold besides user, item and time.

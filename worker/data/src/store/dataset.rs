@@ -11,6 +11,7 @@ use muster_proto::dataset::{
 use super::codec::{Columns, Shape, decode_partition};
 use super::error::Error;
 use super::items::{AttributeLists, Attributes, Items, Vocabulary};
+use super::keys::Keys;
 use super::partition::{Cut, Partition};
 
 /// A prepared dataset on disk.
@@ -155,6 +156,28 @@ impl Dataset {
     pub fn find_user(&self, key: &str) -> Result<Option<(Partition, u32)>, Error> {
         let partition = self.load(partition_of(key, self.manifest.partitions.len() as u32))?;
         Ok(partition.find_user(key).map(|local| (partition, local)))
+    }
+
+    /// A partition of one user, who is in no log: these items in their order. What items are known for is filled in from `items`, the
+    /// dataset's own; what only an event has is unknown, and 0 where it is a number.
+    #[must_use]
+    pub fn sequence(&self, items: &Items, history: &[u32]) -> Partition {
+        let mut keys = Keys::new();
+        keys.push("");
+        let categorical = self.manifest.categorical().map(|column| {
+            let attributes = items.attributes(&column.name).filter(|_| column.of == ColumnOf::Item);
+            let value = |item: &u32| attributes.map_or(0, |attributes| attributes.lists.first(*item));
+            history.iter().map(value).collect()
+        });
+        Partition {
+            offsets: vec![0, history.len() as u32],
+            items: history.to_vec(),
+            times: (0..history.len() as i64).collect(),
+            categorical: categorical.collect(),
+            numeric: vec![vec![0.0; history.len()]; self.manifest.numeric().count()],
+            cut: Cut::of(&self.manifest),
+            ..Partition::with_keys(keys)
+        }
     }
 
     /// Number of training events of each item.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use muster_data::prepare::{AddArgs, Added, CutArgs, Error, add, cut};
+use muster_data::prepare::{AddArgs, Added, CutArgs, Error, Window, add, cut};
 use muster_data::{Dataset, ShopArgs, generate_shop};
 use muster_proto::config;
 use muster_proto::dataset::{DatasetManifest, DatasetSpec, ShopSpec};
@@ -11,13 +11,13 @@ use muster_proto::dataset::{DatasetManifest, DatasetSpec, ShopSpec};
 use crate::fixture::{CSV, Folder, files, sequences};
 
 /// A log in five files, with dirt, and rules of every sort.
-struct Log {
-    folder: Folder,
+pub(crate) struct Log {
+    pub(crate) folder: Folder,
     text: String,
 }
 
 impl Log {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = Folder::new();
         let shop =
             "users = 900\nitems = 400\nevents = 20000\ncategories = 12\nfiles = 5\n[dirt]\nrate = 0.1\n";
@@ -36,36 +36,57 @@ impl Log {
         }
     }
 
-    fn spec(&self, sets: &[&str]) -> DatasetSpec {
+    pub(crate) fn spec(&self, sets: &[&str]) -> DatasetSpec {
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
         config::parse(&self.text, "dataset.toml", &sets).unwrap()
     }
 
-    fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn try_add(&self, store: &str, sets: &[&str]) -> Result<Added, Error> {
+    pub(crate) fn try_add(&self, store: &str, sets: &[&str]) -> Result<Added, Error> {
         let (spec, base) = (self.spec(sets), self.dir());
-        add(&AddArgs { spec: &spec, base: &base, store: &self.path(store), threads: 2, variables: &|_| None })
+        let store = &self.path(store);
+        add(&AddArgs {
+            spec: &spec,
+            base: &base,
+            store,
+            threads: 2,
+            variables: &|_| None,
+            by: None,
+            pulse: &|| true,
+        })
     }
 
-    fn add(&self, store: &str, file: usize) -> Added {
+    pub(crate) fn add(&self, store: &str, file: usize) -> Added {
         self.try_add(store, &[&format!("input=events-0000{file}.csv")]).unwrap()
     }
 
     fn cut(&self, store: &str, out: &str, parent: Option<&str>, sets: &[&str]) -> DatasetManifest {
         let (spec, base, parent) = (self.spec(sets), self.dir(), parent.map(|parent| self.path(parent)));
         let (store, out, parent) = (&self.path(store), &self.path(out), parent.as_deref());
-        cut(&CutArgs { spec: &spec, base: &base, store, parent, out, threads: 2, variables: &|_| None })
-            .unwrap()
+        let (window, increments, variables, pulse) = (Window::default(), None, &|_: &str| None, &|| true);
+        let args = CutArgs {
+            spec: &spec,
+            base: &base,
+            store,
+            parent,
+            out,
+            threads: 2,
+            variables,
+            window,
+            increments,
+            pulse,
+        };
+        cut(&args).unwrap().manifest
     }
 
-    fn one_shot(&self, out: &str, sets: &[&str]) -> DatasetManifest {
+    pub(crate) fn one_shot(&self, out: &str, sets: &[&str]) -> DatasetManifest {
         let (spec, base) = (self.spec(sets), self.dir());
         let args = muster_data::PrepareArgs {
             spec: &spec,
@@ -79,7 +100,7 @@ impl Log {
 }
 
 /// The files of a dataset but for the quarantine, which stays in the base.
-fn dataset_files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn dataset_files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     files(dir).into_iter().filter(|(name, _)| name != "quarantine.jsonl").collect()
 }
 
@@ -200,6 +221,9 @@ fn a_cut_with_a_parent_keeps_its_ids_and_appends() {
             out,
             threads: 1,
             variables: &|_| None,
+            window: Window::default(),
+            increments: None,
+            pulse: &|| true,
         })
     };
     assert!(error.unwrap_err().to_string().contains("only one of the two has an unknown item"));
@@ -229,6 +253,9 @@ fn a_base_that_was_read_otherwise_or_changed_is_refused_by_name() {
         out: &out,
         threads: 1,
         variables: &|_| None,
+        window: Window::default(),
+        increments: None,
+        pulse: &|| true,
     };
     let error = cut(&args).unwrap_err().to_string();
     assert!(error.contains("was changed after it was written"), "{error}");
@@ -249,7 +276,8 @@ fn positions_of_rows_without_times_go_on_over_increments_and_a_bad_file_may_come
     let spec: DatasetSpec = config::parse(&text, "dataset.toml", &[]).unwrap();
     let store = folder.path().join("store");
     let add_files = |spec: &DatasetSpec| {
-        add(&AddArgs { spec, base: folder.path(), store: &store, threads: 1, variables: &|_| None }).unwrap()
+        let (base, store, variables) = (folder.path(), &store, &|_: &str| None);
+        add(&AddArgs { spec, base, store, threads: 1, variables, by: None, pulse: &|| true }).unwrap()
     };
     let first = config::parse::<DatasetSpec>(&text, "dataset.toml", &["input=a.csv".to_owned()]).unwrap();
     add_files(&first);
@@ -265,12 +293,15 @@ fn positions_of_rows_without_times_go_on_over_increments_and_a_bad_file_may_come
         out: &out,
         threads: 1,
         variables: &|_| None,
+        window: Window::default(),
+        increments: None,
+        pulse: &|| true,
     };
-    assert_eq!(cut(&args).unwrap(), whole);
+    assert_eq!(cut(&args).unwrap().manifest, whole);
     // Repaired, it is added as any new file.
     folder.write("c.csv", "user,item\n3,c\n");
     assert_eq!(add_files(&spec).files, 1);
-    assert_eq!(cut(&args).unwrap(), folder.prepare(&text).unwrap());
+    assert_eq!(cut(&args).unwrap().manifest, folder.prepare(&text).unwrap());
 }
 
 #[test]
@@ -283,10 +314,22 @@ fn a_base_of_a_series_is_cut_to_the_dataset_of_its_files() {
     for sets in [&["input=a.csv".to_owned()][..], &[]] {
         let spec: DatasetSpec = config::parse(text, "dataset.toml", sets).unwrap();
         let (base, store) = (folder.path(), &store);
-        add(&AddArgs { spec: &spec, base, store, threads: 1, variables: &|_| None }).unwrap();
+        let variables = &|_: &str| None;
+        add(&AddArgs { spec: &spec, base, store, threads: 1, variables, by: None, pulse: &|| true }).unwrap();
     }
     let spec: DatasetSpec = config::parse(text, "dataset.toml", &[]).unwrap();
     let (base, store, out) = (folder.path(), &store, &out);
-    let args = CutArgs { spec: &spec, base, store, parent: None, out, threads: 1, variables: &|_| None };
-    assert_eq!(cut(&args).unwrap(), folder.prepare(text).unwrap());
+    let args = CutArgs {
+        spec: &spec,
+        base,
+        store,
+        parent: None,
+        out,
+        threads: 1,
+        variables: &|_| None,
+        window: Window::default(),
+        increments: None,
+        pulse: &|| true,
+    };
+    assert_eq!(cut(&args).unwrap().manifest, folder.prepare(text).unwrap());
 }

@@ -24,3 +24,4 @@ mod laws;
 mod real;
 mod shop;
 mod spread;
+mod window;

@@ -27,7 +27,7 @@ impl Machine {
             let done: JudgeDone = serde_json::from_value(value)?;
             Ok::<_, serde_json::Error>((serde_json::from_value::<Judgement>(done.judgement.clone())?, done))
         };
-        let (judgement, done) = match end.map(read) {
+        let (judged, done) = match end.map(read) {
             Ok(Ok(both)) => both,
             Ok(Err(error)) => {
                 let why = format!(
@@ -37,6 +37,10 @@ impl Machine {
             }
             Err(error) => return self.end(id, Outcome::Failed, &format!("no evidence: {error}"), now),
         };
+        // A worker cannot know what people say, nor what time it is here.
+        let gates = run.gates().cloned().unwrap_or_default();
+        let mut judgement = gates::with_approvals(&gates, &judged, run.state.approvals.clone(), now);
+        judgement.at = now;
         run.state.cost.cpu_seconds += done.cpu_seconds;
         run.state.cost.wall = now.duration_since(run.plan.begun).unsigned_abs();
         run.state.metrics.clone_from(&done.metrics);

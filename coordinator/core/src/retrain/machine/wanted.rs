@@ -196,11 +196,7 @@ impl Machine {
             name: run.name(),
             workers: training.workers,
             min_workers: training.min_workers,
-            queueing: Queueing {
-                class,
-                team: training.team.clone(),
-                start_workers: training.start_workers,
-            },
+            queueing: Queueing { class, team: training.team.clone(), start_workers: training.start_workers },
         })
     }
 

@@ -63,6 +63,9 @@ impl Error {
             Self::Empty { files } => (file(files.as_ref()), field("input")),
             Self::NothingLeft { .. } => (None, field("cleaning")),
             Self::NothingToTrain { .. } => (None, field("split.valid_from")),
+            Self::NothingInWindow { .. } => (None, field("window")),
+            Self::Timeless => (None, field("columns.time")),
+            Self::FewIncrements { path, .. } => (file(path), field("increments")),
             Self::TooManyValues { column, .. } => (None, field(column)),
             Self::PartitionTooLarge { .. } => (None, field("partitions")),
             Self::Memory { .. } => (None, field("memory")),
@@ -72,6 +75,7 @@ impl Error {
             Self::Busy { path }
             | Self::Base { path, .. }
             | Self::InputChanged { path, .. }
+            | Self::InputUnsteady { path }
             | Self::Shared { path, .. }
             | Self::Read { path, .. }
             | Self::Format { path, .. }

@@ -5,14 +5,17 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use muster_proto::dataset::{CleaningReport, DatasetSpec, FileEntry};
+use rayon::prelude::*;
 
+use super::digest::digest;
 use super::manifest::{Increment, Input, Manifest, reading};
 use super::{Base, sync_dir};
 use crate::prepare::error::Error;
 use crate::prepare::ingest::{Ingested, Part, Records, Sources, ingest, name_of, names};
-use crate::prepare::inputs::{self, Found, Variables};
+use crate::prepare::inputs::{self, Found, Variables, Version};
 use crate::prepare::make_pool;
 use crate::prepare::merged::file_entry;
+use crate::prepare::pass::Pulse;
 use crate::store::{Keys, encode_vocabulary};
 
 /// Held while something is added.
@@ -33,6 +36,10 @@ pub struct AddArgs<'a> {
     pub threads: usize,
     /// Looks up environment variables of paths.
     pub variables: Variables<'a>,
+    /// For whom they are added, to be noted with them.
+    pub by: Option<&'a str>,
+    /// Is told of each piece of work.
+    pub pulse: Pulse<'a>,
 }
 
 /// What was added.
@@ -51,8 +58,8 @@ pub struct Added {
 /// Adds files to a base.
 ///
 /// # Errors
-/// The base is in use, was read in another way, or has a file of one of these names and another size; an input is missing or
-/// broken; something cannot be written. The base is then as it was.
+/// The base is in use, was read in another way, or has a file of one of these names and other bytes; an input is missing or
+/// broken, or changes while it is read; something cannot be written. The base is then as it was.
 pub fn add(args: &AddArgs<'_>) -> Result<Added, Error> {
     let spec = args.spec;
     let files = inputs::find(&spec.input, args.base, &spec.source, args.variables)?;
@@ -63,7 +70,7 @@ pub fn add(args: &AddArgs<'_>) -> Result<Added, Error> {
     std::fs::create_dir_all(args.store).map_err(failed(args.store))?;
     // Taken before the manifest is read, so that nobody else has added since.
     let _lock = lock(args.store)?;
-    let base = match Base::open(args.store)? {
+    let mut base = match Base::open(args.store)? {
         Some(base) => base,
         None => {
             check_free(args.store)?;
@@ -71,9 +78,17 @@ pub fn add(args: &AddArgs<'_>) -> Result<Added, Error> {
         }
     };
     base.manifest.check_reading(spec)?;
-    let (fresh, known) = fresh_inputs(&base, &files, args.base)?;
+    let pool = make_pool(args.threads)?;
+    let (root, pulse) = (args.base, args.pulse);
+    let look = |found: &Found| look(&base, found, (root, pulse));
+    let looked: Vec<Look> = pool.install(|| files.par_iter().map(look).collect::<Result<_, _>>())?;
+    let (fresh, is_restamped) = sort_out(&mut base.manifest, looked);
+    let known = (files.len() - fresh.len()) as u64;
     let mut added = Added { known, increments: base.manifest.increments.len() as u64, ..Added::default() };
     if fresh.is_empty() {
+        if is_restamped {
+            base.save()?;
+        }
         return Ok(added);
     }
     let staging = base.dir.join(STAGING);
@@ -88,36 +103,98 @@ pub fn add(args: &AddArgs<'_>) -> Result<Added, Error> {
         part: Part::Files(0..paths.len()),
         work: &staging,
         dataset: &staging,
-        pulse: &|| true,
+        pulse: args.pulse,
     };
-    let ingested = ingest(&sources, &make_pool(args.threads)?)?;
-    let inputs: Vec<Input> = fresh.into_iter().map(|(_, input)| input).collect();
-    added.files = (inputs.len() - ingested.report.left_out.len()) as u64;
+    let ingested = ingest(&sources, &pool)?;
+    let left_out = &ingested.report.left_out;
+    let counts = |input: &Input| left_out.iter().all(|file| file.file != input.name);
+    let inputs = fresh.into_iter().filter(|(_, input)| counts(input));
+    let inputs: Vec<Input> =
+        inputs.map(|(path, input)| steady(&path, input, args.pulse)).collect::<Result<_, _>>()?;
+    added.files = inputs.len() as u64;
     added.report.clone_from(&ingested.report);
-    publish(base, &staging, ingested, inputs)?;
+    publish(base, &staging, ingested, (inputs, args.by))?;
     added.increments += 1;
     Ok(added)
 }
 
-/// The files that the base does not have, and how many it has.
-fn fresh_inputs(base: &Base, files: &[Found], root: &Path) -> Result<(Vec<(PathBuf, Input)>, u64), Error> {
-    let (mut fresh, mut known) = (Vec::new(), 0);
-    for found in files {
-        let (path, bytes) = (&found.path, found.bytes()?);
-        let name = name_of(path, root);
-        match base.manifest.input(&name) {
-            None => fresh.push((path.clone(), Input { name, bytes })),
-            Some(input) if input.bytes == bytes => known += 1,
-            Some(input) => {
-                return Err(Error::InputChanged { path: path.clone(), found: bytes, expected: input.bytes });
+/// What a file is to a base.
+enum Look {
+    /// It does not have it.
+    Fresh(PathBuf, Input),
+    Known,
+    /// It has it, with the same bytes, but its file system says something else of it.
+    Restamped {
+        name: String,
+        stamp: String,
+    },
+}
+
+/// Looks whether the base has a file. It is known again by what its file system says of it, so that thousands need not be
+/// read; where that differs, its bytes decide.
+fn look(base: &Base, found: &Found, (root, pulse): (&Path, Pulse<'_>)) -> Result<Look, Error> {
+    let path = &found.path;
+    let name = name_of(path, root);
+    // Said before its digest is taken, so that a change while that is done shows.
+    let Version { bytes, stamp } = found.version()?;
+    let Some(input) = base.manifest.input(&name) else {
+        let digest = match digest(path, pulse) {
+            // Whether the others count without it is for whoever reads its rows to say.
+            Err(error) if error.is_of_a_file() => None,
+            digest => Some(digest?),
+        };
+        return Ok(Look::Fresh(path.clone(), Input { name, bytes, digest, stamp: Some(stamp) }));
+    };
+    let changed =
+        |found: String, expected: String| Error::InputChanged { path: path.clone(), found, expected };
+    if bytes != input.bytes {
+        return Err(changed(format!("{bytes} bytes"), input.bytes.to_string()));
+    }
+    let Some(expected) = input.digest.as_ref().filter(|_| input.stamp.as_ref() != Some(&stamp)) else {
+        return Ok(Look::Known);
+    };
+    let digest = digest(path, pulse)?;
+    if digest == *expected {
+        return Ok(Look::Restamped { name, stamp });
+    }
+    Err(changed(format!("the digest {digest}"), expected.clone()))
+}
+
+/// The files that are to be read, and whether the base has anything new to note of those that it has.
+fn sort_out(manifest: &mut Manifest, looked: Vec<Look>) -> (Vec<(PathBuf, Input)>, bool) {
+    let (mut fresh, mut is_restamped) = (Vec::new(), false);
+    for look in looked {
+        match look {
+            Look::Fresh(path, input) => fresh.push((path, input)),
+            Look::Known => {}
+            Look::Restamped { name, stamp } => {
+                manifest.restamp(&name, stamp);
+                is_restamped = true;
             }
         }
     }
-    Ok((fresh, known))
+    (fresh, is_restamped)
+}
+
+/// Checks that a file that was read is the one whose digest was taken.
+fn steady(path: &Path, mut input: Input, pulse: Pulse<'_>) -> Result<Input, Error> {
+    if input.digest.is_none() {
+        input.digest = Some(digest(path, pulse)?);
+    }
+    let Version { bytes, stamp } = Version::of(path)?;
+    if bytes == input.bytes && input.stamp.as_ref() == Some(&stamp) {
+        return Ok(input);
+    }
+    Err(Error::InputUnsteady { path: path.to_owned() })
 }
 
 /// Makes an increment durable, and then visible.
-fn publish(mut base: Base, staging: &Path, ingested: Ingested, inputs: Vec<Input>) -> Result<(), Error> {
+fn publish(
+    mut base: Base,
+    staging: &Path,
+    ingested: Ingested,
+    (inputs, by): (Vec<Input>, Option<&str>),
+) -> Result<(), Error> {
     if base.manifest.increments.is_empty() {
         base.manifest.numeric.clone_from(&ingested.numeric);
     } else if base.manifest.numeric != ingested.numeric {
@@ -144,11 +221,18 @@ fn publish(mut base: Base, staging: &Path, ingested: Ingested, inputs: Vec<Input
     clear(&target)?;
     std::fs::rename(staging, &target).map_err(|source| Error::Write { path: target.clone(), source })?;
     sync_dir(&base.dir)?;
-    let left_out = &ingested.report.left_out;
-    let inputs =
-        inputs.into_iter().filter(|input| left_out.iter().all(|file| file.file != input.name)).collect();
-    let report = ingested.report;
-    base.manifest.increments.push(Increment { folder, report, inputs, records, items, categories });
+    let Ingested { report, times, .. } = ingested;
+    let by = by.map(str::to_owned);
+    base.manifest.increments.push(Increment {
+        folder,
+        report,
+        inputs,
+        records,
+        items,
+        categories,
+        times,
+        by,
+    });
     base.save()
 }
 

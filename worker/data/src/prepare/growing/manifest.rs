@@ -33,6 +33,24 @@ pub(super) struct Increment {
     pub(super) records: Vec<Option<FileEntry>>,
     pub(super) items: FileEntry,
     pub(super) categories: Vec<FileEntry>,
+    /// The first time of an event, and the last; none without times, and in increments from before they were noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) times: Option<(i64, i64)>,
+    /// For whom it was added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<String>,
+}
+
+impl Increment {
+    /// The input file of a name, if it is in the increment.
+    pub(super) fn input(&self, name: &str) -> Option<&Input> {
+        self.inputs.iter().find(|input| input.name == name)
+    }
+
+    /// Rows that became events.
+    pub(super) fn events(&self) -> u64 {
+        self.report.rows_in - self.report.dropped.values().sum::<u64>()
+    }
 }
 
 /// An input file that is in the base.
@@ -40,10 +58,18 @@ pub(super) struct Increment {
 pub(super) struct Input {
     pub(super) name: String,
     pub(super) bytes: u64,
+    /// The digest of its bytes; none in increments that were added before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) digest: Option<String>,
+    /// What its file system or store said of it; where that is the same, it need not be read to be known again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stamp: Option<String>,
 }
 
 impl Manifest {
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+    /// In bases of version 1 files have no digests, and increments no times; all else is the same.
+    const OLDEST: u32 = 1;
 
     pub(super) fn new(spec: &DatasetSpec, numeric: Vec<String>) -> Result<Self, Error> {
         let reading = keys_of_reading(spec)?;
@@ -71,17 +97,23 @@ impl Manifest {
 
     /// The input file of a name, if it is in the base.
     pub(super) fn input(&self, name: &str) -> Option<&Input> {
-        self.increments.iter().flat_map(|increment| &increment.inputs).find(|input| input.name == name)
+        self.increments.iter().find_map(|increment| increment.input(name))
+    }
+
+    /// Notes what is said by now of an input file that is the same.
+    pub(super) fn restamp(&mut self, name: &str, stamp: String) {
+        let mut inputs = self.increments.iter_mut().flat_map(|increment| &mut increment.inputs);
+        if let Some(input) = inputs.find(|input| input.name == name) {
+            input.stamp = Some(stamp);
+        }
     }
 
     pub(super) fn from_json(bytes: &[u8]) -> Result<Self, String> {
         let manifest: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if manifest.schema_version != Self::VERSION {
-            return Err(format!(
-                "has version {}, this muster reads {}",
-                manifest.schema_version,
-                Self::VERSION
-            ));
+        let versions = Self::OLDEST..=Self::VERSION;
+        if !versions.contains(&manifest.schema_version) {
+            let (found, last) = (manifest.schema_version, versions.end());
+            return Err(format!("has version {found}, this muster reads {} to {last}", versions.start()));
         }
         let found = manifest.own_digest().map_err(|error| error.to_string())?;
         if found == manifest.digest {
@@ -92,7 +124,8 @@ impl Manifest {
     }
 
     pub(super) fn to_json(&self) -> Result<Vec<u8>, Error> {
-        let sealed = self.own_digest().map(|digest| Self { digest, ..self.clone() });
+        let current = Self { schema_version: Self::VERSION, ..self.clone() };
+        let sealed = current.own_digest().map(|digest| Self { digest, ..current });
         sealed.and_then(|manifest| serde_json::to_vec_pretty(&manifest)).map_err(|error| encode(&error))
     }
 
@@ -152,5 +185,58 @@ fn flatten(prefix: &str, value: Value, keys: &mut BTreeMap<String, Value>) {
         value => {
             keys.insert(prefix.to_owned(), value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::prepare::growing::{AddArgs, Base, CutArgs, add, contents, cut};
+    use crate::prepare::window::Window;
+
+    const SPEC: &str = "name = \"log\"\ninput = \"*.csv\"\nformat = \"csv\"\npartitions = 2\n\
+        [columns]\nuser = \"user\"\nitem = \"item\"\ntime = \"time\"\n";
+
+    /// Writes the manifest of a base as it was before files had digests.
+    fn make_old(store: &Path) {
+        let mut manifest = Base::existing(store).unwrap().manifest;
+        manifest.schema_version = 1;
+        for increment in &mut manifest.increments {
+            increment.times = None;
+            increment.inputs.iter_mut().for_each(|input| (input.digest, input.stamp) = (None, None));
+        }
+        manifest.digest = manifest.own_digest().unwrap();
+        let json = serde_json::to_vec_pretty(&manifest).unwrap();
+        assert!(!String::from_utf8_lossy(&json).contains("stamp"));
+        std::fs::write(store.join(Base::FILE), json).unwrap();
+    }
+
+    #[test]
+    fn a_base_from_before_there_were_digests_is_read_and_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (base, store) = (folder.path(), &folder.path().join("store"));
+        let spec: DatasetSpec = muster_proto::config::parse(SPEC, "dataset.toml", &[]).unwrap();
+        let (variables, pulse, threads) = (&|_: &str| None, &|| true, 1);
+        let args = AddArgs { spec: &spec, base, store, threads, variables, by: None, pulse };
+        std::fs::write(base.join("a.csv"), "user,item,time\nu,a,10\nu,b,20\nu,c,30\n").unwrap();
+        assert_eq!(add(&args).unwrap().files, 1);
+        make_old(store);
+        assert!(contents(store, None).unwrap().files().all(|file| file.digest.is_none()));
+        std::fs::write(base.join("b.csv"), "user,item,time\nv,a,15\nv,b,40\n").unwrap();
+        let added = add(&args).unwrap();
+        assert_eq!((added.files, added.known), (1, 1));
+        let (parent, increments, out) = (None, None, &folder.path().join("out"));
+        let window = Window { from: Some(15_000), until: Some(40_000) };
+        let args =
+            CutArgs { spec: &spec, base, store, parent, out, threads, variables, window, increments, pulse };
+        let found = cut(&args).unwrap();
+        assert_eq!((found.outside, found.manifest.events), (2, 3));
+        let json = std::fs::read(store.join(Base::FILE)).unwrap();
+        let newer =
+            String::from_utf8(json).unwrap().replace("\"schema_version\": 2", "\"schema_version\": 3");
+        let error = Manifest::from_json(newer.as_bytes()).unwrap_err();
+        assert_eq!(error, "has version 3, this muster reads 1 to 2");
     }
 }

@@ -11,6 +11,7 @@ use crate::prepare::error::Error;
 use crate::prepare::quarantine::{self, Quarantine, Rejected};
 use crate::prepare::read::{Ending, Layout, Piece, Table, read_piece};
 use crate::prepare::spill;
+use crate::prepare::window::Window;
 
 /// What became of a unit of the log.
 pub(super) enum Done<'s> {
@@ -52,6 +53,7 @@ struct Mark {
     spills: buckets::Mark,
     quarantine: quarantine::Mark,
     report: CleaningReport,
+    times: Option<(i64, i64)>,
 }
 
 /// The file at hand.
@@ -74,6 +76,8 @@ pub(super) struct Committed<'s, F> {
     spills: Buckets,
     quarantine: Quarantine,
     report: CleaningReport,
+    /// The first time of an event, and the last.
+    times: Option<(i64, i64)>,
     current: Option<Current>,
     first_error: Option<Error>,
     ending: Ending,
@@ -84,6 +88,7 @@ pub(super) struct Ended {
     pub(super) spills: Buckets,
     pub(super) quarantine: Quarantine,
     pub(super) report: CleaningReport,
+    pub(super) times: Option<(i64, i64)>,
     pub(super) first_error: Option<Error>,
     pub(super) ending: Ending,
 }
@@ -105,6 +110,7 @@ impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
             spills,
             quarantine,
             report: CleaningReport::default(),
+            times: None,
             current: None,
             first_error: None,
             ending: Ending::default(),
@@ -127,6 +133,7 @@ impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
                 spills: self.spills.mark(),
                 quarantine: self.quarantine.mark(),
                 report: self.report.clone(),
+                times: self.times,
             };
             self.current = Some(Current { file, mark, ending: Ending::default(), error: None });
             return Ok(());
@@ -172,12 +179,13 @@ impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
                 if has_times {
                     buffer.extend_from_slice(bytes);
                 } else {
-                    spill::rewrite(bytes, self.layout, before, &|_, id| id, buffer);
+                    spill::rewrite(bytes, self.layout, (before, Window::default()), &|_, id| id, buffer);
                 }
             })?;
         }
         found.rejected.iter().try_for_each(|line| self.quarantine.add_line(line))?;
         self.report.add(&found.report);
+        self.times = both(self.times, found.times);
         Ok(())
     }
 
@@ -209,7 +217,7 @@ impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
         tracing::warn!(file = name, %error, "a file is left out");
         self.spills.rewind(&mark.spills)?;
         self.quarantine.rewind(mark.quarantine)?;
-        self.report = mark.report;
+        (self.report, self.times) = (mark.report, mark.times);
         self.list_file(name, &why)?;
         self.report.left_out.push(LeftOut { file: name.clone(), why });
         self.first_error.get_or_insert(error);
@@ -233,7 +241,15 @@ impl<'s, F: Fn(usize) -> Table<'s>> Committed<'s, F> {
     pub(super) fn finish(mut self) -> Result<Ended, Error> {
         self.end()?;
         self.spills.finish()?;
-        let Self { spills, quarantine, report, first_error, ending, .. } = self;
-        Ok(Ended { spills, quarantine, report, first_error, ending })
+        let Self { spills, quarantine, report, times, first_error, ending, .. } = self;
+        Ok(Ended { spills, quarantine, report, times, first_error, ending })
+    }
+}
+
+/// The span of two spans.
+fn both(one: Option<(i64, i64)>, other: Option<(i64, i64)>) -> Option<(i64, i64)> {
+    match (one, other) {
+        (Some((first, last)), Some((begin, end))) => Some((first.min(begin), last.max(end))),
+        (one, other) => one.or(other),
     }
 }

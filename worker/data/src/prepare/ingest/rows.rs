@@ -58,13 +58,15 @@ pub(super) struct Found {
     /// Lines for the quarantine.
     pub(super) rejected: Vec<Vec<u8>>,
     pub(super) report: CleaningReport,
+    /// The first time of an event, and the last; none without times.
+    pub(super) times: Option<(i64, i64)>,
     bytes: usize,
 }
 
 impl Found {
     fn new(partitions: u32) -> Self {
         let spills = vec![Vec::new(); partitions as usize];
-        Self { spills, rejected: vec![], report: CleaningReport::default(), bytes: 0 }
+        Self { spills, rejected: vec![], report: CleaningReport::default(), times: None, bytes: 0 }
     }
 }
 
@@ -283,6 +285,10 @@ impl<'s> Rows<'s> {
             numeric: &event.numeric,
             id: event.id,
         };
+        if let Some(time) = event.time {
+            let (first, last) = self.found.times.unwrap_or((time, time));
+            self.found.times = Some((first.min(time), last.max(time)));
+        }
         let buffer = &mut self.found.spills[partition];
         let before = buffer.len();
         spill::write(buffer, &record, spec.columns.event_id.is_some());

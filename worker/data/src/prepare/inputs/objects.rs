@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use muster_objects::{Object, list};
 use muster_proto::dataset::SourceSpec;
 
-use super::Found;
 use super::pattern::{fits, is_pattern};
+use super::{Found, Version};
 use crate::prepare::error::Error;
 
 /// The objects in the order of their URLs' bytes.
@@ -22,7 +22,10 @@ pub(super) fn find(url: &str, source: &SourceSpec) -> Result<Vec<Found>, Error> 
     let fixed = key.iter().take_while(|name| !is_pattern(Path::new(name))).count();
     if fixed == key.len() && !url.ends_with('/') && !key.is_empty() {
         match Object::open(url) {
-            Ok(object) => return Ok(vec![Found { path: PathBuf::from(url), listed: Some(object.size()) }]),
+            Ok(object) => {
+                let listed = Some(Version::of_object(&object));
+                return Ok(vec![Found { path: PathBuf::from(url), listed }]);
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
@@ -37,8 +40,10 @@ pub(super) fn find(url: &str, source: &SourceSpec) -> Result<Vec<Found>, Error> 
     });
     match (found.is_empty(), fixed == key.len()) {
         (false, _) => {
-            let named =
-                |object: &Object| Found { path: PathBuf::from(object.url()), listed: Some(object.size()) };
+            let named = |object: &Object| Found {
+                path: PathBuf::from(object.url()),
+                listed: Some(Version::of_object(object)),
+            };
             Ok(found.iter().map(named).collect())
         }
         (true, true) => {

@@ -16,6 +16,7 @@ use crate::prepare::merged::{Merged, Origin, Part, renumber};
 use crate::prepare::quarantine::{Quarantine, Rejected};
 use crate::prepare::read::Ending;
 use crate::prepare::spill::Layout;
+use crate::prepare::window::Window;
 
 /// What a worker found in a share, in a file of the share's folder.
 #[derive(Debug, Serialize, Deserialize)]
@@ -184,13 +185,15 @@ impl<'m> Merging<'m> {
         self.quarantine.finish()?;
         let key_bytes = self.items.bytes() + self.categories.iter().map(Interner::bytes).sum::<u64>();
         Ok(Ingested {
-            spills: Records::Merged(Merged { parts: self.parts, layout, origin: Origin::Shares }),
+            spills: Records::Merged(Merged::new(self.parts, layout, Origin::Shares, Window::default())),
             layout,
             items: self.items.into_keys(),
             categories: self.categories.into_iter().map(Interner::into_keys).collect(),
             report: self.report,
             numeric,
             key_bytes,
+            // Whoever read a share knows its own, and nobody asks for them all.
+            times: None,
         })
     }
 }
