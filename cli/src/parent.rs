@@ -32,7 +32,11 @@ pub fn as_key(from: &Path) -> Result<String, Error> {
 /// # Errors
 /// Where there is no such model, it is of another shape, or its dataset is unknown or another one.
 pub fn pin(job: &mut JobSpec, job_path: &Path) -> Result<(), Error> {
-    let Some(warm) = job.warm_start.clone() else { return Ok(()) };
+    let Some(warm) = &mut job.warm_start else { return Ok(()) };
+    if let Some(items) = &mut warm.items {
+        *items = from_folder_of(job_path, items).display().to_string();
+    }
+    let warm = warm.clone();
     let named = from_folder_of(job_path, &warm.parent);
     let parent = Parent::read(&address(&named)?).map_err(of_parent)?;
     parent.check(job).map_err(of_parent)?;

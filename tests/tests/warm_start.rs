@@ -61,6 +61,35 @@ fn one_dataset_and_one_parent_give_one_model_on_any_number_of_workers() {
 }
 
 #[test]
+fn logs_with_other_names_of_items_go_on_from_a_model_as_those_with_its_own() {
+    let folder = grown();
+    let own = train(&folder, "own", &[]);
+    // The names' order is the same, so that all else is alike.
+    let log = fs::read_to_string(folder.at("log.csv")).unwrap().replace(",i", ",x");
+    folder.write("log.csv", log.replacen(",xtem", ",item", 1));
+    folder.result(&["prepare", "dataset.toml", "--out", "renamed"]);
+    let names: serde_json::Map<String, Value> =
+        (0..40).map(|item| (format!("x{item}"), format!("i{item}").into())).collect();
+    folder.write("names.json", Value::from(names).to_string());
+    let args = ["train", "job.toml", "--dataset", "renamed", "--from", "first", "--threads", "1", "--out"];
+    let named = ["--set", "warm_start.items=\"names.json\""];
+    let mapped = folder.result(&[&args[..], &["mapped"], &named].concat());
+    assert_eq!(mapped["model_digest"], own["model_digest"]);
+    let strange = folder.muster(&[&args[..], &["strange"]].concat());
+    assert!(
+        strange.code == Some(1) && strange.json().to_string().contains("knows none of the"),
+        "{strange:?}"
+    );
+    folder.write("names.json", "[1, 2]");
+    let broken = folder.muster(&[&args[..], &["broken"], &named].concat());
+    let told = broken.json().to_string();
+    assert!(
+        broken.code == Some(2) && told.contains("names.json is no JSON object of names to names"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_run_that_began_from_another_is_resumed_without_naming_it_again() {
     let folder = grown();
     let whole = train(&folder, "whole", &["--set", "training.epochs=4"]);

@@ -6,6 +6,7 @@
 //! of other rows is summed shard by shard along the canonical tree, so that no bit depends on which rank holds what.
 
 mod copy;
+mod mapping;
 mod means;
 mod origins;
 mod parent;
@@ -94,6 +95,14 @@ pub enum Error {
         found: String,
         /// The digest that was noted.
         expected: String,
+    },
+    /// The file that says which item is which.
+    #[error("warm_start.items: {} {problem}", path.display())]
+    Mapping {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// The parent knows nothing of the dataset.
     #[error(

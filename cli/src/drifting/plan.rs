@@ -19,8 +19,12 @@ pub(super) const PLANTED: &[(u32, Planted, &str)] = &[
     (6, Planted::Late(Fault::Flood, 12), "a robot views one item all day"),
     (10, Planted::Late(Fault::Junk(20_000), 1), "20,000 items that nobody sells"),
     (13, Planted::Day(Fault::LostColumn), "the log's column of items has another name"),
-    (16, Planted::Late(Fault::NoiseInCategories, 12), "views of every other category are mixed up"),
-    (20, Planted::Late(Fault::Noise, 12), "views are mixed up"),
+    (
+        16,
+        Planted::Late(Fault::SwappedInCategories, 12),
+        "items of every other category are taken for each other",
+    ),
+    (20, Planted::Late(Fault::Swapped, 12), "items are taken for each other"),
     (21, Planted::Day(Fault::Noise), "the day's own views are mixed up"),
     (27, Planted::Service, "the service loses three of four answers"),
 ];

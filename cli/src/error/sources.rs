@@ -142,10 +142,12 @@ impl From<warm_start::Error> for Error {
             | Warm::OtherModel { ref path, .. }
             | Warm::NoDataset { ref path }
             | Warm::OtherDataset { ref path, .. }
+            | Warm::Mapping { ref path, .. }
             | Warm::Strangers { ref path, .. } => {
                 let mapped = Self::from_chain(Kind::BadInput, &error).with_file(path);
                 match error {
                     Warm::Unlike { field, .. } => mapped.with_field(field),
+                    Warm::Mapping { .. } => mapped.with_field("warm_start.items"),
                     _ => mapped,
                 }
             }

@@ -40,6 +40,13 @@ crate::documented! {
         /// The parent's name of a column whose name here is another one, by the name here.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         pub columns: BTreeMap<String, String>,
+        /// A file that names items of the parent's dataset whose name here is another one: a JSON object, name here to name there.
+        /// Items that it lacks have the same name in both. Workers read it, too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub items: Option<String>,
+        /// The digest of that file; noted by `muster train`, another file is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub items_digest: Option<String>,
         /// The digest over the parent's pieces. `muster train` notes it, so that the job says which model it begins from; a
         /// parent with another one is refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +115,7 @@ impl WarmStartSpec {
     #[must_use]
     pub fn of(parent: String) -> Self {
         let (dataset, new_rows, optimizer_state, evict_after, columns, windows) = Default::default();
-        let (model_digest, dataset_digest) = Default::default();
+        let (items, items_digest, model_digest, dataset_digest) = Default::default();
         Self {
             parent,
             dataset,
@@ -118,6 +125,8 @@ impl WarmStartSpec {
             freeze_tables: 0,
             freeze_dense: 0,
             columns,
+            items,
+            items_digest,
             model_digest,
             dataset_digest,
             table_updates: 0,

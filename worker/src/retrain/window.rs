@@ -11,7 +11,7 @@ use muster_proto::config;
 use muster_proto::control::{Submission, WindowDone, WindowEnd, WindowRead, WindowUnit};
 use muster_proto::dataset::time::format_iso8601_exact;
 use muster_proto::dataset::{DatasetKind, DatasetSpec, SplitKind, SplitSpec};
-use muster_proto::job::JobSpec;
+use muster_proto::job::{JobSpec, WindowSpec};
 use serde_json::json;
 
 use super::files::RunFolder;
@@ -78,6 +78,14 @@ pub fn prepare_window(unit: &WindowUnit, work: &Work<'_>) -> Result<WindowEnd, E
         newest: manifest.time_range.map(|(_, last)| last),
         submission: Box::new(submission),
     })))
+}
+
+/// Runs whose datasets were removed since, as retention does, count as if they had never been.
+fn forget_removed(job: &mut JobSpec) {
+    let Some(warm) = &mut job.warm_start else { return };
+    let is_there = |window: &&WindowSpec| Path::new(&window.dataset).join("manifest.json").exists();
+    let kept = warm.windows.iter().take_while(is_there).count();
+    warm.windows.truncate(kept);
 }
 
 /// The dataset file, with the split of the window.
@@ -201,6 +209,7 @@ fn submission_of(
         let missing = || warm_start::Error::NoDataset { path: parent.reader.location.address() };
         let before = Dataset::open(Path::new(warm.dataset.as_ref().ok_or_else(missing)?))?;
         pin(&mut job, &parent, Some(&before))?;
+        forget_removed(&mut job);
     }
     let placement = Placement {
         dataset: dataset.to_owned(),

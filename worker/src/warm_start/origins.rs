@@ -7,6 +7,7 @@ use muster_data::{Dataset, Items, Vocabulary};
 use muster_proto::job::tables::{ITEM, OUTPUT};
 use muster_proto::job::{NewRows, WarmStartSpec};
 
+use super::mapping::Mapping;
 use super::{Begun, Error, Parent};
 use crate::train::Trainer;
 
@@ -99,12 +100,13 @@ fn values(spec: &WarmStartSpec, ours: &Vocabulary, theirs: &Vocabulary) -> Origi
 }
 
 fn items(spec: &WarmStartSpec, dataset: &Dataset, before: &Dataset) -> Result<Origins, Error> {
-    let (ours, theirs) = (dataset.load_items()?, before.load_items()?);
-    let unseen = unseen(spec, dataset, &ours, &theirs)?;
+    let (ours, theirs, mapping) = (dataset.load_items()?, before.load_items()?, Mapping::of(spec)?);
+    let unseen = unseen(spec, dataset, &ours, (&theirs, &mapping))?;
     let mut evicted = 0;
     let mut known = |id: u32| {
-        let same_place = (id as usize) < theirs.len() && theirs.key(id) == ours.key(id);
-        let there = if same_place { Some(id) } else { theirs.id(ours.key(id)) };
+        let name = mapping.of_parent(ours.key(id));
+        let same_place = (id as usize) < theirs.len() && theirs.key(id) == name;
+        let there = if same_place { Some(id) } else { theirs.id(name) };
         let evicts = there.is_some() && unseen[id as usize];
         evicted += usize::from(evicts);
         there.filter(|_| !evicts).unwrap_or(NONE)
@@ -118,7 +120,12 @@ fn items(spec: &WarmStartSpec, dataset: &Dataset, before: &Dataset) -> Result<Or
 }
 
 /// Which items had no training event for as many runs as it takes to forget them.
-fn unseen(spec: &WarmStartSpec, dataset: &Dataset, ours: &Items, theirs: &Items) -> Result<Vec<bool>, Error> {
+fn unseen(
+    spec: &WarmStartSpec,
+    dataset: &Dataset,
+    ours: &Items,
+    (theirs, mapping): (&Items, &Mapping),
+) -> Result<Vec<bool>, Error> {
     let Some(runs) = spec.evict_after.filter(|runs| *runs as usize <= 2 + spec.windows.len()) else {
         return Ok(vec![false; ours.len()]);
     };
@@ -128,8 +135,10 @@ fn unseen(spec: &WarmStartSpec, dataset: &Dataset, ours: &Items, theirs: &Items)
         *rare = false;
     }
     let mut look = |earlier: &Items| {
-        let was_seen =
-            |id: u32| earlier.id(ours.key(id)).is_some_and(|id| earlier.train_counts()[id as usize] > 0);
+        let was_seen = |id: u32| {
+            let there = earlier.id(mapping.of_parent(ours.key(id)));
+            there.is_some_and(|id| earlier.train_counts()[id as usize] > 0)
+        };
         for (id, unseen) in (0..).zip(&mut unseen).filter(|(_, unseen)| **unseen) {
             *unseen = !was_seen(id);
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use muster_data::Dataset;
 use muster_proto::job::{JobSpec, WindowSpec};
 
-use super::{Error, Parent};
+use super::{Error, Parent, mapping};
 use crate::submission::absolute;
 
 /// The most runs before the parent's whose datasets are noted.
@@ -27,6 +27,10 @@ pub fn pin(job: &mut JobSpec, parent: &Parent, dataset: Option<&Dataset>) -> Res
     let address = parent.reader.location.address();
     warm.parent = if is_url(&address) { address.display().to_string() } else { absolute(&address)? };
     warm.model_digest = Some(parent.reader.manifest.model_digest.clone());
+    if let Some(items) = &mut warm.items {
+        *items = absolute(Path::new(items.as_str()))?;
+    }
+    warm.items_digest = mapping::digest(warm)?;
     let updates = parent.updates();
     (warm.table_updates, warm.dense_updates) = (updates.tables, updates.dense);
     warm.windows = windows_before(&parent.job);

@@ -163,7 +163,7 @@ fn a_dataset_and_a_job_that_no_schedule_can_run_are_refused_with_what_is_missing
     };
     let text = refused(&|unit| unit.dataset_toml = DATASET.replace("time = \"time\"\n", ""));
     assert!(text.contains("it names no column in `columns.time`"), "{text}");
-    let text = refused(&|unit| unit.job_toml.push_str("[model.head.mse]\n"));
+    let text = refused(&|unit| unit.job_toml.push_str("[model.head.mse]\nlabel = \"rating\"\n"));
     assert!(text.contains("ranks no items"), "{text}");
     let text = refused(&|unit| unit.job_toml = unit.job_toml.replace("\"category\"", "\"brand\""));
     assert!(text.contains("brand"), "{text}");

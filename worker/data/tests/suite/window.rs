@@ -35,6 +35,28 @@ fn cut_of(
     })
 }
 
+/// The records of a text in CSV with the lines that they begin in; a quote that nobody closes makes one of many lines.
+fn records(text: &[u8]) -> Vec<(u64, &[u8])> {
+    let (mut reader, mut rest, mut records) = (csv_core::Reader::new(), text, Vec::new());
+    let (mut output, mut ends) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
+    while !rest.is_empty() {
+        let (begin, mut taken) = (text.len() - rest.len(), 0);
+        loop {
+            let (result, read, ..) = reader.read_record(&rest[taken..], &mut output, &mut ends);
+            taken += read;
+            if matches!(result, csv_core::ReadRecordResult::Record | csv_core::ReadRecordResult::End) {
+                break;
+            }
+        }
+        let record = &rest[..taken];
+        let blank = record.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+        let before = &text[..begin + blank];
+        records.push((before.iter().filter(|byte| **byte == b'\n').count() as u64 + 1, record));
+        rest = &rest[taken..];
+    }
+    records
+}
+
 /// Writes the first files of the log again into `log` of another folder, without the rows that are no others than events outside
 /// the window; those that a rule rejects have no time that anybody could go by.
 fn without_others(log: &Log, window: Window, files: usize) -> (tempfile::TempDir, u64) {
@@ -47,16 +69,18 @@ fn without_others(log: &Log, window: Window, files: usize) -> (tempfile::TempDir
     let (folder, outside) = (tempfile::tempdir().unwrap(), Cell::new(0));
     for file in 0..files {
         let name = format!("events-0000{file}.csv");
-        let text = fs::read_to_string(log.dir().join(&name)).unwrap();
-        let stays = |(line, row): &(usize, &str)| {
-            let is_rejected = rejected.contains(&(name.clone(), *line as u64 + 1));
-            let time = || row.split(',').nth(3).and_then(|time| time.parse().ok());
-            let stays = *line == 0 || is_rejected || time().is_some_and(|time| window.holds(time));
+        let text = fs::read(log.dir().join(&name)).unwrap();
+        let stays = |(line, record): &(u64, &[u8])| {
+            let is_rejected = rejected.contains(&(name.clone(), *line));
+            let record = String::from_utf8_lossy(record);
+            let time = || record.split(',').nth(3).and_then(|time| time.parse().ok());
+            let stays = *line == 1 || is_rejected || time().is_some_and(|time| window.holds(time));
             outside.set(outside.get() + u64::from(!stays));
             stays
         };
-        let kept = text.lines().enumerate().filter(stays).map(|(_, row)| format!("{row}\n"));
-        fs::write(folder.path().join(&name), kept.collect::<String>()).unwrap();
+        let kept: Vec<u8> =
+            records(&text).into_iter().filter(stays).flat_map(|(_, record)| record.to_vec()).collect();
+        fs::write(folder.path().join(&name), kept).unwrap();
     }
     for entry in fs::read_dir(log.dir()).unwrap().map(Result::unwrap) {
         if !entry.file_name().to_string_lossy().starts_with("events-") {
