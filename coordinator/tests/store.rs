@@ -241,6 +241,7 @@ async fn a_call_to_an_etcd_that_hangs_ends_at_its_deadline_and_the_next_finds_it
     let store = EtcdStore::new(std::slice::from_ref(&etcd.endpoint), "p", deadline).unwrap();
     commit_in_the_end(&store, put("a", "1")).await;
     signal("STOP", &etcd);
+    until_stopped(&etcd);
     let begun = Instant::now();
     let error = store.get("a").await.unwrap_err();
     assert!(error.is_transient() && begun.elapsed() >= deadline, "{error} after {:?}", begun.elapsed());
@@ -256,6 +257,19 @@ fn in_other_prefix(etcd: &Etcd) -> EtcdStore {
 fn signal(name: &str, etcd: &Etcd) {
     let sent = Command::new("kill").args([format!("-{name}"), etcd.id().to_string()]).status();
     assert!(sent.unwrap().success());
+}
+
+/// A signal is sent before each thread has heard of it.
+fn until_stopped(etcd: &Etcd) {
+    let deadline = Instant::now() + PATIENCE;
+    let is_stopped = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_none_or(|after| after.trim_start().starts_with('T'))
+    };
+    while !std::fs::read_dir(format!("/proc/{}/task", etcd.id())).unwrap().flatten().all(is_stopped) {
+        assert!(Instant::now() < deadline, "etcd does not stop");
+        std::thread::yield_now();
+    }
 }
 
 #[tokio::test]

@@ -17,10 +17,9 @@ use serde_json::{Value, json};
 const MUSTER: &str = env!("CARGO_BIN_EXE_muster-under-test");
 
 /// A folder with a run `first` of the small log.
-fn trained(more: &[&str]) -> Folder {
+fn trained() -> Folder {
     let folder = small::prepared(MUSTER);
-    let args = ["train", "job.toml", "--dataset", "prepared", "--out", "first", "--threads", "1"];
-    folder.result(&[&args[..], more].concat());
+    folder.result(&["train", "job.toml", "--dataset", "prepared", "--out", "first", "--threads", "1"]);
     folder
 }
 
@@ -77,7 +76,7 @@ fn history(user: &str) -> String {
 
 #[test]
 fn a_model_without_its_logs_recommends_to_a_history_what_it_recommended_to_the_user_with_it() {
-    let folder = trained(&[]);
+    let folder = trained();
     let before = folder.result(&["recommend", "first", "--user", "u3", "-k", "4"]);
     exported(&folder, false);
     let after = folder.result(&["recommend", "exported", "--history", &history("u3"), "-k", "4"]);
@@ -98,7 +97,7 @@ fn a_model_without_its_logs_recommends_to_a_history_what_it_recommended_to_the_u
 
 #[test]
 fn a_model_with_its_histories_is_evaluated_elsewhere_as_at_home() {
-    let folder = trained(&[]);
+    let folder = trained();
     let before = (
         folder.result(&["evaluate", "first"]),
         folder.result(&["recommend", "first", "--user", "u3", "-k", "4"]),
@@ -150,7 +149,7 @@ print(json.dumps({
 
 #[test]
 fn another_program_reads_items_rows_and_report_without_knowing_this_one() {
-    let folder = trained(&[]);
+    let folder = trained();
     folder.write("evidence.json", "{\"users\":[]}");
     let report = exported(&folder, false);
     assert!(report["export"]["files"].get("evidence.json").is_some(), "{report}");
@@ -165,18 +164,23 @@ fn another_program_reads_items_rows_and_report_without_knowing_this_one() {
     assert_eq!((&read["ndcg"], &read["digest"]), (&json!(0.25), &json!(true)));
 }
 
+/// A job that touches few rows between two checkpoints.
+const WIDE_JOB: &str = "name = \"wide\"\n[batch]\nsequences = 4\nmicro_batches = 4\nmax_len = 4\n[model]\n\
+    embedding_dim = 8\nhidden_size = 8\n[model.head.sampled_softmax]\nnegatives = 4\n[table_optimizer]\n\
+    kind = \"lazy_adam\"\nlr = 0.01\n[training]\nmax_steps = 8\n[checkpoint]\nevery_steps = 2\nkeep = 10\n";
+
 #[test]
 fn an_increment_is_exported_as_the_whole_model_that_it_stands_for() {
-    let sets = [
-        "training.epochs=4",
-        "checkpoint.every_epochs=1",
-        "checkpoint.keep=10",
-        "checkpoint.incremental_below=1.0",
-        "table_optimizer={kind=\"lazy_adam\"}",
-        "model.head={sampled_softmax={negatives=2}}",
-    ];
-    let flags: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
-    let folder = trained(&flags);
+    let folder = Folder::new(MUSTER);
+    folder.result(&["generate", "--users", "40", "--items", "400", "--events", "800", "--out", "log.csv"]);
+    let columns = "[columns]\nuser = \"user\"\nitem = \"item\"\ntime = \"timestamp\"\n";
+    folder.write(
+        "dataset.toml",
+        format!("name = \"wide\"\ninput = \"log.csv\"\nformat = \"csv\"\npartitions = 4\n{columns}"),
+    );
+    folder.write("job.toml", WIDE_JOB);
+    folder.result(&["prepare", "dataset.toml", "--out", "prepared"]);
+    folder.result(&["train", "job.toml", "--dataset", "prepared", "--out", "first", "--threads", "1"]);
     let increments = checkpoints(&folder, |manifest| manifest["base"].is_object());
     let checkpoint = increments.last().expect("a run with these settings writes increments");
     let version = version(&folder, checkpoint);
@@ -193,7 +197,7 @@ fn an_increment_is_exported_as_the_whole_model_that_it_stands_for() {
 
 #[test]
 fn what_cannot_be_exported_whole_leaves_nothing() {
-    let folder = trained(&[]);
+    let folder = trained();
     let checkpoint = checkpoints(&folder, |_| true).pop().unwrap();
     let version = version(&folder, &checkpoint);
     let out = folder.at("exported");

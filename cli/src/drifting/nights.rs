@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use muster_coordinator::{Clock, Hooks};
 use muster_core::retrain::Stage;
-use muster_core::retrain::command::{Command, Question, Request};
+use muster_core::retrain::command::{Applied, Command, Question, Request};
 use muster_core::retrain::registry::Version;
 use muster_core::retrain::view::{Done, ModelView, RunView, ScheduleView};
 use muster_proto::config;
@@ -34,6 +34,9 @@ const FILES: [(&str, &str); 7] = [
     ("once.toml", include_str!("../../../deploy/examples/loop/once.toml")),
     ("hooks.toml", include_str!("../../../deploy/examples/loop/hooks.toml")),
 ];
+/// The learning rate as the job file has it, and as somebody gets it wrong.
+const RIGHT_RATE: &str = "lr = 0.006";
+const WRONG_RATE: &str = "lr = 1.0";
 /// Of the answers, what is left when the service breaks.
 const BROKEN: f64 = 0.25;
 /// How long all that a night does may take.
@@ -45,6 +48,7 @@ pub(super) struct Loop<'a> {
     context: &'a Context,
     folder: PathBuf,
     days: u32,
+    workers: u32,
     cluster: LocalCluster,
     client: RetrainClient,
     clock: Clock,
@@ -76,13 +80,29 @@ impl<'a> Loop<'a> {
         let cluster = LocalCluster::start_with(plan, Retraining { clock: clock.clone(), hooks }).await?;
         let target = Target { url: cluster.url.as_str().into(), token: None, deadline: CALL_DEADLINE };
         let client = RetrainClient::connect(target).await?;
-        let month = Self { context, folder, days: args.days, cluster, client, clock, shop };
-        for name in ["nightly", "full", "once"] {
-            let workers = format!("training.workers={}", args.workers);
-            let applied = apply::read(&month.folder.join(format!("{name}.toml")), &[workers])?;
-            month.ask(Command::Apply { schedule: Box::new(applied) }).await?;
+        let month =
+            Self { context, folder, days: args.days, workers: args.workers, cluster, client, clock, shop };
+        month.apply_nightly(None).await?;
+        for name in ["full", "once"] {
+            month.ask(Command::Apply { schedule: Box::new(month.read(name)?) }).await?;
         }
         Ok(month)
+    }
+
+    fn read(&self, name: &str) -> Result<Applied, Error> {
+        apply::read(
+            &self.folder.join(format!("{name}.toml")),
+            &[format!("training.workers={}", self.workers)],
+        )
+    }
+
+    /// Applies the schedule of the loop, where it is said with another learning rate.
+    async fn apply_nightly(&self, rate: Option<&str>) -> Result<(), Error> {
+        let mut applied = self.read("nightly")?;
+        if let Some(rate) = rate {
+            applied.job_toml = applied.job_toml.replace(RIGHT_RATE, rate);
+        }
+        self.ask(Command::Apply { schedule: Box::new(applied) }).await.map(drop)
     }
 
     /// All days.
@@ -131,6 +151,11 @@ impl<'a> Loop<'a> {
             self.ask(Command::Metric { model, version, metric, value, samples: score.users }).await?;
         }
         self.at(midnight, 45).await?;
+        if planted.is_some_and(|(what, _)| what == Planted::Job) {
+            self.apply_nightly(Some(WRONG_RATE)).await?;
+            self.at(midnight, 60).await?;
+            self.apply_nightly(None).await?;
+        }
         self.at(midnight, 60).await?;
         // Nobody is there on the first night; on the second somebody agrees to the first model.
         if number > 1 {

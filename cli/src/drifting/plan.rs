@@ -10,6 +10,8 @@ pub(super) enum Planted {
     /// A second log comes, of views that never were, for the first day of the window: so many times a day's views. It is out of
     /// the next night's window.
     Late(Fault, u32),
+    /// Somebody gets the job file wrong, for a night.
+    Job,
     /// What serves the model breaks: three of four answers are lost.
     Service,
 }
@@ -19,12 +21,7 @@ pub(super) const PLANTED: &[(u32, Planted, &str)] = &[
     (6, Planted::Late(Fault::Flood, 12), "a robot views one item all day"),
     (10, Planted::Late(Fault::Junk(20_000), 1), "20,000 items that nobody sells"),
     (13, Planted::Day(Fault::LostColumn), "the log's column of items has another name"),
-    (
-        16,
-        Planted::Late(Fault::SwappedInCategories, 12),
-        "items of every other category are taken for each other",
-    ),
-    (20, Planted::Late(Fault::Swapped, 12), "items are taken for each other"),
+    (16, Planted::Job, "somebody takes a learning rate of 1"),
     (21, Planted::Day(Fault::Noise), "the day's own views are mixed up"),
     (27, Planted::Service, "the service loses three of four answers"),
 ];

@@ -62,7 +62,7 @@ impl Shop {
                 let day = u64::from(self.days + 1 - WEEK);
                 self.shop.write_late(day, times, fault, &self.logs.join(format!("{name}-late.csv")))?;
             }
-            Some(Planted::Service) | None => drop(self.shop.write_day(None, &place)?),
+            Some(Planted::Service | Planted::Job) | None => drop(self.shop.write_day(None, &place)?),
         }
         self.days += 1;
         Ok(())

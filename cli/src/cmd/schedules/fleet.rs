@@ -47,7 +47,7 @@ impl Report for Fleet {
                 health.missed.to_string(),
             ]);
         }
-        let mut parts = vec![table.render(), format!("  {} runs at work", fleet.active_runs)];
+        let mut parts = vec![table.render(), format!("  runs at work: {}", fleet.active_runs)];
         for health in fleet.schedules.iter().filter(|health| !health.latest_missed.is_empty()) {
             parts.push(format!("fires of {} that did not run, the latest first", health.name));
             parts.push(missed(&health.latest_missed));

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::runs::stage;
 use crate::capacity::question::spoken;
+use crate::metrics;
 use crate::output::Report;
 use crate::table::{Table, grouped};
 use crate::when::{shown, shown_if};
@@ -25,6 +26,7 @@ impl Report for Run {
         ];
         lines.extend(made_of(run).into_iter().map(|(name, text)| format!("  {name:8} {text}")));
         lines.push(stages(run));
+        lines.extend(metrics_of(run));
         lines.extend(run.judgement.as_ref().map(gates));
         lines.join("\n")
     }
@@ -73,6 +75,20 @@ fn stages(run: &RunView) -> String {
         table.row([transition.stage.clone(), shown(transition.at), took.unwrap_or_default(), why]);
     }
     table.render()
+}
+
+/// The candidate beside the champion on the window's test split, of a candidate that was judged.
+fn metrics_of(run: &RunView) -> Option<String> {
+    if run.metrics.is_empty() {
+        return None;
+    }
+    let mut table = Table::new(["metric", "candidate", "champion"]);
+    for name in metrics::ordered(run.metrics.keys().map(String::as_str)) {
+        let shown = |value: Option<&f64>| value.map_or_else(String::new, |value| format!("{value:.4}"));
+        let (ours, theirs) = (run.metrics.get(name), run.champion_metrics.get(name));
+        table.row([name.to_owned(), shown(ours), shown(theirs)]);
+    }
+    Some(table.render())
 }
 
 /// What each gate said.

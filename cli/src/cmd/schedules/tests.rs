@@ -35,6 +35,7 @@ fn run() -> serde_json::Value {
         "read": {"increments": 30, "files": 60, "new_files": 2, "files_digest": "f1", "rows_read": 12345, "rows_rejected": 6},
         "dataset": {"folder": "/shared/shop/runs/a/dataset", "digest": "d1", "rows": 350_000, "users": 21_000, "items": 900},
         "parent": 11, "champion": 11, "job": 7, "version": 12,
+        "metrics": {"NDCG@10": 0.21, "HR@10": 0.4}, "champion_metrics": {"NDCG@10": 0.22, "HR@10": 0.41},
         "judgement": {
             "outcome": "stopped", "at": "2026-11-28T02:11:00Z", "candidate": "c1", "champion": "c0", "users": 4000,
             "verdicts": [
@@ -92,6 +93,7 @@ fn a_run_that_has_only_begun() {
     for key in ["window", "read", "dataset", "parent", "champion", "job", "version", "judgement", "outcome"] {
         begun[key] = json!(null);
     }
+    (begun["metrics"], begun["champion_metrics"]) = (json!({}), json!({}));
     begun["stage"] = json!({"waiting": {"until": "2026-11-28T01:32:00Z"}});
     begun["why"] = json!("it fired");
     begun["transitions"].as_array_mut().unwrap().truncate(1);
@@ -158,7 +160,8 @@ fn files(schedule: &str, dataset: &str, job: &str) -> (tempfile::TempDir, PathBu
 
 const SCHEDULE: &str = "name = \"nightly\"\nmodel = \"shop\"\ndataset = \"logs/dataset.toml\"\njob = \"job.toml\"\n\
                         workspace = \"/shared/shop\"\ncron = \"30 2 * * *\"\n";
-const DATASET: &str = "name = \"shop\"\ninput = \"*.csv\"\nformat = \"csv\"\n";
+const DATASET: &str =
+    "name = \"shop\"\ninput = \"*.csv\"\nformat = \"csv\"\n[columns]\nuser = \"u\"\nitem = \"i\"\n";
 const JOB: &str = "name = \"shop\"\n";
 
 #[test]

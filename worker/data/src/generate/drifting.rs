@@ -46,10 +46,6 @@ pub struct DriftingArgs {
 pub enum Fault {
     /// Customers and items are put together at random.
     Noise,
-    /// Each item's views are noted as another item's, always the same.
-    Swapped,
-    /// Those of items of every other category are, within these categories.
-    SwappedInCategories,
     /// Half of all views are of one item.
     Flood,
     /// Views of this many items that nobody sells.
@@ -190,8 +186,6 @@ impl DriftingShop {
         let any = |draw: &mut Draw| first + draw.below(self.args.items as usize) as u64;
         match fault {
             Some(Fault::Noise) => views.iter_mut().for_each(|view| view.item = any(&mut draw)),
-            Some(Fault::Swapped) => self.swap(&mut views, first, |_| true),
-            Some(Fault::SwappedInCategories) => self.swap(&mut views, first, |category| category % 2 == 0),
             Some(Fault::Flood) => {
                 views.iter_mut().filter(|_| draw.chance(0.5)).for_each(|view| view.item = first);
             }
@@ -207,17 +201,6 @@ impl DriftingShop {
             Some(Fault::LostColumn) | None => {}
         }
         views
-    }
-
-    /// Takes items of some categories for others of these: the one that stands half the list further.
-    fn swap(&self, views: &mut [View], first: u64, is_meant: impl Fn(u64) -> bool) {
-        let on_sale = first..first + u64::from(self.args.items);
-        let items: Vec<u64> = on_sale.filter(|item| is_meant(self.category(*item))).collect();
-        for view in views {
-            if let Ok(at) = items.binary_search(&view.item) {
-                view.item = items[(at + items.len() / 2) % items.len()];
-            }
-        }
     }
 
     fn category(&self, item: u64) -> u64 {

@@ -145,7 +145,7 @@ async fn a_program_that_nobody_waits_for_any_more_is_ended_with_all_that_it_star
     sees_the_end_of(&fifo, held);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_a_program_leaves_running_on_purpose_stays_and_keeps_nobody_waiting() {
     let hooks = script("sleep 600 & echo $!; exit 3");
     let error = hooks.call("it", &call(1, "/c")).await.unwrap_err();
