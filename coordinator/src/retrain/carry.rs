@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use muster_core::retrain::machine::{Happened, HookCall, Wanted};
-use muster_core::{Answer, Event, Write};
+use muster_core::{Answer, Event, Refusal, Write};
 use muster_proto::control::{CancelMode, Cause, JobPhase, JobStatus, Submission, TaskStage, TaskWork};
 use muster_proto::ids::{JobId, TaskOwner};
 use tracing::{info, warn};
@@ -62,6 +62,9 @@ impl<S: Store> Driver<S> {
         if !self.made.contains(&(owner, number)) {
             let tasks = vec![(number, work)];
             let made = self.core.ask(move |request| Event::CreateTasks { request, owner, tasks }).await?;
+            if let Err(refusal @ Refusal::Invalid { .. }) = made {
+                return self.note(run, Happened::Task { number, end: Err(refusal.to_string()) }).await;
+            }
             if let Err(refusal) = made {
                 // It is asked for again: there may be room for it later.
                 warn!(run, %refusal, "a task was refused");

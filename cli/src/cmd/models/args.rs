@@ -240,7 +240,7 @@ pub struct MetricArgs {
     /// The model's name
     #[arg(value_name = "MODEL")]
     pub model: String,
-    /// The figure's name, as a schedule's [health] has it
+    /// The figure's name, as a schedule's `[health]` has it
     #[arg(value_name = "METRIC")]
     pub metric: String,
     /// Its mean over the samples

@@ -170,7 +170,8 @@ impl Schedule {
 
     fn end_overlong(&self, runs: &mut Runs, now: Timestamp, decisions: &mut Vec<Decision>) {
         let Some(limit) = self.spec.max_run_time else { return };
-        let is_over = |attempt: &mut Attempt| attempt.at + limit.0 <= now;
+        // A limit beyond the end of time is none.
+        let is_over = |attempt: &mut Attempt| attempt.at.checked_add(limit.0).is_ok_and(|end| end <= now);
         let over: Vec<Attempt> = runs.active.extract_if(.., is_over).collect();
         for attempt in over {
             decisions.push(Decision::Cancel { run: attempt.run.clone(), timed_out: true });

@@ -153,7 +153,7 @@ fn a_backfill_runs_the_times_that_are_asked_for_and_a_dry_run_only_tells() {
     assert_eq!(world.runs().len(), 2, "as many as may be at work");
     world.settle();
     let runs: Vec<String> = world.runs().iter().map(short).collect();
-    assert_eq!(runs, ["20 try 1 promoted", "21 try 1 promoted", "22 try 1 promoted", "23 try 1 promoted"]);
+    assert_eq!(runs, ["20 try 1 kept", "21 try 1 kept", "22 try 1 kept", "23 try 1 kept"]);
     assert_eq!(world.ask(ask(false)).unwrap().message, "there is nothing to run");
     let later = Command::Backfill {
         schedule: of("nightly"),
@@ -167,6 +167,20 @@ fn a_backfill_runs_the_times_that_are_asked_for_and_a_dry_run_only_tells() {
     assert!(
         world.ask(later).unwrap_err().to_string().starts_with("to: 2026-07-24T00:00:00Z is not over yet")
     );
+}
+
+#[test]
+fn a_retry_whose_time_somebody_ran_meanwhile_keeps_no_later_fire_waiting() {
+    let rule = NIGHTLY.replace("cron", "retries = 1\nbackoff = \"2h\"\ncron");
+    let world = World::with("2026-06-01T00:00:00Z", &rule);
+    let mut world = world.plan(1, Day { failing_jobs: 1, ..Day::default() });
+    world.until("2026-06-01T03:00:00Z");
+    let run = world.runs()[0].run.clone();
+    world.ask(Command::Rerun { run, refresh: false }).unwrap();
+    world.until("2026-06-02T12:00:00Z");
+    let runs: Vec<String> = world.runs().iter().map(short).collect();
+    assert_eq!(runs, ["01 try 1 failed", "01 try 2 promoted", "02 try 1 promoted"]);
+    assert!(world.schedule().active.is_empty() && world.schedule().missed.is_empty());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Schedules come, change, pause and go.
 
 use jiff::Timestamp;
+use muster_proto::config;
 
 use super::super::command::Applied;
 use super::super::decide::Schedule;
@@ -14,6 +15,9 @@ impl Machine {
     pub(super) fn apply(&mut self, applied: Applied, now: Timestamp) -> Result<(Done, Writes), Refusal> {
         let spec = &applied.spec;
         registry::check_name("schedule", &spec.name)?;
+        // Who asks may be another program than the one that checks the file.
+        config::validate(spec, "the schedule")
+            .map_err(|error| Refusal::invalid("schedule", error.to_string()))?;
         if let Some(hook) = &spec.promotion.hook
             && !self.hooks.contains(hook)
         {
@@ -38,7 +42,14 @@ impl Machine {
         };
         let name = spec.name.clone();
         let (message, state) = match self.schedules.remove(&name) {
-            Some(known) => (format!("schedule {name} changed"), known.state),
+            Some(mut known) => {
+                let old = &known.applied.spec;
+                if (&old.cron, &old.time_zone) != (&applied.spec.cron, &applied.spec.time_zone) {
+                    // Times at which only the new pattern fires were not missed.
+                    known.state.runs.considered = known.state.runs.considered.max(now);
+                }
+                (format!("schedule {name} changed"), known.state)
+            }
             None if self.schedules.len() >= MOST_SCHEDULES => {
                 let problem = format!("there are {MOST_SCHEDULES} schedules already; remove some first");
                 return Err(Refusal::state(problem));

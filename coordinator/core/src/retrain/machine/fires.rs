@@ -70,8 +70,14 @@ impl Machine {
                 scheduled.schedule.ended(of_schedule, &attempt.run, runs::Outcome::Cancelled, now);
             return self.carry_out(name, decisions, now);
         }
-        if self.runs.contains_key(&id) {
-            return Vec::new();
+        if let Some(known) = self.runs.get(&id) {
+            // Somebody asked for it before its time came. Where it is over, nobody would tell the schedule so.
+            let is_over = known.outcome().is_some();
+            return if is_over {
+                self.free_schedule(&id, name, runs::Outcome::Cancelled, now)
+            } else {
+                Vec::new()
+            };
         }
         let increments = self.pinned(name, attempt.logical);
         self.begin(name, (attempt.logical, attempt.attempt), Kind::Scheduled, increments, now)

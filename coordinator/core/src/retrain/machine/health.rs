@@ -28,8 +28,11 @@ impl Reported {
         }
         let (mean, before) = of_version.entry(metric.to_owned()).or_insert((0.0, 0));
         let all = before.saturating_add(samples);
-        *mean += (value - *mean) * (samples as f64 / all as f64);
-        *before = all;
+        let together = *mean + (value - *mean) * (samples as f64 / all as f64);
+        if !together.is_finite() {
+            return Err(Refusal::invalid("value", format!("is {value}, the mean would be no number")));
+        }
+        (*mean, *before) = (together, all);
         while self.0.len() > KEPT {
             self.0.pop_first();
         }

@@ -6,9 +6,10 @@ use muster_proto::schedule::GatesSpec;
 use serde_json::Value;
 
 use super::super::gates::{self, Approval, Judgement};
-use super::super::registry::{Actor, Cost, Lineage, Model};
-use super::super::run::{Call, Outcome, Run, Stage};
+use super::super::registry::{Actor, CHAMPION, Cost, Lineage, Model};
+use super::super::run::{Call, Kind, Outcome, Run, Stage};
 use super::super::view::Done;
+use super::moves::MOST_JUDGED;
 use super::{Machine, Refusal, Writes};
 
 impl Machine {
@@ -91,6 +92,14 @@ impl Machine {
         let Some(run) = self.runs.get_mut(id) else { return Vec::new() };
         if !run.plan.applied.spec.promotion.automatic {
             return self.end(id, Outcome::Kept, "it passed; a person may promote it", now);
+        }
+        if run.plan.kind == Kind::Backfill {
+            let why = "it passed; a person may promote it, since it is of the past";
+            return self.end(id, Outcome::Kept, why, now);
+        }
+        let champion = self.models.get(run.model()).and_then(|model| model.alias(CHAMPION));
+        if champion != run.state.champion && run.state.judged < MOST_JUDGED {
+            return self.begin_judging(id, "the champion is another one by now", now);
         }
         run.enter(Stage::Promoting(Call { attempt: 1, at: now }), now, why);
         let has_hook = run.plan.applied.spec.promotion.hook.is_some();

@@ -56,9 +56,7 @@ impl Machine {
             }
             Some((spec.promotion.hook.clone()?, spec.promotion.retries, spec.promotion.backoff.as_secs()))
         });
-        let void: Vec<u64> =
-            self.owed.iter().filter(|(_, owed)| owed.model == model).map(|(number, _)| *number).collect();
-        let mut writes: Writes = void.into_iter().flat_map(|number| self.settle(number)).collect();
+        let mut writes = self.void_owed(model);
         let Some((hook, retries, backoff)) = of_model else { return writes };
         if self.owed.len() >= MOST_OWED {
             return writes;
@@ -70,6 +68,13 @@ impl Machine {
         writes.extend([write, put(numbered("owed", number), &owed)]);
         self.owed.insert(number, owed);
         writes
+    }
+
+    /// Calls that are owed for a model are not to be made any more.
+    pub(super) fn void_owed(&mut self, model: &str) -> Writes {
+        let void: Vec<u64> =
+            self.owed.iter().filter(|(_, owed)| owed.model == model).map(|(number, _)| *number).collect();
+        void.into_iter().flat_map(|number| self.settle(number)).collect()
     }
 
     /// Takes in how an owed call ended; one that failed as often as it may is kept as it is until somebody moves the champion.

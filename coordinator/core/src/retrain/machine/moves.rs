@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use super::super::registry::{self, Actor};
 use super::super::run::{Call, Outcome, Stage};
 use super::super::runs;
+use super::wanted::HookStage;
 use super::{Machine, Writes};
 
 /// How often a candidate is judged before its run gives up, where the champion is another one each time.
-const MOST_JUDGED: u32 = 5;
+pub(super) const MOST_JUDGED: u32 = 5;
 
 impl Machine {
     pub(super) fn called_to_promote(
@@ -24,9 +25,22 @@ impl Machine {
                 Some(next) => self.call_again(id, Stage::Promoting(next), &error, now),
                 None => {
                     let why = format!("the champion stays, the hook failed {} times: {error}", call.attempt);
-                    self.end(id, Outcome::Failed, &why, now)
+                    let mut writes = self.put_champion_back(id, now);
+                    writes.extend(self.end(id, Outcome::Failed, &why, now));
+                    writes
                 }
             },
+        }
+    }
+
+    /// A hook may have put a candidate into service that is not the champion: it is called for the champion.
+    fn put_champion_back(&mut self, id: &str, now: Timestamp) -> Writes {
+        let Some(run) = self.runs.get(id) else { return Vec::new() };
+        let (model, has_hook) = (run.model().to_owned(), run.plan.applied.spec.promotion.hook.is_some());
+        let champion = self.models.get(&model).and_then(|model| model.alias(registry::CHAMPION));
+        match champion.filter(|_| has_hook) {
+            Some(champion) => self.owe(&model, champion, HookStage::RollBack, now),
+            None => Vec::new(),
         }
     }
 
@@ -54,12 +68,21 @@ impl Machine {
         let mut writes = match registry.promote(version, expected, Actor { by: &by, at: now }) {
             Ok(writes) => writes,
             Err(registry::Error::Moved { found, .. }) if run.state.judged < MOST_JUDGED => {
-                return self.begin_judging(id, &format!("the champion is {found} by now"), now);
+                let why = format!("the champion is {found} by now");
+                let mut writes = self.put_champion_back(id, now);
+                writes.extend(self.begin_judging(id, &why, now));
+                return writes;
             }
-            Err(error) => return self.end(id, Outcome::Failed, &error.to_string(), now),
+            Err(error) => {
+                let mut writes = self.put_champion_back(id, now);
+                writes.extend(self.end(id, Outcome::Failed, &error.to_string(), now));
+                return writes;
+            }
         };
         let (schedule, health) = (run.plan.schedule.clone(), run.plan.applied.spec.health.clone());
         let took = now.duration_since(run.plan.begun).as_secs_f64();
+        // What people's hooks had not done yet is void: this model is in service.
+        writes.extend(self.void_owed(&model));
         if let Some(scheduled) = self.schedules.get_mut(&schedule) {
             scheduled.state.to_promotion += took;
         }
@@ -142,6 +165,7 @@ impl Machine {
             Ok(writes) => (writes, Outcome::RolledBack, why.to_owned()),
             Err(error) => (Vec::new(), Outcome::Promoted, error.to_string()),
         };
+        writes.extend(self.void_owed(&model));
         writes.extend(self.end(id, outcome, &why, now));
         writes
     }

@@ -44,15 +44,23 @@ impl Machine {
 
     /// The folder of a run that made no version may go.
     pub(super) fn drop_folder(&mut self, id: &str) -> Writes {
-        let Some(folder) = self.runs.get(id).filter(|run| run.state.window.is_some()).map(Run::folder) else {
-            return Vec::new();
-        };
-        self.discard(folder)
+        let Some(run) = self.runs.get(id).filter(|run| run.state.window.is_some()) else { return Vec::new() };
+        let folder = run.folder();
+        let is_kept = self.models.get(run.model()).is_some_and(|model| {
+            model.versions().any(|version| version.model.folder.as_ref() == Some(&folder))
+        });
+        if is_kept { Vec::new() } else { self.discard(folder) }
     }
 
     /// Forgets the oldest ended runs of a schedule.
     pub(super) fn forget_old_runs(&mut self, schedule: &str) -> Writes {
+        // A run whose version is kept has to be known, or another one would be given its id and its folder.
+        let has_version = |run: &&Run| {
+            let model = self.models.get(run.model());
+            run.state.version.is_some_and(|version| model.is_some_and(|model| model.version(version).is_ok()))
+        };
         let ended = self.runs.values().filter(|run| run.plan.schedule == schedule && run.outcome().is_some());
+        let ended = ended.filter(|run| !has_version(run));
         let mut ended: Vec<(Timestamp, String)> =
             ended.map(|run| (run.plan.begun, run.id.to_string())).collect();
         let over = ended.len().saturating_sub(KEPT_RUNS);

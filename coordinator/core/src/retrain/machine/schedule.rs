@@ -76,7 +76,10 @@ impl Scheduled {
         let limit = self.applied.spec.max_run_time;
         let overlong =
             self.state.runs.active.iter().filter_map(|attempt| attempt.at.checked_add(limit?.0).ok());
-        retry.into_iter().chain(fire).chain(overlong).min()
+        let runs = &self.state.runs;
+        let is_free = !runs.paused && !runs.is_busy();
+        let queued = runs.queued.front().copied().filter(|_| is_free);
+        retry.into_iter().chain(fire).chain(overlong).chain(queued).min()
     }
 
     /// When it fires next, jitter included.

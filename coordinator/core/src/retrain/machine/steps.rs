@@ -60,6 +60,10 @@ impl Machine {
             Some(from) => format!("the window is {from} to {until}"),
             None => format!("the window is all before {until}"),
         };
+        if run.boundaries().is_none() {
+            let failed = self.end(id, Outcome::Failed, "its held-out spans begin before time does", now);
+            return writes.into_iter().chain(failed).collect();
+        }
         run.enter(Stage::Preparing, now, why);
         writes.push(run.put_state());
         writes

@@ -143,7 +143,9 @@ impl Machine {
                 let work = TaskWork::Judge(Box::new(self.judge_unit(run)?));
                 Some(Wanted::Task { run: id, owner: run.owner(), number: run.judge_task(), work })
             }
-            Stage::Promoting(call) | Stage::RollingBack(call) if call.at <= now => {
+            Stage::Promoting(call) | Stage::RollingBack(call)
+                if call.at <= now && self.is_next_to_call(run) =>
+            {
                 let hook = run.plan.applied.spec.promotion.hook.clone()?;
                 let registry = self.models.get(run.model())?;
                 let (stage, version) = match run.state.stage {
@@ -158,6 +160,16 @@ impl Machine {
             Stage::Cancelling { .. } => Some(Wanted::Clear { run: id, owner: run.owner(), job: run.name() }),
             _ => None,
         }
+    }
+
+    /// Whether no other run of the model came to a call of its hook before: two at a time would leave either in service.
+    fn is_next_to_call(&self, run: &Run) -> bool {
+        let since = |run: &Run| (run.state.transitions.last().map(|last| last.at), run.id.clone());
+        let calls = |other: &&Run| {
+            other.model() == run.model()
+                && matches!(other.state.stage, Stage::Promoting(_) | Stage::RollingBack(_))
+        };
+        self.unended().filter(calls).all(|other| since(run) <= since(other))
     }
 
     fn window_unit(&self, run: &Run) -> Option<WindowUnit> {
