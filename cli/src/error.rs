@@ -7,6 +7,8 @@ mod sources;
 
 use std::path::{Path, PathBuf};
 
+pub use muster_proto::chain;
+
 /// Whose move it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -108,20 +110,6 @@ impl Error {
         }
         text
     }
-}
-
-/// A message with the messages of its causes, each said once.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use muster_core::retrain::machine;
 use muster_core::{
     Action, Answer, Core, Event, PREFIX, Refusal, RequestId, RestoreError, SessionId, Time, Write,
 };
@@ -42,7 +41,7 @@ pub(crate) enum Error {
     #[error("the coordinator cannot take over the state it finds")]
     Restore(#[from] RestoreError),
     #[error("the coordinator cannot take over the schedules and models it finds")]
-    RestoreSchedules(#[from] machine::RestoreError),
+    RestoreSchedules(#[source] RestoreError),
     #[error("the store holds a copy that was not finished: migrate again, to an empty one")]
     Unfinished,
     #[error("the system gives no random numbers: {0}")]

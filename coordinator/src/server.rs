@@ -58,7 +58,7 @@ pub enum Error {
     Restore(#[source] muster_core::RestoreError),
     /// The schedules and models that were found cannot be taken over.
     #[error("the coordinator cannot take over the schedules and models it finds")]
-    RestoreSchedules(#[source] muster_core::retrain::machine::RestoreError),
+    RestoreSchedules(#[source] muster_core::RestoreError),
     /// The store was left behind by a migration that did not end.
     #[error("the store holds a copy that was not finished: migrate again, to an empty one")]
     Unfinished,

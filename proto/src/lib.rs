@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod capacity;
+mod chain;
 pub mod checkpoint;
 pub mod collect;
 pub mod config;
@@ -20,3 +21,5 @@ pub mod schedule;
 pub mod sharding;
 pub mod units;
 pub mod wire;
+
+pub use self::chain::chain;

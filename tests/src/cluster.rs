@@ -13,7 +13,10 @@ use crate::process::{Running, wait_for};
 pub struct Cluster<'a> {
     folder: &'a Folder,
     url: String,
-    _processes: Vec<Running>,
+    /// What the coordinator was started with.
+    flags: Vec<String>,
+    coordinator: Option<Running>,
+    _workers: Vec<Running>,
 }
 
 impl<'a> Cluster<'a> {
@@ -25,18 +28,24 @@ impl<'a> Cluster<'a> {
     pub fn start(folder: &'a Folder, workers: usize, flags: &[&str]) -> Self {
         let port = free_port();
         let (listen, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
-        let mut processes = vec![Running::start(
-            &mut folder.command(&[&["coordinator", "--listen", &listen], flags].concat()),
-        )];
+        let flags = [&["coordinator", "--listen", &listen], flags].concat();
+        let flags: Vec<String> = flags.into_iter().map(str::to_owned).collect();
+        let coordinator = Some(Running::start(&mut folder.command(&flags)));
         let worker = ["worker", "--coordinator", &url, "--threads", "1"];
-        processes.extend((0..workers).map(|_| Running::start(&mut folder.command(&worker))));
-        let cluster = Self { folder, url, _processes: processes };
+        let processes = (0..workers).map(|_| Running::start(&mut folder.command(&worker))).collect();
+        let cluster = Self { folder, url, flags, coordinator, _workers: processes };
         wait_for("the workers to register", || {
             let listed = cluster.ask(&["workers", "list"])?;
             let connected = |worker: &&Value| worker["connected"] == true;
             (listed["workers"].as_array()?.iter().filter(connected).count() == workers).then_some(())
         });
         cluster
+    }
+
+    /// Kills the coordinator, as `kill -9` does, and starts it again.
+    pub fn restart_coordinator(&mut self) {
+        drop(self.coordinator.take());
+        self.coordinator = Some(Running::start(&mut self.folder.command(&self.flags)));
     }
 
     /// Where the coordinator listens.

@@ -88,14 +88,19 @@ every_epochs = 100
 
 /// A folder with generated logs prepared in `prepared`, and a job that lasts, `job.toml`.
 pub fn long(program: &'static str) -> Folder {
+    generated(program, [600, 120, 6000], 8, LONG_JOB)
+}
+
+/// A folder with generated logs of so many users, items and events, prepared in `prepared`, and a job, `job.toml`.
+pub fn generated(program: &'static str, size: [u32; 3], partitions: u32, job: &str) -> Folder {
     let folder = Folder::new(program);
-    folder.result(&["generate", "--users", "600", "--items", "120", "--events", "6000", "--out", "log.csv"]);
+    let [users, items, events] = size.map(|count| count.to_string());
+    folder
+        .result(&["generate", "--users", &users, "--items", &items, "--events", &events, "--out", "log.csv"]);
     let columns = "[columns]\nuser = \"user\"\nitem = \"item\"\ntime = \"timestamp\"\n";
-    folder.write(
-        "dataset.toml",
-        format!("name = \"long\"\ninput = \"log.csv\"\nformat = \"csv\"\npartitions = 8\n{columns}"),
-    );
-    folder.write("job.toml", LONG_JOB);
+    let input = "name = \"generated\"\ninput = \"log.csv\"\nformat = \"csv\"";
+    folder.write("dataset.toml", format!("{input}\npartitions = {partitions}\n{columns}"));
+    folder.write("job.toml", job);
     folder.result(&["prepare", "dataset.toml", "--out", "prepared"]);
     folder
 }

@@ -171,15 +171,7 @@ const WIDE_JOB: &str = "name = \"wide\"\n[batch]\nsequences = 4\nmicro_batches =
 
 #[test]
 fn an_increment_is_exported_as_the_whole_model_that_it_stands_for() {
-    let folder = Folder::new(MUSTER);
-    folder.result(&["generate", "--users", "40", "--items", "400", "--events", "800", "--out", "log.csv"]);
-    let columns = "[columns]\nuser = \"user\"\nitem = \"item\"\ntime = \"timestamp\"\n";
-    folder.write(
-        "dataset.toml",
-        format!("name = \"wide\"\ninput = \"log.csv\"\nformat = \"csv\"\npartitions = 4\n{columns}"),
-    );
-    folder.write("job.toml", WIDE_JOB);
-    folder.result(&["prepare", "dataset.toml", "--out", "prepared"]);
+    let folder = small::generated(MUSTER, [40, 400, 800], 4, WIDE_JOB);
     folder.result(&["train", "job.toml", "--dataset", "prepared", "--out", "first", "--threads", "1"]);
     let increments = checkpoints(&folder, |manifest| manifest["base"].is_object());
     let checkpoint = increments.last().expect("a run with these settings writes increments");

@@ -117,7 +117,11 @@ fn train(context: &Context, args: &Args, folder: &Path) -> Result<Summary, Error
     train::train(context, &args, None)
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, Error> {
+/// Writes a file of a demo.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, Error> {
     let path = folder.join(name);
     fs::write(&path, text).map_err(|error| {
         Error::failed(format!("cannot write {}: {error}", path.display())).with_file(&path)

@@ -20,6 +20,7 @@ use super::scores::{Champions, DayData, scored};
 use super::shop::Shop;
 use super::told::{Day, Told};
 use crate::cluster::CALL_DEADLINE;
+use crate::cmd::demo::write;
 use crate::cmd::schedules::apply;
 use crate::context::Context;
 use crate::error::Error;
@@ -59,9 +60,7 @@ impl<'a> Loop<'a> {
     /// Starts the cluster, with a week of logs there already.
     pub(super) async fn start(context: &'a Context, args: &Args, folder: PathBuf) -> Result<Self, Error> {
         for (name, text) in FILES {
-            let path = folder.join(name);
-            std::fs::write(&path, text)
-                .map_err(|error| Error::failed(format!("cannot write {}: {error}", path.display())))?;
+            write(&folder, name, text)?;
         }
         let shop = Shop::open(&folder, args.seed)?;
         // The fires of this night are over.
@@ -215,13 +214,21 @@ impl<'a> Loop<'a> {
         if !schedules.iter().all(is_quiet) {
             return Ok(false);
         }
-        let runs: Vec<RunView> = self.tell(Question::Runs { schedule: None }).await?;
-        Ok(runs.iter().all(|run| match &run.stage {
-            Stage::Ended { .. } => true,
-            Stage::Waiting { until } | Stage::Approving { until } | Stage::Watching { until } => *until > now,
-            Stage::Promoting(call) | Stage::RollingBack(call) => call.at > now,
-            _ => false,
-        }))
+        for run in schedules.into_iter().flat_map(|schedule| schedule.active) {
+            let run: RunView = self.tell(Question::Run { run }).await?;
+            let waits = match &run.stage {
+                Stage::Ended { .. } => true,
+                Stage::Waiting { until } | Stage::Approving { until } | Stage::Watching { until } => {
+                    *until > now
+                }
+                Stage::Promoting(call) | Stage::RollingBack(call) => call.at > now,
+                _ => false,
+            };
+            if !waits {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The dataset of the run of a schedule that fired after a midnight, if it came to one.

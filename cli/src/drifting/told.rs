@@ -1,7 +1,6 @@
 //! What a month came to: day by day, what each way of training gave and cost, and what stopped whom.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::scores::{Score, Scores};
 use crate::chart::{self, Chart, Series};
+use crate::cmd::demo::write;
 use crate::error::Error;
 use crate::output::Report;
 use crate::table::Table;
@@ -136,9 +136,7 @@ impl Told {
     /// Writes the chart and the figures.
     pub(super) fn save(&self) -> Result<(), Error> {
         for (name, text) in [(CHART, self.chart()), (FIGURES, format!("{:#}\n", self.json()))] {
-            let path = self.folder.join(name);
-            fs::write(&path, text)
-                .map_err(|error| Error::failed(format!("cannot write {}: {error}", path.display())))?;
+            write(&self.folder, name, &text)?;
         }
         Ok(())
     }

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use muster_proto::control::{Capabilities, Submission};
 use muster_proto::ids::{Incarnation, JobId, TaskId, TaskOwner, WorkerId};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Write;
 use crate::job::{Job, State};
+use crate::stored::{RestoreError, parse, put};
 use crate::task::Task;
 use crate::time::Time;
 
@@ -18,32 +18,6 @@ const COUNTERS: &str = "counters";
 
 /// Under which all of the core's keys lie.
 pub const PREFIX: &str = "core/";
-
-/// A record that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The key is not one of the core's.
-    #[error("the store has the unknown key `{key}`: was it written by a newer version?")]
-    UnknownKey {
-        /// The key.
-        key: String,
-    },
-    /// The value is not what the key says.
-    #[error("the store's value of `{key}` cannot be read: was it written by a newer version?")]
-    Value {
-        /// The key.
-        key: String,
-        /// What the parser says.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// Half of a job is missing.
-    #[error("the store has only half of {job}")]
-    HalfAJob {
-        /// The job.
-        job: JobId,
-    },
-}
 
 /// The next ids; what was given out is never given out again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -99,11 +73,6 @@ fn state_key(id: JobId) -> String {
 
 fn task_key(id: TaskId) -> String {
     format!("{PREFIX}tasks/{:020}/{:010}", id.owner.0, id.number)
-}
-
-fn put(key: String, value: &impl Serialize) -> Write {
-    let value = serde_json::to_vec(value).expect("records have string keys and no values that JSON lacks");
-    Write::Put { key, value }
 }
 
 pub(crate) fn put_counters(counters: &Counters) -> Write {
@@ -172,8 +141,4 @@ pub(crate) fn read(pairs: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result
         Some((job, _)) => Err(RestoreError::HalfAJob { job }),
         None => Ok(records),
     }
-}
-
-fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, RestoreError> {
-    serde_json::from_slice(value).map_err(|source| RestoreError::Value { key: key.to_owned(), source })
 }

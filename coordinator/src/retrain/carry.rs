@@ -3,9 +3,8 @@
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use muster_core::retrain::machine::{Happened, HookCall, Wanted};
-use muster_core::{Answer, Event, Refusal, Write};
+use muster_core::{Answer, Event, Refusal};
 use muster_proto::control::{CancelMode, Cause, JobPhase, JobStatus, Submission, TaskStage, TaskWork};
 use muster_proto::ids::{JobId, TaskOwner};
 use tracing::{info, warn};
@@ -36,16 +35,6 @@ impl<S: Store> Driver<S> {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn happened(
-        &mut self,
-        run: &str,
-        attempt: u32,
-        end: Result<(), String>,
-        now: Timestamp,
-    ) -> Vec<Write> {
-        self.machine.happened(run, Happened::Called { attempt, end }, now)
     }
 
     async fn note(&mut self, run: &str, happened: Happened) -> Result<(), Error> {

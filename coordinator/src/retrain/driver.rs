@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_core::Write;
-use muster_core::retrain::machine::{Machine, PREFIX};
+use muster_core::retrain::machine::{Happened, Machine, PREFIX};
 use muster_core::retrain::registry;
 use muster_proto::ids::TaskOwner;
 use tokio::sync::mpsc;
@@ -80,7 +80,8 @@ impl<S: Store> Driver<S> {
             let pairs = store.range(prefix).await?;
             Ok::<_, store::Error>(pairs.into_iter().map(|(key, entry)| (key, entry.value)))
         };
-        let mut machine = Machine::restore(pairs(PREFIX).await?, pairs(registry::PREFIX).await?)?;
+        let restored = Machine::restore(pairs(PREFIX).await?, pairs(registry::PREFIX).await?);
+        let mut machine = restored.map_err(Error::RestoreSchedules)?;
         let Parts { guard, failure_detection, clock, hooks, inbox, core } = parts;
         machine.set_hooks(hooks.names().map(str::to_owned));
         let (made, calling, removing) = Default::default();
@@ -166,7 +167,7 @@ impl<S: Store> Driver<S> {
                     warn!(?of, attempt, error, "a hook failed");
                 }
                 match of {
-                    Caller::Run(run) => self.happened(&run, attempt, end, now),
+                    Caller::Run(run) => self.machine.happened(&run, Happened::Called { attempt, end }, now),
                     Caller::Owed(number) => self.machine.called(number, attempt, end, now),
                 }
             }

@@ -40,8 +40,7 @@ fn forecast_from(text: &str, message: &'static str) -> Result<Option<Forecast>, 
     if text.is_empty() {
         return Ok(None);
     }
-    let parsed = serde_json::from_str(text);
-    parsed.map_err(|error| Error::Json { message, field: "forecast_json", problem: error.to_string() })
+    json(message, "forecast_json", text)
 }
 
 impl TryFrom<wire::SubmitJobRequest> for Submission {

@@ -13,6 +13,8 @@ mod spent;
 mod state;
 mod task;
 
+use serde::de::DeserializeOwned;
+
 pub use self::directives::Directives;
 pub use self::state::{duration, duration_from};
 pub use self::task::NewTasks;
@@ -78,6 +80,6 @@ fn missing(message: &'static str, field: &'static str) -> Error {
     Error::Missing { message, field }
 }
 
-fn json(message: &'static str, field: &'static str, text: &str) -> Result<serde_json::Value, Error> {
+fn json<T: DeserializeOwned>(message: &'static str, field: &'static str, text: &str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| Error::Json { message, field, problem: error.to_string() })
 }

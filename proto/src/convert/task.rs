@@ -48,10 +48,10 @@ impl TryFrom<wire::TaskWork> for TaskWork {
         let work = match work.work.ok_or(missing("TaskWork", "work"))? {
             task_work::Work::Prepare(work) => work,
             task_work::Work::WindowJson(text) => {
-                return Ok(Self::Window(of_json("TaskWork", "window_json", &text)?));
+                return Ok(Self::Window(json("TaskWork", "window_json", &text)?));
             }
             task_work::Work::JudgeJson(text) => {
-                return Ok(Self::Judge(of_json("TaskWork", "judge_json", &text)?));
+                return Ok(Self::Judge(json("TaskWork", "judge_json", &text)?));
             }
         };
         let unit = match work.unit.ok_or(missing("PrepareUnit", "unit"))? {
@@ -64,14 +64,6 @@ impl TryFrom<wire::TaskWork> for TaskWork {
 
 fn to_json(unit: &impl serde::Serialize) -> String {
     serde_json::to_string(unit).expect("units have string keys and no values that JSON lacks")
-}
-
-fn of_json<T: serde::de::DeserializeOwned>(
-    message: &'static str,
-    field: &'static str,
-    text: &str,
-) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|error| Error::Json { message, field, problem: error.to_string() })
 }
 
 fn prepare(PrepareUnit { folder, unit }: PrepareUnit) -> wire::PrepareUnit {

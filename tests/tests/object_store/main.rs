@@ -13,7 +13,7 @@ use std::path::Path;
 
 use muster_tests::folder::Folder;
 use muster_tests::refusal::{Refusal, assert_refused};
-use muster_tests::small::prepared;
+use muster_tests::small::{self, prepared};
 use serde_json::Value;
 use server::Server;
 
@@ -91,14 +91,7 @@ fn a_location_that_is_no_store_is_refused_before_anything_starts() {
 #[test]
 fn increments_in_a_store_that_fails_every_third_request_are_read_over_their_base() {
     let Some(server) = Server::start("models", 3) else { return };
-    let folder = Folder::new(MUSTER);
-    folder.result(&["generate", "--users", "200", "--items", "2000", "--events", "4000", "--out", "log.csv"]);
-    let columns = "[columns]\nuser = \"user\"\nitem = \"item\"\ntime = \"timestamp\"\n";
-    let dataset =
-        format!("name = \"wide\"\ninput = \"log.csv\"\nformat = \"csv\"\npartitions = 4\n{columns}");
-    folder.write("dataset.toml", dataset);
-    folder.write("job.toml", WIDE_JOB);
-    folder.result(&["prepare", "dataset.toml", "--out", "prepared"]);
+    let folder = small::generated(MUSTER, [200, 2000, 4000], 4, WIDE_JOB);
 
     let here = result(&server, &folder, &train("here", &["--workers", "2"]));
     let there = result(&server, &folder, &train("there", &["--workers", "2", "--set", TO_THE_STORE]));

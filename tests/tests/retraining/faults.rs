@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::shop::{Cluster, Shop};
+use crate::shop::{Nights, Shop};
 
 #[test]
 fn a_log_whose_form_changed_fails_the_run_until_it_is_mended() {
     let shop = Shop::new(6, "");
-    let cluster = Cluster::start(&shop.folder, &[]);
+    let cluster = Nights::start(&shop.folder, &[]);
     cluster.must(&["schedules", "apply", "nightly.toml"]);
     cluster.night(5);
     shop.day(7);
@@ -32,7 +32,7 @@ fn a_log_whose_form_changed_fails_the_run_until_it_is_mended() {
 #[test]
 fn a_window_without_a_file_fails_the_run_and_says_so() {
     let shop = Shop::new(2, "");
-    let cluster = Cluster::start(&shop.folder, &[]);
+    let cluster = Nights::start(&shop.folder, &[]);
     cluster.must(&["schedules", "apply", "nightly.toml"]);
     let failed = cluster.night(20);
     assert_eq!(failed["why"], "none of 2 files has a row in the window");
@@ -41,7 +41,7 @@ fn a_window_without_a_file_fails_the_run_and_says_so() {
 #[test]
 fn a_champion_that_is_gone_from_the_disk_fails_the_run_that_needs_it_and_stays_the_champion() {
     let shop = Shop::new(6, "");
-    let cluster = Cluster::start(&shop.folder, &[]);
+    let cluster = Nights::start(&shop.folder, &[]);
     cluster.must(&["schedules", "apply", "nightly.toml"]);
     cluster.night(5);
     let model = cluster.must(&["models", "show", "shop"]);
@@ -60,7 +60,7 @@ fn a_hook_that_fails_or_hangs_leaves_the_champion_where_it_is() {
         let shop = Shop::new(5, "[promotion]\nhook = \"service\"\nretries = 0\n");
         let hooks = format!("[hooks.service]\nkind = \"command\"\ncommand = {command}\ndeadline = \"1s\"\n");
         shop.folder.write("hooks.toml", hooks);
-        let cluster = Cluster::start(&shop.folder, &["--hooks", "hooks.toml"]);
+        let cluster = Nights::start(&shop.folder, &["--hooks", "hooks.toml"]);
         cluster.must(&["schedules", "apply", "nightly.toml"]);
         let failed = cluster.night(5);
         let why = failed["why"].as_str().unwrap();
@@ -74,7 +74,7 @@ fn a_hook_that_fails_or_hangs_leaves_the_champion_where_it_is() {
 #[test]
 fn what_cannot_be_is_refused_with_its_field() {
     let shop = Shop::new(1, "");
-    let cluster = Cluster::start(&shop.folder, &[]);
+    let cluster = Nights::start(&shop.folder, &[]);
     for (set, expected) in [
         ("cron=\"0 25 * * *\"", "cron"),
         ("time_zone=\"Europe/Berlim\"", "did you mean `Europe/Berlin`"),

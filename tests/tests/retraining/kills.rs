@@ -3,13 +3,13 @@
 use muster_tests::process::wait_for;
 use serde_json::json;
 
-use crate::shop::{Cluster, Shop, stages};
+use crate::shop::{Nights, Shop, stages};
 
 #[test]
 fn a_run_whose_coordinator_is_killed_at_every_stage_trains_one_job_and_promotes_one_model() {
     let shop = Shop::new(5, "[promotion]\nhook = \"service\"\n");
     shop.folder.write("hooks.toml", "[hooks.service]\nkind = \"link\"\npath = \"live\"\n");
-    let mut cluster = Cluster::start(&shop.folder, &["--hooks", "hooks.toml"]);
+    let mut cluster = Nights::start(&shop.folder, &["--hooks", "hooks.toml"]);
     cluster.must(&["schedules", "apply", "nightly.toml"]);
     let run = cluster.trigger(5);
     let mut seen = Vec::new();

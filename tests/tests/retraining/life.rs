@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::shop::{Cluster, Shop, stages};
+use crate::shop::{Nights, Shop, stages};
 
 const GATES: &str =
     "[gates]\ncold_start = \"pass\"\n[gates.relative]\nrule = \"not_worse\"\nmargin = 0.5\nmin_users = 30\n";
@@ -14,7 +14,7 @@ fn a_night_ends_with_a_champion_and_the_next_one_begins_from_it_with_new_files_o
     let shop = Shop::new(5, &format!("{GATES}[promotion]\nhook = \"service\"\n"));
     shop.folder.write("hooks.toml", "[hooks.service]\nkind = \"link\"\npath = \"live\"\n");
     shop.day(6);
-    let cluster = Cluster::start(&shop.folder, &["--hooks", "hooks.toml"]);
+    let cluster = Nights::start(&shop.folder, &["--hooks", "hooks.toml"]);
     cluster.must(&["schedules", "apply", "nightly.toml"]);
     let first = cluster.night(5);
     assert_eq!((&first["outcome"], &first["version"]), (&json!("promoted"), &json!(1)), "{first:#}");
@@ -40,7 +40,7 @@ fn a_night_ends_with_a_champion_and_the_next_one_begins_from_it_with_new_files_o
 #[test]
 fn the_same_window_and_parent_give_the_same_model() {
     let shop = Shop::new(6, "");
-    let cluster = Cluster::start(&shop.folder, &[]);
+    let cluster = Nights::start(&shop.folder, &[]);
     cluster.must(&["schedules", "apply", "nightly.toml"]);
     cluster.night(5);
     let second = cluster.night(6);

@@ -1,11 +1,11 @@
-//! A shop's logs by day, a schedule for them, and a cluster whose coordinator can be killed.
+//! A shop's logs by day, a schedule for them, and the nights of a cluster.
 
 use std::cell::RefCell;
-use std::net::TcpListener;
 
 use muster_data::{DriftingArgs, DriftingShop};
+use muster_tests::cluster::Cluster;
 use muster_tests::folder::Folder;
-use muster_tests::process::{Running, wait_for};
+use muster_tests::process::wait_for;
 use serde_json::Value;
 
 use crate::MUSTER;
@@ -56,53 +56,36 @@ impl Shop {
     }
 }
 
-/// A coordinator with a store of its own, and a worker.
-pub(crate) struct Cluster<'a> {
+/// A coordinator with a store that outlives it, and a worker.
+pub(crate) struct Nights<'a> {
     folder: &'a Folder,
-    pub(crate) url: String,
-    flags: Vec<String>,
-    coordinator: Option<Running>,
-    _worker: Running,
+    cluster: Cluster<'a>,
 }
 
-impl<'a> Cluster<'a> {
+impl<'a> Nights<'a> {
     pub(crate) fn start(folder: &'a Folder, flags: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let url = format!("http://127.0.0.1:{port}");
-        let mut all = vec!["coordinator".to_owned(), "--listen".to_owned(), format!("127.0.0.1:{port}")];
-        all.extend(["--store", "state.redb", "--failure-detection", "1"].map(str::to_owned));
-        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        let coordinator = Some(Running::start(&mut folder.command(&all)));
-        let worker =
-            Running::start(&mut folder.command(&["worker", "--coordinator", &url, "--threads", "1"]));
-        let cluster = Self { folder, url, flags: all, coordinator, _worker: worker };
-        wait_for("the worker to register", || {
-            let listed = cluster.ask(&["workers", "list"])?;
-            (listed["workers"].as_array()?.len() == 1).then_some(())
-        });
-        cluster
+        let own = ["--store", "state.redb", "--failure-detection", "1"];
+        Self { folder, cluster: Cluster::start(folder, 1, &[&own, flags].concat()) }
     }
 
-    /// Kills the coordinator, as `kill -9` does, and starts it again.
+    /// Kills the coordinator and starts it again.
     pub(crate) fn kill(&mut self) {
-        drop(self.coordinator.take());
-        self.coordinator = Some(Running::start(&mut self.folder.command(&self.flags)));
+        self.cluster.restart_coordinator();
     }
 
-    /// The JSON that a command says of this cluster; none where it fails.
+    /// The JSON that a command says; none where it fails.
     pub(crate) fn ask(&self, args: &[&str]) -> Option<Value> {
-        let outcome = self.folder.muster(&[args, &["--coordinator", &self.url]].concat());
-        (outcome.code == Some(0)).then(|| outcome.json())
+        self.cluster.ask(args)
     }
 
     /// The same, of one that has to go well.
     pub(crate) fn must(&self, args: &[&str]) -> Value {
-        self.folder.result(&[args, &["--coordinator", &self.url]].concat())
+        self.folder.result(&[args, &["--coordinator", self.cluster.url()]].concat())
     }
 
     /// What a command says that fails.
     pub(crate) fn refused(&self, args: &[&str]) -> String {
-        let outcome = self.folder.muster(&[args, &["--coordinator", &self.url]].concat());
+        let outcome = self.folder.muster(&[args, &["--coordinator", self.cluster.url()]].concat());
         assert_ne!(outcome.code, Some(0), "{args:?}");
         outcome.json()["error"]["message"].to_string()
     }

@@ -18,7 +18,7 @@ use tracing::{debug, info, info_span, warn};
 
 use super::config::Error;
 use super::runner::{JobRunner, panic_text};
-use super::watch::Watch;
+use super::watch::{Watch, overdue};
 
 /// How many times the failure detection a task may take to stop once it was told to: it looks up between two pieces of its
 /// work.
@@ -203,12 +203,6 @@ impl Tasks {
         loop {
             let State::Running(running) = &mut self.state else { return std::future::pending().await };
             let patience = self.failure_detection * PATIENCE;
-            let stuck = async {
-                match running.aborted {
-                    Some(aborted) => sleep_until(aborted + patience).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 ended = &mut running.ended => {
@@ -216,7 +210,7 @@ impl Tasks {
                     self.end(ended.unwrap_or_else(lost));
                     return Ok(());
                 }
-                () = stuck => return Err(Error::Stuck { patience }),
+                () = overdue(running.aborted, patience) => return Err(Error::Stuck { patience }),
                 () = sleep_until(running.watch.next()) => {
                     let beats = running.aborted.is_none().then(|| running.control.told().done);
                     if let Some(silent) = running.watch.look(beats) {

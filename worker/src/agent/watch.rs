@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// The least silence that counts, in failure detections.
 const SILENCE: u32 = 30;
@@ -54,6 +54,14 @@ impl Watch {
         }
         let silent = now - self.since;
         (silent >= (self.failure_detection * SILENCE).max(self.longest * PAUSES)).then_some(silent)
+    }
+}
+
+/// Waits until what was told to stop should have; for ever where it was not told.
+pub(super) async fn overdue(told: Option<Instant>, patience: Duration) {
+    match told {
+        Some(told) => sleep_until(told + patience).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -17,7 +17,7 @@ use super::config::{AgentConfig, Error};
 use super::control::{self, Remote};
 use super::runner::{Assignment, Ending, JobRunner, Outcome, RunError};
 use super::task::Tasks;
-use super::watch::Watch;
+use super::watch::{Watch, overdue};
 
 /// How many times the failure detection a job may take to stop once it was told to.
 const PATIENCE: u32 = 2;
@@ -199,12 +199,6 @@ impl Work {
         loop {
             let State::Running(running) = &mut self.state else { return self.tasks.changed().await };
             let patience = self.failure_detection * PATIENCE;
-            let stuck = async {
-                match running.aborted {
-                    Some(aborted) => sleep_until(aborted + patience).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 // A job that ended in time and one that said something last are heard first.
                 biased;
@@ -214,7 +208,7 @@ impl Work {
                 }
                 () = running.remote.reported() => return Ok(()),
                 changed = self.tasks.changed() => return changed,
-                () = stuck => return Err(Error::Stuck { patience }),
+                () = overdue(running.aborted, patience) => return Err(Error::Stuck { patience }),
                 () = sleep_until(running.watch.next()) => {
                     if let Some(silent) = running.watch.look(running.remote.beats()) {
                         return Err(Error::Hung { silent });

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use muster_data::prepare::{Pulse, UnitArgs, run_unit};
+use muster_proto::chain;
 use muster_proto::control::{PrepareUnit, TaskProgress, TaskWork};
 use serde::Serialize;
 use serde_json::Value;
@@ -28,23 +29,9 @@ pub(super) fn run(order: &TaskOrder, control: &TaskControl) -> Result<Value, Str
 }
 
 /// A result as the coordinator keeps it; an error with its causes.
-fn told<T: Serialize, E: std::error::Error>(result: Result<T, E>) -> Result<Value, String> {
+fn told<T: Serialize, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<Value, String> {
     let result = result.map_err(|error| chain(&error))?;
     serde_json::to_value(result).map_err(|error| error.to_string())
-}
-
-/// A message with those of its causes that it does not have itself.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
 }
 
 fn prepare(order: &TaskOrder, unit: &PrepareUnit, pulse: Pulse<'_>) -> Result<Value, String> {

@@ -9,7 +9,11 @@ use super::Error;
 
 /// Names of items in the parent's dataset, by their names in this one; an item that it lacks has the same name in both.
 #[derive(Debug, Default)]
-pub(super) struct Mapping(HashMap<String, String>);
+pub(super) struct Mapping {
+    names: HashMap<String, String>,
+    /// Of the file; none where there is none.
+    pub(super) digest: Option<String>,
+}
 
 impl Mapping {
     /// The one that the job names, if it names one.
@@ -27,23 +31,11 @@ impl Mapping {
         }
         let names = serde_json::from_slice(&text)
             .map_err(|error| bad(format!("is no JSON object of names to names: {error}")))?;
-        Ok(Self(names))
+        Ok(Self { names, digest: Some(found) })
     }
 
     /// The parent's name of an item.
     pub(super) fn of_parent<'s>(&'s self, item: &'s str) -> &'s str {
-        self.0.get(item).map_or(item, String::as_str)
+        self.names.get(item).map_or(item, String::as_str)
     }
-}
-
-/// The digest of a mapping's file, as a job notes it.
-///
-/// # Errors
-/// As of [`Mapping::of`].
-pub(super) fn digest(spec: &WarmStartSpec) -> Result<Option<String>, Error> {
-    let Some(file) = &spec.items else { return Ok(None) };
-    Mapping::of(&WarmStartSpec { items_digest: None, ..spec.clone() })?;
-    let text = std::fs::read(file)
-        .map_err(|error| Error::Mapping { path: file.into(), problem: format!("cannot be read: {error}") })?;
-    Ok(Some(blake3::hash(&text).to_hex().to_string()))
 }

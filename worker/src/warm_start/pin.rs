@@ -5,7 +5,8 @@ use std::path::Path;
 use muster_data::Dataset;
 use muster_proto::job::{JobSpec, WindowSpec};
 
-use super::{Error, Parent, mapping};
+use super::mapping::Mapping;
+use super::{Error, Parent};
 use crate::submission::absolute;
 
 /// The most runs before the parent's whose datasets are noted.
@@ -30,7 +31,9 @@ pub fn pin(job: &mut JobSpec, parent: &Parent, dataset: Option<&Dataset>) -> Res
     if let Some(items) = &mut warm.items {
         *items = absolute(Path::new(items.as_str()))?;
     }
-    warm.items_digest = mapping::digest(warm)?;
+    // What is pinned is the file as it is now.
+    warm.items_digest = None;
+    warm.items_digest = Mapping::of(warm)?.digest;
     let updates = parent.updates();
     (warm.table_updates, warm.dense_updates) = (updates.tables, updates.dense);
     warm.windows = windows_before(&parent.job);

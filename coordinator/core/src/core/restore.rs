@@ -11,7 +11,8 @@ use crate::config::Config;
 use crate::job::Job;
 use crate::membership::{Hold, Membership, Worker};
 use crate::phase::Context;
-use crate::record::{self, RestoreError, WorkerRecord};
+use crate::record::{self, WorkerRecord};
+use crate::stored::RestoreError;
 use crate::task::{Stage, Task, Tasks};
 use crate::time::Time;
 

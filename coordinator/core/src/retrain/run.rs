@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::command::Applied;
 use super::gates::{Approval, Judgement};
 use super::registry::{Cost, VersionNumber};
-use super::runs::RunId;
+use super::runs::{self, RunId};
 
 /// Why there is a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,17 @@ pub enum Outcome {
     Failed,
     /// It was told to end.
     Cancelled,
+}
+
+impl From<Outcome> for runs::Outcome {
+    /// A model that did not become champion is no failure of its run.
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Failed => Self::Failed,
+            Outcome::Cancelled => Self::Cancelled,
+            Outcome::Promoted | Outcome::Kept | Outcome::Stopped | Outcome::RolledBack => Self::Succeeded,
+        }
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -41,6 +41,7 @@ fn day() -> impl Strategy<Value = Day> {
     let rare = || prop::bool::weighted(0.2);
     (
         rare(),
+        prop::sample::select(vec![0, 0, 0, 100_000_000]),
         0..20_u64,
         0..3_u32,
         rare(),
@@ -48,15 +49,18 @@ fn day() -> impl Strategy<Value = Day> {
         0..5_u32,
         prop::option::of(prop::sample::select(vec![0.01, 0.02, 0.03])),
     )
-        .prop_map(|(is_empty, rejected, failing_jobs, is_stopped, waits, failing_calls, clicks)| Day {
-            is_empty,
-            rejected,
-            failing_jobs,
-            is_stopped,
-            waits,
-            failing_calls,
-            clicks,
-        })
+        .prop_map(
+            |(is_empty, late_by, rejected, failing_jobs, is_stopped, waits, failing_calls, clicks)| Day {
+                is_empty,
+                late_by,
+                rejected,
+                failing_jobs,
+                is_stopped,
+                waits,
+                failing_calls,
+                clicks,
+            },
+        )
 }
 
 fn schedule() -> impl Strategy<Value = String> {

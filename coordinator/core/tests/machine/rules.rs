@@ -51,6 +51,12 @@ fn data_that_is_not_fit_fails_the_run_and_says_by_which_rule() {
     let cases = [
         (Day { is_empty: true, ..Day::default() }, "", "none of 7 files has a row in the window"),
         (Day { rejected: 11, ..Day::default() }, "", "11 of 100 rows of the new files were rejected"),
+        (Day { late_by: 86_400_000, ..Day::default() }, "", "there is nothing to judge a candidate on"),
+        (
+            Day { late_by: 3_600_000, ..Day::default() },
+            "[window]\nmax_staleness = \"1h\"\n",
+            "more than window.max_staleness before",
+        ),
         (Day::default(), "[window]\nmin_rows = 1001\n", "the window has 1000 rows, window.min_rows is 1001"),
     ];
     for (day, rule, why) in cases {

@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 pub(crate) struct Day {
     /// There is no row in its window.
     pub(crate) is_empty: bool,
+    /// How long before its window's end the latest row is, in milliseconds.
+    pub(crate) late_by: i64,
     /// Rows of the new files that are rejected, of 100.
     pub(crate) rejected: u64,
     /// Its job fails in this many attempts.
@@ -284,7 +286,7 @@ impl World {
         };
         json!({"made": {
             "read": read, "dataset": submission.dataset_dir, "digest": format!("data of {}", unit.run), "rows": 1000,
-            "users": 100, "items": 10, "newest": unit.until - 1, "submission": submission,
+            "users": 100, "items": 10, "newest": unit.until - 1 - day.late_by, "submission": submission,
         }})
     }
 

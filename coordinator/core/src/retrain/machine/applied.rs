@@ -126,7 +126,7 @@ impl Machine {
 
     /// Runs of a schedule that are not over.
     pub(super) fn unended_of(&self, schedule: &str) -> Vec<String> {
-        let of = self.unended().filter(|run| run.plan.schedule == schedule);
-        of.map(|run| run.id.to_string()).collect()
+        let unended = self.runs_of(schedule).filter(|run| run.outcome().is_none());
+        unended.map(|run| run.id.to_string()).collect()
     }
 }

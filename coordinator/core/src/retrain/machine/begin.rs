@@ -28,7 +28,7 @@ impl Machine {
         if logical > now {
             return Err(Refusal::invalid("at", format!("{logical} is not over yet, now it is {now}")));
         }
-        let at_work = self.unended().find(|run| run.plan.schedule == name && run.plan.logical == logical);
+        let at_work = self.attempts(name, logical).find(|run| run.outcome().is_none());
         if let Some(run) = at_work {
             return Err(Refusal::state(format!("run {} is at work for {logical} already", run.id)));
         }
@@ -104,12 +104,10 @@ impl Machine {
     /// What is known of the times of a schedule: of the latest attempt for each.
     fn known_times(&self, name: &str) -> BTreeMap<Timestamp, Known> {
         let mut latest: BTreeMap<Timestamp, (u32, Known)> = BTreeMap::new();
-        for run in self.runs.values().filter(|run| run.plan.schedule == name) {
+        for run in self.runs_of(name) {
             let known = match run.outcome() {
                 None => Known::Active,
-                Some(Outcome::Failed) => Known::Ended(runs::Outcome::Failed),
-                Some(Outcome::Cancelled) => Known::Ended(runs::Outcome::Cancelled),
-                Some(_) => Known::Ended(runs::Outcome::Succeeded),
+                Some(outcome) => Known::Ended(outcome.into()),
             };
             let entry = latest.entry(run.plan.logical).or_insert((0, known));
             if run.plan.attempt > entry.0 {
@@ -123,8 +121,8 @@ impl Machine {
     pub(super) fn feed_backfill(&mut self, name: &str, now: Timestamp) -> Writes {
         let mut writes = Vec::new();
         loop {
-            let at_work = self.unended().filter(|run| {
-                run.plan.schedule == name
+            let at_work = self.runs_of(name).filter(|run| {
+                run.outcome().is_none()
                     && run.plan.kind == Kind::Backfill
                     && !matches!(run.state.stage, Stage::Watching { .. } | Stage::RollingBack(_))
             });

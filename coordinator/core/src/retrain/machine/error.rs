@@ -1,4 +1,4 @@
-//! Why something is refused, or cannot be taken over.
+//! Why something is refused.
 
 use super::super::registry;
 
@@ -54,36 +54,4 @@ impl Refusal {
     pub(super) fn no_model(name: &str) -> Self {
         Self::Unknown { what: "model", name: name.to_owned(), list: "models list" }
     }
-}
-
-/// Why what the store has cannot be taken over.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The key is none of the machine's.
-    #[error("the store has the unknown key `{key}`: was it written by a newer version?")]
-    UnknownKey {
-        /// The key.
-        key: String,
-    },
-    /// The value is not what the key says.
-    #[error("the store's value of `{key}` cannot be read: was it written by a newer version?")]
-    Value {
-        /// The key.
-        key: String,
-        /// What the parser says.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A schedule's pattern is none any more.
-    #[error("the schedule in `{key}` cannot be used: {source}")]
-    Schedule {
-        /// The key.
-        key: String,
-        /// What is wrong.
-        #[source]
-        source: super::super::Error,
-    },
-    /// A registry cannot be read.
-    #[error(transparent)]
-    Registry(#[from] registry::RestoreError),
 }

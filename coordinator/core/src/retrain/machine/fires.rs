@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::super::decide::Decision;
 use super::super::run::{Kind, Outcome, Plan, Run, Stage};
-use super::super::runs::{self, Attempt};
+use super::super::runs::{self, Attempt, RunId};
 use super::schedule::Scheduled;
 use super::{Machine, Writes};
 
@@ -57,27 +57,17 @@ impl Machine {
 
     /// Starts the run of a fire, unless there is one for its time already.
     fn start(&mut self, name: &str, attempt: &Attempt, now: Timestamp) -> Writes {
-        let id = attempt.run.to_string();
-        let of_time = |run: &&Run| run.plan.schedule == name && run.plan.logical == attempt.logical;
-        if attempt.attempt == 1
-            && let Some(known) = self.runs.values().find(of_time)
-        {
+        let known = self.attempts(name, attempt.logical).next().filter(|_| attempt.attempt == 1);
+        if let Some(known) = known {
             let why = format!("run {} was made for this time before it fired", known.id);
             self.miss(name, attempt.logical, now, why);
-            let Some(scheduled) = self.schedules.get_mut(name) else { return Vec::new() };
-            let of_schedule = &mut scheduled.state.runs;
-            let decisions =
-                scheduled.schedule.ended(of_schedule, &attempt.run, runs::Outcome::Cancelled, now);
-            return self.carry_out(name, decisions, now);
+            return self.free_schedule(&attempt.run, name, runs::Outcome::Cancelled, now);
         }
-        if let Some(known) = self.runs.get(&id) {
-            // Somebody asked for it before its time came. Where it is over, nobody would tell the schedule so.
-            let is_over = known.outcome().is_some();
-            return if is_over {
-                self.free_schedule(&id, name, runs::Outcome::Cancelled, now)
-            } else {
-                Vec::new()
-            };
+        match self.runs.get(&attempt.run.to_string()).map(|known| known.outcome().is_some()) {
+            // Somebody asked for it before its time came, and it is over: nobody would tell the schedule so.
+            Some(true) => return self.free_schedule(&attempt.run, name, runs::Outcome::Cancelled, now),
+            Some(false) => return Vec::new(),
+            None => {}
         }
         let increments = self.pinned(name, attempt.logical);
         self.begin(name, (attempt.logical, attempt.attempt), Kind::Scheduled, increments, now)
@@ -97,7 +87,7 @@ impl Machine {
         let wait = applied.spec.window.wait;
         let schedule = name.to_owned();
         let plan = Plan { schedule, logical, attempt, kind, begun: now, increments, applied };
-        let mut run = Run::new(runs::RunId::new(name, logical, attempt), plan);
+        let mut run = Run::new(RunId::new(name, logical, attempt), plan);
         let until = logical.checked_add(wait).unwrap_or(now).max(now);
         let why = match kind {
             Kind::Scheduled if attempt > 1 => format!("attempt {attempt} for {logical}"),
@@ -114,40 +104,34 @@ impl Machine {
 
     /// The number of the next attempt for a time.
     pub(super) fn next_attempt(&self, name: &str, logical: Timestamp) -> u32 {
-        let of_time =
-            self.runs.values().filter(|run| run.plan.schedule == name && run.plan.logical == logical);
-        1 + of_time.map(|run| run.plan.attempt).max().unwrap_or(0)
+        1 + self.attempts(name, logical).map(|run| run.plan.attempt).max().unwrap_or(0)
     }
 
     /// The files that the latest attempt for a time has pinned, as one does whose data was fit; after another one it is looked for
     /// files again.
     pub(super) fn pinned(&self, name: &str, logical: Timestamp) -> Option<u64> {
-        let of_time =
-            self.runs.values().filter(|run| run.plan.schedule == name && run.plan.logical == logical);
-        let pinned =
-            of_time.filter_map(|run| Some((run.plan.attempt, run.state.made.as_ref()?.read.increments)));
+        let pinned = self
+            .attempts(name, logical)
+            .filter_map(|run| Some((run.plan.attempt, run.state.made.as_ref()?.read.increments)));
         pinned.max().map(|(_, increments)| increments)
     }
 
     /// Increments of a schedule's base that were found fit by a run.
     pub(super) fn checked(&self, name: &str) -> u64 {
-        let of_schedule = self.runs.values().filter(|run| run.plan.schedule == name);
-        of_schedule.filter_map(|run| Some(run.state.made.as_ref()?.read.increments)).max().unwrap_or(0)
+        let checked = self.runs_of(name).filter_map(|run| Some(run.state.made.as_ref()?.read.increments));
+        checked.max().unwrap_or(0)
     }
 
     /// Tells a schedule that a run does not keep others waiting any more.
     pub(super) fn free_schedule(
         &mut self,
-        id: &str,
+        run: &RunId,
         name: &str,
         outcome: runs::Outcome,
         now: Timestamp,
     ) -> Writes {
-        let (Some(scheduled), Some(run)) = (self.schedules.get_mut(name), self.runs.get(id)) else {
-            return Vec::new();
-        };
-        let run = run.id.clone();
-        let decisions = scheduled.schedule.ended(&mut scheduled.state.runs, &run, outcome, now);
+        let Some(scheduled) = self.schedules.get_mut(name) else { return Vec::new() };
+        let decisions = scheduled.schedule.ended(&mut scheduled.state.runs, run, outcome, now);
         let mut writes = self.carry_out(name, decisions, now);
         writes.extend(self.feed_backfill(name, now));
         writes
@@ -155,17 +139,14 @@ impl Machine {
 
     /// Tells a schedule how a run ended, and counts it.
     pub(super) fn tell_schedule(&mut self, id: &str, name: &str, outcome: Outcome, now: Timestamp) -> Writes {
-        if let (Some(scheduled), Some(run)) = (self.schedules.get_mut(name), self.runs.get(id)) {
+        let Some(run) = self.runs.get(id) else { return Vec::new() };
+        if let Some(scheduled) = self.schedules.get_mut(name) {
             let state = &mut scheduled.state;
             *state.outcomes.entry(outcome).or_default() += 1;
             state.cost.0 += run.state.cost.cpu_seconds;
             state.cost.1 += run.state.cost.worker_seconds;
         }
-        let outcome = match outcome {
-            Outcome::Failed => runs::Outcome::Failed,
-            Outcome::Cancelled => runs::Outcome::Cancelled,
-            _ => runs::Outcome::Succeeded,
-        };
-        self.free_schedule(id, name, outcome, now)
+        let run = run.id.clone();
+        self.free_schedule(&run, name, outcome.into(), now)
     }
 }

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::super::registry::{CHAMPION, VersionNumber};
 use super::super::run::{Outcome, Stage};
 use super::super::view::Done;
-use super::restore::{put, reported_key};
+use super::restore::reported_key;
 use super::{Machine, Refusal, Writes};
+use crate::stored::put;
 
 /// Versions of which reports are kept, the newest; and figures of each.
 const KEPT: usize = 100;

@@ -10,7 +10,7 @@ use super::super::registry::{Actor, CHAMPION, Cost, Lineage, Model};
 use super::super::run::{Call, Kind, Outcome, Run, Stage};
 use super::super::view::Done;
 use super::moves::MOST_JUDGED;
-use super::{Machine, Refusal, Writes};
+use super::{Machine, Refusal, Writes, result_of};
 
 impl Machine {
     pub(super) fn judged(
@@ -24,19 +24,14 @@ impl Machine {
         if number != run.judge_task() {
             return Vec::new();
         }
-        let read = |value: Value| {
-            let done: JudgeDone = serde_json::from_value(value)?;
-            Ok::<_, serde_json::Error>((serde_json::from_value::<Judgement>(done.judgement.clone())?, done))
-        };
-        let (judged, done) = match end.map(read) {
-            Ok(Ok(both)) => both,
-            Ok(Err(error)) => {
-                let why = format!(
-                    "what the worker says of the model cannot be read ({error}); is it of another version?"
-                );
-                return self.end(id, Outcome::Failed, &why, now);
-            }
-            Err(error) => return self.end(id, Outcome::Failed, &format!("no evidence: {error}"), now),
+        const ABOUT: (&str, &str) = ("model", "evidence");
+        let read = result_of(end, ABOUT).and_then(|mut done: JudgeDone| {
+            let judged: Judgement = result_of(Ok(done.judgement.take()), ABOUT)?;
+            Ok((judged, done))
+        });
+        let (judged, done) = match read {
+            Ok(both) => both,
+            Err(why) => return self.end(id, Outcome::Failed, &why, now),
         };
         // A worker cannot know what people say, nor what time it is here.
         let gates = run.gates().cloned().unwrap_or_default();

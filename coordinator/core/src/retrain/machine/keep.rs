@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::super::registry::VersionNumber;
 use super::super::run::Call;
-use super::restore::{numbered, put};
+use super::restore::numbered;
 use super::wanted::HookStage;
 use super::{Machine, PREFIX, Writes};
 use crate::Write;
+use crate::stored::put;
 
 /// Calls of hooks that may be owed.
 const MOST_OWED: usize = 1000;

@@ -28,9 +28,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use muster_proto::ids::JobId;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use self::error::{Refusal, RestoreError};
+pub use self::error::Refusal;
 use self::keep::{Garbage, Owed};
 use self::schedule::Scheduled;
 pub use self::wanted::{HookCall, HookStage, Wanted};
@@ -115,18 +116,6 @@ impl Machine {
         writes
     }
 
-    /// When something is due next, if nothing else happens.
-    #[must_use]
-    pub fn next(&self) -> Option<Timestamp> {
-        let fires = self.schedules.values().filter_map(Scheduled::next_due);
-        let runs = self.runs.values().filter_map(|run| match &run.state.stage {
-            Stage::Waiting { until } | Stage::Approving { until } | Stage::Watching { until } => Some(*until),
-            Stage::Promoting(call) | Stage::RollingBack(call) => Some(call.at),
-            _ => None,
-        });
-        fires.chain(runs).chain(self.owed.values().map(|owed| owed.call.at)).min()
-    }
-
     /// Does what a person or a tool asks for; nothing has changed where it is refused.
     ///
     /// # Errors
@@ -173,6 +162,16 @@ impl Machine {
         }
     }
 
+    /// Runs of a schedule.
+    fn runs_of<'m>(&'m self, schedule: &'m str) -> impl Iterator<Item = &'m Run> {
+        self.runs.values().filter(move |run| run.plan.schedule == schedule)
+    }
+
+    /// Attempts at the run for a time.
+    fn attempts<'m>(&'m self, schedule: &'m str, logical: Timestamp) -> impl Iterator<Item = &'m Run> {
+        self.runs_of(schedule).filter(move |run| run.plan.logical == logical)
+    }
+
     /// Runs that are not over.
     fn unended(&self) -> impl Iterator<Item = &Run> {
         self.runs.values().filter(|run| run.outcome().is_none())
@@ -196,4 +195,15 @@ impl Machine {
         writes.extend(self.forget_old_runs(&schedule));
         writes
     }
+}
+
+/// The result of a run's task, or why there is none: `what` it is about, and what is missing without it.
+fn result_of<T: DeserializeOwned>(
+    end: Result<Value, String>,
+    (what, missing): (&str, &str),
+) -> Result<T, String> {
+    let value = end.map_err(|error| format!("no {missing}: {error}"))?;
+    serde_json::from_value(value).map_err(|error| {
+        format!("what the worker says of the {what} cannot be read ({error}); is it of another version?")
+    })
 }

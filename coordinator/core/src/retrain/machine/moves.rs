@@ -79,7 +79,8 @@ impl Machine {
                 return writes;
             }
         };
-        let (schedule, health) = (run.plan.schedule.clone(), run.plan.applied.spec.health.clone());
+        let (run_id, schedule) = (run.id.clone(), run.plan.schedule.clone());
+        let health = run.plan.applied.spec.health.clone();
         let took = now.duration_since(run.plan.begun).as_secs_f64();
         // What people's hooks had not done yet is void: this model is in service.
         writes.extend(self.void_owed(&model));
@@ -97,7 +98,7 @@ impl Machine {
             run.enter(Stage::Watching { until }, now, why);
             writes.push(run.put_state());
         }
-        writes.extend(self.free_schedule(id, &schedule, runs::Outcome::Succeeded, now));
+        writes.extend(self.free_schedule(&run_id, &schedule, runs::Outcome::Succeeded, now));
         writes
     }
 

@@ -59,7 +59,7 @@ impl Machine {
             let model = self.models.get(run.model());
             run.state.version.is_some_and(|version| model.is_some_and(|model| model.version(version).is_ok()))
         };
-        let ended = self.runs.values().filter(|run| run.plan.schedule == schedule && run.outcome().is_some());
+        let ended = self.runs_of(schedule).filter(|run| run.outcome().is_some());
         let ended = ended.filter(|run| !has_version(run));
         let mut ended: Vec<(Timestamp, String)> =
             ended.map(|run| (run.plan.begun, run.id.to_string())).collect();

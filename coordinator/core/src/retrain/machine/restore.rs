@@ -4,22 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::super::command::Applied;
 use super::super::decide::Schedule;
 use super::super::registry;
 use super::super::run::{Plan, Run, State};
 use super::super::runs::RunId;
 use super::schedule::{self, Scheduled};
-use super::{Machine, PREFIX, RestoreError};
+use super::{Machine, PREFIX};
 use crate::Write;
-
-pub(super) fn put(key: String, value: &impl Serialize) -> Write {
-    let value = serde_json::to_vec(value).expect("records have string keys and no values that JSON lacks");
-    Write::Put { key, value }
-}
+use crate::stored::{RestoreError, parse, put};
 
 fn schedule_key(name: &str, part: &str) -> String {
     format!("{PREFIX}schedules/{name}/{part}")
@@ -127,8 +120,4 @@ impl Machine {
             None => Ok(machine),
         }
     }
-}
-
-fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, RestoreError> {
-    serde_json::from_slice(value).map_err(|source| RestoreError::Value { key: key.to_owned(), source })
 }

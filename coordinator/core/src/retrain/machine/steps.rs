@@ -1,5 +1,7 @@
 //! The way of a run up to its candidate: window, dataset, job.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use muster_proto::control::{WindowDone, WindowEnd, WindowRead};
 use muster_proto::ids::JobId;
@@ -8,7 +10,7 @@ use serde_json::Value;
 
 use super::super::registry::{CHAMPION, PREVIOUS, Registry, VersionNumber};
 use super::super::run::{Outcome, Run, Stage};
-use super::{Machine, Writes};
+use super::{Machine, Writes, result_of};
 
 /// The number of the task that makes a run's dataset.
 pub(super) const WINDOW_TASK: u32 = 1;
@@ -80,15 +82,9 @@ impl Machine {
         if number != WINDOW_TASK {
             return Vec::new();
         }
-        let end = match end.map(serde_json::from_value::<WindowEnd>) {
-            Ok(Ok(end)) => end,
-            Ok(Err(error)) => {
-                let why = format!(
-                    "what the worker says of the window cannot be read ({error}); is it of another version?"
-                );
-                return self.end(id, Outcome::Failed, &why, now);
-            }
-            Err(error) => return self.end(id, Outcome::Failed, &format!("no dataset: {error}"), now),
+        let end: WindowEnd = match result_of(end, ("window", "dataset")) {
+            Ok(end) => end,
+            Err(why) => return self.end(id, Outcome::Failed, &why, now),
         };
         let problem = match end {
             WindowEnd::Empty(read) => {
@@ -201,12 +197,18 @@ fn unfit(spec: &DataWindowSpec, made: &WindowDone, until: Option<Timestamp>) -> 
     if made.rows < spec.min_rows {
         return Some(format!("the window has {} rows, window.min_rows is {}", made.rows, spec.min_rows));
     }
-    let (limit, newest, until) =
-        (spec.max_staleness?, Timestamp::from_millisecond(made.newest?).ok()?, until?);
-    let is_stale = newest.checked_add(limit.0).is_ok_and(|end| end < until);
-    is_stale.then(|| {
-        format!(
+    let (newest, until) = (Timestamp::from_millisecond(made.newest?).ok()?, until?);
+    let is_before = |length: Duration| newest.checked_add(length).is_ok_and(|end| end < until);
+    if spec.max_staleness.is_some_and(|limit| is_before(limit.0)) {
+        return Some(format!(
             "the latest event is of {newest}, more than window.max_staleness before the window's end {until}"
+        ));
+    }
+    // A job of hours, to be judged on nothing, is not begun.
+    is_before(spec.test).then(|| {
+        format!(
+            "the latest event is of {newest}, before window.test begins, which ends with the window at {until}: \
+             there is nothing to judge a candidate on"
         )
     })
 }

@@ -51,8 +51,7 @@ impl Machine {
 
     fn schedule(&self, known: &Scheduled, is_whole: bool) -> ScheduleView {
         let (spec, state) = (&known.applied.spec, &known.state);
-        let of = self.runs.values().filter(|run| run.plan.schedule == spec.name);
-        let last = of.max_by_key(|run| (run.plan.begun, run.id.to_string()));
+        let last = self.runs_of(&spec.name).max_by_key(|run| (run.plan.begun, run.id.to_string()));
         ScheduleView {
             name: spec.name.clone(),
             model: spec.model.clone(),

@@ -1,7 +1,5 @@
 //! What is to be done, as it follows from where each run is.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use muster_proto::control::{Class, Contender, JudgeUnit, Queueing, Submission, TaskWork, WindowUnit};
 use muster_proto::ids::{JobId, TaskOwner};
@@ -250,12 +248,5 @@ impl Machine {
             run,
             idempotency,
         }))
-    }
-
-    /// Numbers of jobs that runs have, for whoever wants to know whose a job is.
-    #[must_use]
-    pub fn jobs(&self) -> BTreeMap<JobId, String> {
-        let jobs = self.runs.values().filter_map(|run| Some((run.state.job?, run.id.to_string())));
-        jobs.collect()
     }
 }

@@ -5,45 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Error, Registry, Version, VersionNumber};
+use super::{Entry, Registry, Version, VersionNumber};
 use crate::Write;
+use crate::stored::{RestoreError, parse, put};
 
 /// Under which all models lie.
 pub const PREFIX: &str = "models/";
-
-/// Why a registry cannot be read from the store.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The key is none of a registry.
-    #[error("the store has the unknown key `{key}`: was it written by a newer version?")]
-    UnknownKey {
-        /// The key.
-        key: String,
-    },
-    /// The value is not what the key says.
-    #[error("the store's value of `{key}` cannot be read: was it written by a newer version?")]
-    Value {
-        /// The key.
-        key: String,
-        /// What the parser says.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// Something is said of a version that is not there.
-    #[error("the store's `{key}` is about {version}, which is not there; restore it, or delete the key")]
-    Dangling {
-        /// The key.
-        key: String,
-        /// The version.
-        version: VersionNumber,
-    },
-    /// The name of a model cannot be one.
-    #[error(transparent)]
-    Name(#[from] Error),
-}
 
 /// The last numbers given.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -158,13 +127,4 @@ impl Registry {
             Some((key, version)) => Err(RestoreError::Dangling { key, version }),
         }
     }
-}
-
-fn put(key: String, value: &impl Serialize) -> Write {
-    let value = serde_json::to_vec(value).expect("records have string keys and no values that JSON lacks");
-    Write::Put { key, value }
-}
-
-fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, RestoreError> {
-    serde_json::from_slice(value).map_err(|source| RestoreError::Value { key: key.to_owned(), source })
 }

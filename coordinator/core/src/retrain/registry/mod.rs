@@ -18,10 +18,11 @@ use jiff::Timestamp;
 
 pub use self::aliases::{CHAMPION, PREVIOUS};
 pub use self::history::{Change, Entry};
-pub use self::layout::{PREFIX, RestoreError};
+pub use self::layout::PREFIX;
 pub use self::version::{Cost, Lineage, Model, Note, Version, VersionNumber};
 use super::gates::Judgement;
 use crate::Write;
+pub use crate::stored::RestoreError;
 
 /// The most versions of a model. A registry that is full takes none until some are removed.
 const MOST_VERSIONS: usize = 10_000;
