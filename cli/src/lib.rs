@@ -25,6 +25,7 @@ pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod output;
+pub(crate) mod pages;
 pub mod parent;
 pub mod progress;
 pub mod reference;

@@ -1,8 +1,8 @@
 //! Goodput under failures, forecast and measured: `cargo bench --workspace --bench goodput -- JOB.toml DATASET_DIR
 //! [--workers N] [--repetitions N] [--mtbf SECONDS,SECONDS,...] [--set KEY=VALUE]...`.
 //!
-//! First a job is killed in a steady rhythm: what these losses took is all that the forecast knows (a restart's seconds, and
-//! the work done again, half of the time between two copies). Then the same job suffers a Poisson process of kills at
+//! First a job is killed in a steady rhythm: what these losses took is all that the forecast knows (a restart's seconds, to go on with
+//! fewer workers and to take another one in, and the work done again, half of the time between two copies). Then the same job suffers a Poisson process of kills at
 //! each of the mean times, and its share of time in steps that count is held against the closed form's, which is an expectation:
 //! a run has more or fewer losses than it has on average, so the means over runs are compared. Prints one JSON line a run and
 //! one a mean time, and a last one with the largest difference in points. Without arguments (as CI calls it) it does nothing.
@@ -89,7 +89,7 @@ fn run(
 
 /// What a steady rhythm of losses showed.
 struct Learned {
-    /// Seconds from a loss to the first step after it.
+    /// Seconds of a loss in which no step is made.
     restart: f64,
     /// Seconds between two copies of the model's state: twice of what was done again on average.
     interval: f64,
@@ -97,15 +97,14 @@ struct Learned {
 
 impl Learned {
     fn of(found: &Value) -> anyhow::Result<Self> {
-        let incidents = found["incidents"].as_array().context("incidents")?;
-        ensure!(!incidents.is_empty(), "nothing was lost, so nothing is learned");
-        let mean = |stages: &[&str]| {
-            let of_one =
-                |incident: &Value| stages.iter().filter_map(|stage| incident[*stage].as_f64()).sum::<f64>();
-            incidents.iter().map(of_one).sum::<f64>() / incidents.len() as f64
+        let losses = found["incidents"].as_array().context("incidents")?.len() as f64;
+        ensure!(losses > 0.0, "nothing was lost, so nothing is learned");
+        let each = |causes: &[&str]| {
+            let spent = causes.iter().filter_map(|cause| found["spent"][*cause].as_f64());
+            spent.sum::<f64>() / losses
         };
-        let restart = mean(&["detect", "abort", "decide", "rendezvous", "reload"]);
-        Ok(Self { restart, interval: 2.0 * mean(&["recompute"]) })
+        let restart = each(&["detect", "abort", "decide", "rendezvous", "reload"]);
+        Ok(Self { restart, interval: 2.0 * each(&["recompute"]) })
     }
 
     /// The share of a run's time in steps that count, which has its start and end once.

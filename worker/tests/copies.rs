@@ -39,7 +39,9 @@ impl Hooks for Stops {
         self.yields.clone().filter(|(after, _)| self.steps >= *after).map(|(_, leaving)| leaving)
     }
     fn stepped(&mut self, _: u64, _: Duration) {}
-    fn caught_up(&mut self, steps_redone: u64, _: Duration) {
+    fn caught_up(&mut self, steps_redone: u64, time: Duration) {
+        // The first new step is none that was made again.
+        assert_eq!(steps_redone == 0, time.is_zero());
         self.caught_up = Some(steps_redone);
     }
     fn aborted(&mut self) -> Option<String> {

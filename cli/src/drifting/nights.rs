@@ -25,6 +25,7 @@ use crate::cmd::schedules::apply;
 use crate::context::Context;
 use crate::error::Error;
 use crate::local::{LocalCluster, Plan, Retraining, threads_each};
+use crate::pages;
 
 const FILES: [(&str, &str); 7] = [
     ("dataset.toml", include_str!("../../../deploy/examples/loop/dataset.toml")),
@@ -112,8 +113,9 @@ impl<'a> Loop<'a> {
             self.context.output.say(&day.line())?;
             told.days.push(day);
         }
-        told.runs = self.tell(Question::Runs { schedule: None }).await?;
+        told.runs = pages::runs(&self.client, None, None).await?;
         told.model = Some(self.model("shop").await?);
+        told.history = pages::history(&self.client, "shop").await?;
         told.fleet = self.tell(Question::Fleet).await?;
         Ok(told)
     }
@@ -205,7 +207,7 @@ impl<'a> Loop<'a> {
     /// Whether nothing is due and nobody works.
     async fn is_settled(&self) -> Result<bool, Error> {
         let now = self.clock.now();
-        let schedules: Vec<ScheduleView> = self.tell(Question::Schedules).await?;
+        let schedules = pages::schedules(&self.client).await?;
         let is_quiet = |schedule: &ScheduleView| {
             schedule.next.is_none_or(|next| next > now)
                 && schedule.retrying.iter().all(|at| *at > now)
@@ -243,11 +245,11 @@ impl<'a> Loop<'a> {
     }
 
     async fn runs(&self, schedule: &str) -> Result<Vec<RunView>, Error> {
-        self.tell(Question::Runs { schedule: Some(schedule.to_owned()) }).await
+        pages::runs(&self.client, Some(schedule), None).await
     }
 
     async fn model(&self, model: &str) -> Result<ModelView, Error> {
-        self.tell(Question::Model { model: model.to_owned() }).await
+        pages::model(&self.client, model).await
     }
 
     async fn champion(&self, model: &str) -> Result<Option<Version>, Error> {

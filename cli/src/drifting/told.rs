@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use muster_core::retrain::gates;
+use muster_core::retrain::registry::Entry;
 use muster_core::retrain::view::{FleetView, ModelView, RunView};
 use muster_core::retrain::{RunOutcome, Stage};
 use serde_json::{Value, json};
@@ -109,6 +110,7 @@ pub(super) struct Told {
     pub(super) days: Vec<Day>,
     pub(super) runs: Vec<RunView>,
     pub(super) model: Option<ModelView>,
+    pub(super) history: Vec<Entry>,
     pub(super) fleet: FleetView,
 }
 
@@ -128,6 +130,7 @@ impl Told {
             folder: folder.to_owned(),
             days: Vec::new(),
             runs: Vec::new(),
+            history: Vec::new(),
             model: None,
             fleet: FleetView::default(),
         }
@@ -273,7 +276,7 @@ impl Report for Told {
         json!({
             "folder": self.folder, "days": self.days.iter().map(Day::json).collect::<Vec<_>>(),
             "ways": ways.collect::<Vec<_>>(), "outcomes": self.outcomes(), "stopped_by": self.stops(), "runs": self.runs,
-            "fleet": self.fleet, "history": self.model.as_ref().map(|model| &model.history),
+            "fleet": self.fleet, "history": self.history,
         })
     }
 }

@@ -193,16 +193,17 @@ impl Job {
         })
     }
 
-    /// Ends the change of workers that is under way, if there is one.
+    /// Ends the change of workers that is under way, if there is one. Each rank says that it is where it had been; the first closes
+    /// it, and only that one's time counts.
     pub(crate) fn close_incident(
         &mut self,
         now: Time,
         steps_redone: u64,
         recompute: Duration,
     ) -> Option<JobEvent> {
+        let incident = self.open.take()?.close(steps_redone, recompute);
         self.count(now);
         self.state.spent.recount(Cause::Training, Cause::Recompute, recompute);
-        let incident = self.open.take()?.close(steps_redone, recompute);
         if self.state.incidents.len() == MAX_INCIDENTS {
             self.state.incidents.remove(0);
         }

@@ -68,7 +68,14 @@ pub(super) fn write(page: &mut String, fleet: &FleetView) -> fmt::Result {
         "gauge",
         "Calls of hooks, for what people did, that are still to be made.",
     )?;
-    writeln!(page, "muster_hook_calls_owed {}", fleet.owed_calls.len())
+    writeln!(page, "muster_hook_calls_owed {}", fleet.owed_calls.len())?;
+    head(
+        page,
+        "muster_folders_unremoved",
+        "gauge",
+        "Folders of runs that cannot be removed, at most 20 are counted.",
+    )?;
+    writeln!(page, "muster_folders_unremoved {}", fleet.unremoved.len())
 }
 
 fn labels(health: &ScheduleHealth) -> String {
@@ -100,7 +107,12 @@ mod tests {
             missed: 2,
             latest_missed: Vec::new(),
         };
-        let fleet = FleetView { schedules: vec![health], active_runs: 3, owed_calls: vec!["one".into()] };
+        let fleet = FleetView {
+            schedules: vec![health],
+            active_runs: 3,
+            owed_calls: vec!["one".into()],
+            unremoved: vec!["/shared/shop/runs/one: denied".into()],
+        };
         let mut page = String::new();
         write(&mut page, &fleet).unwrap();
         for line in [
@@ -110,6 +122,7 @@ mod tests {
             "muster_schedule_fires_missed_total{schedule=\"nightly\",model=\"shop\"} 2",
             "muster_runs_active 3",
             "muster_hook_calls_owed 1",
+            "muster_folders_unremoved 1",
         ] {
             assert!(page.lines().any(|there| there == line), "{line} is not in\n{page}");
         }

@@ -7,9 +7,10 @@ use muster_core::retrain::machine::{Happened, HookCall, Wanted};
 use muster_core::{Answer, Event, Refusal};
 use muster_proto::control::{CancelMode, Cause, JobPhase, JobStatus, Submission, TaskStage, TaskWork};
 use muster_proto::ids::{JobId, TaskOwner};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::driver::{Caller, Driver, Ended};
+use super::driver::{Caller, Driver, Ended, Removal};
 use crate::handle::Away;
 use crate::runtime::Error;
 use crate::store::Store;
@@ -31,7 +32,7 @@ impl<S: Store> Driver<S> {
                     self.call(Caller::Owed(number), attempt, hook, *call);
                 }
                 Wanted::Clear { run, owner, job } => self.clear(&run, owner, &job, &jobs).await?,
-                Wanted::Remove { number, folder } => self.remove(number, folder),
+                Wanted::Remove { number, folder } => self.remove(number, folder).await?,
             }
         }
         Ok(())
@@ -150,35 +151,41 @@ impl<S: Store> Driver<S> {
     }
 
     fn call(&mut self, of: Caller, attempt: u32, hook: String, call: HookCall) {
-        if !self.calling.insert((of.clone(), attempt)) {
+        if self.calling.contains_key(&(of.clone(), attempt)) {
             return;
         }
         info!(hook, model = call.model, version = call.version, stage = ?call.stage, attempt, "hook called");
-        let hooks = Arc::clone(&self.hooks);
-        self.under_way.spawn(async move {
+        let (hooks, key) = (Arc::clone(&self.hooks), (of.clone(), attempt));
+        let task = self.under_way.spawn(async move {
             let end = hooks.call(&hook, &call).await.map_err(|error| error.to_string());
             Ended::Call { of, attempt, end }
         });
+        self.calling.insert(key, task.id());
     }
 
     /// Removes a run's folder; another one is left where it is.
-    fn remove(&mut self, number: u64, folder: String) {
-        if !self.removing.insert(number) {
-            return;
+    async fn remove(&mut self, number: u64, folder: String) -> Result<(), Error> {
+        match self.removing.get(&number) {
+            Some(Removal::UnderWay(_)) => return Ok(()),
+            Some(Removal::Again(at)) if *at > Instant::now() => return Ok(()),
+            _ => {}
         }
-        self.under_way.spawn_blocking(move || {
-            let end = if is_of_a_run(Path::new(&folder)) {
-                match std::fs::remove_dir_all(&folder) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        Err(format!("{folder}: {error}"))
-                    }
-                    _ => Ok(()),
+        if !is_of_a_run(Path::new(&folder)) {
+            warn!(folder, "it is not the folder of a run, and stays");
+            let writes = self.machine.discarded(number);
+            return self.commit(writes).await;
+        }
+        let task = self.under_way.spawn_blocking(move || {
+            let end = match std::fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(format!("{folder}: {error}"))
                 }
-            } else {
-                Err(format!("{folder} is not the folder of a run"))
+                _ => Ok(()),
             };
             Ended::Removed { number, end }
         });
+        self.removing.insert(number, Removal::UnderWay(task.id()));
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 //! Its commits bear the same guard as the core's, so that a coordinator that was succeeded decides nothing more. What is wanted is
 //! looked at again and again; a coordinator that takes over finds the same wants in the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use muster_core::retrain::machine::{Happened, Machine, PREFIX};
 use muster_core::retrain::registry;
 use muster_proto::ids::TaskOwner;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -26,6 +26,17 @@ use crate::store::{self, Guard, Store};
 
 /// Between two tries of a commit.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// After a folder could not be removed.
+const REMOVED_AGAIN: Duration = Duration::from_secs(600);
+
+/// How far the removal of a folder is.
+pub(super) enum Removal {
+    /// A thread is at it.
+    UnderWay(Id),
+    /// It went wrong, and is tried again then.
+    Again(Instant),
+}
 
 /// What a process does beside its task.
 pub(super) enum Ended {
@@ -59,8 +70,8 @@ pub(crate) struct Driver<S> {
     pub(super) made: BTreeSet<(TaskOwner, u32)>,
     /// Calls and removals that are under way.
     pub(super) under_way: JoinSet<Ended>,
-    pub(super) calling: BTreeSet<(Caller, u32)>,
-    pub(super) removing: BTreeSet<u64>,
+    pub(super) calling: BTreeMap<(Caller, u32), Id>,
+    pub(super) removing: BTreeMap<u64, Removal>,
 }
 
 /// What a driver is started with, but for its store.
@@ -121,10 +132,7 @@ impl<S: Store> Driver<S> {
                     // One that panicked is begun again, since it is still wanted.
                     match ended {
                         Ok(ended) => self.take_in(ended).await?,
-                        Err(error) => {
-                            warn!(%error, "a call of a hook broke");
-                            self.calling.clear();
-                        }
+                        Err(error) => self.forget(&error),
                     }
                 }
                 () = tokio::time::sleep_until(look) => {
@@ -158,6 +166,13 @@ impl<S: Store> Driver<S> {
         Ok(())
     }
 
+    /// Lets what a broken task was at be begun again.
+    fn forget(&mut self, error: &JoinError) {
+        warn!(%error, "a call of a hook or the removal of a folder broke");
+        self.calling.retain(|_, task| *task != error.id());
+        self.removing.retain(|_, removal| !matches!(removal, Removal::UnderWay(task) if *task == error.id()));
+    }
+
     async fn take_in(&mut self, ended: Ended) -> Result<(), Error> {
         let now = self.clock.now();
         let writes = match ended {
@@ -172,10 +187,13 @@ impl<S: Store> Driver<S> {
                 }
             }
             Ended::Removed { number, end } => {
-                self.removing.remove(&number);
                 if let Err(error) = end {
-                    warn!(error, "a folder cannot be removed, see to it");
+                    warn!(error, again_in = ?REMOVED_AGAIN, "a folder cannot be removed, see to it");
+                    self.removing.insert(number, Removal::Again(Instant::now() + REMOVED_AGAIN));
+                    self.machine.not_discarded(number, error);
+                    return Ok(());
                 }
+                self.removing.remove(&number);
                 self.machine.discarded(number)
             }
         };

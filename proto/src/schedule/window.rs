@@ -12,7 +12,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 crate::documented! {
     /// Which data a run is about. It follows from the time that the run is for, not from when it runs, and its end is not
-    /// included.
+    /// included. A column that is gone fails the run, a value that cannot be read counts as rejected; a type of event, a category
+    /// or an item that no file had before is a value like any other.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields, default)]
     pub struct DataWindowSpec {
@@ -31,12 +32,14 @@ crate::documented! {
         /// The span before `test` that validates the model while it trains, and says which checkpoint is the best.
         #[serde(with = "units::duration")]
         pub valid: Duration,
-        /// The span at its end that is held out, on which candidates are judged.
+        /// The span at its end that is held out, on which candidates are judged; without an event in it a run fails before it
+        /// trains.
         #[serde(with = "units::duration")]
         pub test: Duration,
         /// With fewer rows a run fails.
         pub min_rows: u64,
-        /// With a larger share of rejected rows in the new files a run fails: their form may have changed.
+        /// With a larger share of rejected rows in the new files a run fails: their form may have changed. They count as new
+        /// until a run has taken them, be it with a larger limit.
         pub max_rejected: f64,
         /// A run fails whose latest event is so long before the end of its window: files are missing. Absent: no limit.
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! Data, models and hooks that are not as they should be: an error that says so, and the champion stays.
 
+use muster_tests::process::wait_for;
 use serde_json::json;
 
 use crate::shop::{Nights, Shop};
@@ -85,4 +86,32 @@ fn what_cannot_be_is_refused_with_its_field() {
         assert!(refused.contains(expected), "{set}: {refused}");
     }
     assert_eq!(cluster.must(&["schedules", "list"])["schedules"], json!([]));
+}
+
+#[test]
+fn a_folder_that_cannot_be_removed_is_not_forgotten() {
+    let shop = Shop::new(5, "");
+    shop.day(6);
+    shop.day(7);
+    let mut cluster = Nights::start(&shop.folder, &[]);
+    cluster.must(&["schedules", "apply", "nightly.toml"]);
+    let [first, ..] = [5, 6, 7].map(|day| cluster.night(day));
+    let dataset = std::path::PathBuf::from(first["dataset"]["folder"].as_str().unwrap());
+    let folder = dataset.parent().unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    // What stands in its place is no folder, as where a share is not mounted.
+    std::fs::write(folder, "").unwrap();
+    cluster.must(&["models", "remove", "shop", "1"]);
+    let unremoved = |cluster: &Nights<'_>| {
+        let fleet = cluster.ask(&["schedules", "fleet"])?;
+        Some(fleet["unremoved"].as_array()?.iter().map(|told| told.as_str().unwrap().to_owned()).collect())
+    };
+    let told: Vec<String> =
+        wait_for("the removal to fail", || unremoved(&cluster).filter(|told: &Vec<String>| !told.is_empty()));
+    assert!(told[0].starts_with(folder.to_str().unwrap()), "{told:?}");
+    // The next coordinator goes on with it.
+    std::fs::remove_file(folder).unwrap();
+    std::fs::create_dir_all(folder.join("train")).unwrap();
+    cluster.kill();
+    wait_for("the folder to go", || (!folder.exists()).then_some(()));
 }

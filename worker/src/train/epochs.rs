@@ -76,7 +76,7 @@ pub fn train(
         window: Window::default(),
     };
     let (reached, from) = (memory.reached.max(first_step), first_step);
-    let catching_up = Some(CatchingUp { reached, from, since: Instant::now() });
+    let catching_up = Some(CatchingUp { reached, from, since: Instant::now(), took: Duration::ZERO });
     let (pending, base, best) = (None, None, None);
     // Loading a dataset or a checkpoint took more than what is kept of it.
     allocator::give_back();
@@ -102,6 +102,8 @@ struct CatchingUp {
     reached: u64,
     from: u64,
     since: Instant,
+    /// The time of the steps that were made again.
+    took: Duration,
 }
 
 struct Run<'a> {
@@ -206,8 +208,11 @@ impl Run<'_> {
     /// Notes that all ranks have made a step.
     fn stepped(&mut self, step: u64) {
         self.record.totals.copies.time += self.copies.stepped(step);
+        if let Some(behind) = self.catching_up.as_mut().filter(|behind| step <= behind.reached) {
+            behind.took = behind.since.elapsed();
+        }
         if let Some(behind) = self.catching_up.take_if(|behind| step > behind.reached) {
-            self.hooks.caught_up(behind.reached - behind.from, behind.since.elapsed());
+            self.hooks.caught_up(behind.reached - behind.from, behind.took);
         }
     }
 

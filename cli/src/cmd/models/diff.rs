@@ -21,8 +21,6 @@ pub(super) struct Diff {
     facts: Vec<Pair>,
     /// Keys of the job files.
     job: Vec<Pair>,
-    /// Files that only one and only the other was made of, or in another state.
-    files: (usize, usize),
 }
 
 /// Something that differs: its name, what it is in one and in the other.
@@ -38,23 +36,18 @@ impl Diff {
             |name: &str| (name.to_owned(), one.metrics.get(name).copied(), other.metrics.get(name).copied());
         let facts = facts(from).into_iter().zip(facts(to));
         let facts = facts.map(|((name, one), (_, other))| (name.to_owned(), one, other));
-        let only = |these: &Version, those: &Version| {
-            let those = &those.model.lineage.files;
-            these.model.lineage.files.iter().filter(|(name, digest)| those.get(*name) != Some(digest)).count()
-        };
         Self {
             model: model.to_owned(),
             versions: (from.number.0, to.number.0),
             metrics: metrics::ordered(names.into_iter()).into_iter().map(metric).collect(),
             facts: facts.filter(|(_, one, other)| one != other).collect(),
             job: differing(&one.lineage.job, &other.lineage.job),
-            files: (only(from, to), only(to, from)),
         }
     }
 }
 
 /// What is worth comparing besides metrics, always in the same order.
-fn facts(version: &Version) -> [(&'static str, String); 11] {
+fn facts(version: &Version) -> [(&'static str, String); 13] {
     let (model, lineage) = (&version.model, &version.model.lineage);
     let window = lineage.window.map(|(from, until)| format!("{} to {}", shown(from), shown(until)));
     let gates = model.judgement.as_ref().map(|judgement| judgement.outcome.to_string());
@@ -62,6 +55,8 @@ fn facts(version: &Version) -> [(&'static str, String); 11] {
         ("made", shown(version.created)),
         ("gates", gates.unwrap_or_default()),
         ("window", window.unwrap_or_default()),
+        ("files", lineage.files.to_string()),
+        ("files' digest", lineage.files_digest.clone()),
         ("dataset", lineage.dataset.clone()),
         ("model digest", model.model_digest.clone()),
         ("size", mebibytes(model.bytes)),
@@ -128,12 +123,6 @@ impl Report for Diff {
                 parts.push(table.render());
             }
         }
-        let (one, other) = self.files;
-        if one + other > 0 {
-            parts.push(format!(
-                "  {one} files of {from} are not, or not like this, in {to}; {other} the other way round"
-            ));
-        }
         parts.join("\n\n")
     }
 
@@ -149,7 +138,6 @@ impl Report for Diff {
         json!({
             "model": self.model, "from": self.versions.0, "to": self.versions.1, "metrics": metrics,
             "differences": pairs(&self.facts), "job": pairs(&self.job),
-            "files": {"only_from": self.files.0, "only_to": self.files.1},
         })
     }
 }

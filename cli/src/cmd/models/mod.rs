@@ -10,7 +10,6 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-use muster_core::retrain::command::Question;
 use muster_core::retrain::registry::Version;
 use muster_core::retrain::view::ModelView;
 
@@ -18,11 +17,12 @@ pub use self::args::{
     Action, AliasArgs, Args, DiffArgs, ExportArgs, LabelArgs, ListArgs, MetricArgs, ModelArgs, NoteArgs,
     PromoteArgs, RollbackArgs, ShowArgs, VersionArgs,
 };
-use super::schedules::{Changed, ask, tell_to};
+use super::schedules::{Changed, tell_to, with};
 use crate::args::ClusterArgs;
 use crate::context::Context;
 use crate::error::Error;
 use crate::export;
+use crate::pages;
 
 /// Does what the flags ask.
 ///
@@ -31,7 +31,7 @@ use crate::export;
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     match &args.action {
         Action::List(args) => {
-            let models = ask(&args.cluster, &Question::Models)?;
+            let models = with(&args.cluster, async |client| pages::models(client).await)?;
             context.output.report(&show::Models(models))
         }
         Action::Show(args) => {
@@ -50,7 +50,8 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
             context.output.report(&diff::Diff::of(&args.model, from, to))
         }
         Action::History(args) => {
-            context.output.report(&history::History(model(&args.cluster, &args.model)?.history))
+            let told = with(&args.cluster, async |client| pages::history(client, &args.model).await);
+            context.output.report(&history::History(told.map_err(of_model)?))
         }
         Action::Export(args) => {
             let model = model(&args.cluster, &args.model)?;
@@ -65,10 +66,13 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     }
 }
 
-/// A model with all that is known of it.
+/// A model with all its versions.
 fn model(cluster: &ClusterArgs, name: &str) -> Result<ModelView, Error> {
-    ask(cluster, &Question::Model { model: name.to_owned() })
-        .map_err(|error| if error.field.is_some() { error } else { error.with_field("MODEL") })
+    with(cluster, async |client| pages::model(client, name).await).map_err(of_model)
+}
+
+fn of_model(error: Error) -> Error {
+    if error.field.is_some() { error } else { error.with_field("MODEL") }
 }
 
 /// The version that a number or an alias names.

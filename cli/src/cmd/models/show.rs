@@ -34,7 +34,7 @@ impl Report for Models {
                 at(CHAMPION),
                 at(PREVIOUS),
                 others.map(|(alias, at)| format!("{alias} {at}")).collect::<Vec<_>>().join(", "),
-                model.versions.len().to_string(),
+                model.n_versions.to_string(),
                 newest.map_or_else(String::new, |version| version.number.0.to_string()),
                 newest.map_or_else(String::new, |version| shown(version.created)),
             ]);

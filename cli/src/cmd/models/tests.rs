@@ -1,6 +1,7 @@
 //! What people read of models, and what they may write.
 
 use clap::Parser as _;
+use muster_core::retrain::registry::Entry;
 use serde_json::{Value, json};
 
 use super::*;
@@ -8,8 +9,6 @@ use crate::args::Cli;
 use crate::output::Report as _;
 
 fn version(number: u64, ndcg: f64, epochs: u32) -> Value {
-    let files: serde_json::Map<String, Value> =
-        (0..number).map(|day| (format!("day-{day}.csv"), json!(format!("f{day}")))).collect();
     json!({
         "number": number, "created": "2026-11-28T02:11:00.5Z",
         "model": {
@@ -17,7 +16,7 @@ fn version(number: u64, ndcg: f64, epochs: u32) -> Value {
             "checkpoint_digest": "c", "bytes": 5_242_880, "dataset": format!("/shared/shop/runs/{number}/dataset"),
             "lineage": {
                 "job": format!("name = \"shop\"\n[batch]\nsequences = 64\n[training]\nepochs = {epochs}\n"), "dataset": format!("d{number}"),
-                "files": files, "window": ["2026-10-29T01:30:00Z", "2026-11-28T01:30:00Z"], "code": "0.1.0",
+                "files": number, "files_digest": format!("f{number}"), "window": ["2026-10-29T01:30:00Z", "2026-11-28T01:30:00Z"], "code": "0.1.0",
                 "numerics": "fma-1", "seed": 7, "parent": number - 1, "run": "3f9a1c0b7d2e4a56",
             },
             "metrics": {"NDCG@10": ndcg, "HR@10": 2.0 * ndcg, "HR@5": 1.5 * ndcg},
@@ -33,18 +32,23 @@ fn version(number: u64, ndcg: f64, epochs: u32) -> Value {
 }
 
 fn model() -> ModelView {
-    let promoted = json!({"promoted": {"version": 12, "before": 11}});
-    let entry = |number: u64, by: &str, change: Value| json!({"number": number, "at": "2026-11-28T02:12:00Z", "by": by, "change": change});
     let view = json!({
-        "name": "shop", "aliases": {"champion": 12, "previous": 11, "canary": 12},
+        "name": "shop", "n_versions": 2, "aliases": {"champion": 12, "previous": 11, "canary": 12},
         "versions": [version(12, 0.21, 3), version(11, 0.2, 2)],
-        "history": [
-            entry(3, "ann", json!({"moved": {"alias": "canary", "version": 12, "before": null}})),
-            entry(2, "3f9a1c0b7d2e4a56", promoted), entry(1, "3f9a1c0b7d2e4a56", json!({"registered": {"version": 12}})),
-        ],
         "reported": {"12": {"click_rate": [0.031, 20_000]}},
     });
     serde_json::from_value(view).unwrap()
+}
+
+fn entries() -> Vec<Entry> {
+    let promoted = json!({"promoted": {"version": 12, "before": 11}});
+    let entry = |number: u64, by: &str, change: Value| json!({"number": number, "at": "2026-11-28T02:12:00Z", "by": by, "change": change});
+    let entries = json!([
+        entry(3, "ann", json!({"moved": {"alias": "canary", "version": 12, "before": null}})),
+        entry(2, "3f9a1c0b7d2e4a56", promoted),
+        entry(1, "3f9a1c0b7d2e4a56", json!({"registered": {"version": 12}})),
+    ]);
+    serde_json::from_value(entries).unwrap()
 }
 
 #[test]
@@ -75,12 +79,13 @@ fn two_versions() {
     insta::assert_snapshot!(diff.text());
     let json = diff.json();
     assert_eq!(json["job"], json!([{"name": "training.epochs", "from": "2", "to": "3"}]));
-    assert_eq!(json["files"], json!({"only_from": 0, "only_to": 1}));
+    let files = json!({"name": "files' digest", "from": "f11", "to": "f12"});
+    assert!(json["differences"].as_array().unwrap().contains(&files), "{json}");
 }
 
 #[test]
 fn what_happened() {
-    insta::assert_snapshot!(history::History(model().history).text());
+    insta::assert_snapshot!(history::History(entries()).text());
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl Report for One {
         let window =
             lineage.window.map(|(from, until)| format!(", from {}, before {}", shown(from), shown(until)));
         say("dataset", format!("{}{}", model.dataset, window.unwrap_or_default()));
-        say("", format!("digest {}, of {} files", lineage.dataset, grouped(lineage.files.len() as u64)));
+        say("", format!("digest {}, of {} files", lineage.dataset, grouped(lineage.files)));
         say("code", format!("muster {}, numerics {}, seed {}", lineage.code, lineage.numerics, lineage.seed));
         let cost = &model.cost;
         let (workers, processors) = (spoken(cost.worker_seconds), spoken(cost.cpu_seconds));

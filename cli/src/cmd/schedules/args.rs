@@ -182,6 +182,9 @@ pub struct RunsArgs {
     /// The schedule's name; all schedules where absent
     #[arg(value_name = "SCHEDULE")]
     pub schedule: Option<String>,
+    /// Show so many, the newest
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub limit: u32,
     /// How to reach the coordinator
     #[command(flatten)]
     pub cluster: ClusterArgs,

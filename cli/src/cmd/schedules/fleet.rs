@@ -56,6 +56,10 @@ impl Report for Fleet {
             parts.push("calls of hooks that were not carried out".to_owned());
             parts.extend(fleet.owed_calls.iter().map(|call| format!("  {call}")));
         }
+        if !fleet.unremoved.is_empty() {
+            parts.push("folders of runs that nothing needs and that cannot be removed".to_owned());
+            parts.extend(fleet.unremoved.iter().map(|folder| format!("  {folder}")));
+        }
         parts.join("\n")
     }
 

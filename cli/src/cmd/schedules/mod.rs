@@ -13,7 +13,7 @@ mod tests;
 
 use muster_core::retrain::command::{Command, Question};
 use muster_core::retrain::view::Done;
-use muster_proto::rpc::Repeat;
+use muster_proto::rpc::{Repeat, RetrainClient};
 
 pub use self::args::{
     Action, ApplyArgs, Args, BackfillArgs, ListArgs, Reprocess, RerunArgs, RunArgs, RunsArgs, ScheduleArgs,
@@ -25,6 +25,7 @@ use crate::args::ClusterArgs;
 use crate::cluster::{block_on, connect_retrain, request};
 use crate::context::Context;
 use crate::error::Error;
+use crate::pages;
 
 /// Does what the flags ask.
 ///
@@ -38,7 +39,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
             context.output.report(&Changed(applied.map_err(|error| error.with_file(&args.schedule))?))
         }
         Action::List(args) => {
-            let schedules = ask(&args.cluster, &Question::Schedules)?;
+            let schedules = with(&args.cluster, async |client| pages::schedules(client).await)?;
             context.output.report(&show::Schedules(schedules))
         }
         Action::Show(args) => {
@@ -46,8 +47,14 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
             context.output.report(&show::Schedule(ask(&args.cluster, &question)?))
         }
         Action::Runs(args) => {
-            let runs = ask(&args.cluster, &Question::Runs { schedule: args.schedule.clone() })?;
-            context.output.report(&runs::Runs(runs))
+            // One more than is shown says whether there are more.
+            let most = args.limit as usize + 1;
+            let schedule = args.schedule.as_deref();
+            let mut runs =
+                with(&args.cluster, async |client| pages::runs(client, schedule, Some(most)).await)?;
+            let more = runs.len() == most;
+            runs.truncate(args.limit as usize);
+            context.output.report(&runs::Runs { runs, more })
         }
         Action::Run(args) => {
             let run = ask(&args.cluster, &Question::Run { run: args.run.clone() })?;
@@ -66,7 +73,15 @@ pub(super) fn ask<T: serde::de::DeserializeOwned>(
     cluster: &ClusterArgs,
     question: &Question,
 ) -> Result<T, Error> {
-    block_on(async { Ok(connect_retrain(cluster).await?.tell(question).await?) })
+    with(cluster, async |client| Ok(client.tell(question).await?))
+}
+
+/// Does something with a connection.
+pub(super) fn with<T>(
+    cluster: &ClusterArgs,
+    work: impl AsyncFnOnce(&RetrainClient) -> Result<T, Error>,
+) -> Result<T, Error> {
+    block_on(async { work(&connect_retrain(cluster).await?).await })
 }
 
 /// Gives the coordinator a command.

@@ -12,16 +12,20 @@ use crate::when::shown;
 
 /// Runs, newest first.
 #[derive(Debug)]
-pub(super) struct Runs(pub(super) Vec<RunView>);
+pub(super) struct Runs {
+    pub(super) runs: Vec<RunView>,
+    /// Whether there are others before these.
+    pub(super) more: bool,
+}
 
 impl Report for Runs {
     fn text(&self) -> String {
-        if self.0.is_empty() {
+        if self.runs.is_empty() {
             return "no runs".to_owned();
         }
         let mut table =
             Table::new(["run", "schedule", "for", "kind", "try", "stage", "version", "took", "why"]);
-        for run in &self.0 {
+        for run in &self.runs {
             table.row([
                 run.run.clone(),
                 run.schedule.clone(),
@@ -34,11 +38,12 @@ impl Report for Runs {
                 run.why.clone(),
             ]);
         }
-        table.render()
+        let table = table.render();
+        if self.more { format!("{table}\n  and older ones, --limit N shows more") } else { table }
     }
 
     fn json(&self) -> Value {
-        json!({"runs": self.0})
+        json!({"runs": self.runs, "more": self.more})
     }
 }
 

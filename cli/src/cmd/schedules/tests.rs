@@ -77,7 +77,7 @@ fn the_list_of_runs() {
     waiting["stage"] = json!({"approving": {"until": "2026-11-30T00:00:00Z"}});
     waiting["why"] = json!("nobody has approved this model yet");
     waiting["outcome"] = json!(null);
-    insta::assert_snapshot!(runs::Runs(read(json!([waiting, run()]))).text());
+    insta::assert_snapshot!(runs::Runs { runs: read(json!([waiting, run()])), more: true }.text());
 }
 
 #[test]

@@ -173,33 +173,56 @@ pub enum Command {
     },
 }
 
-/// What is asked and changes nothing.
+/// What is asked and changes nothing. A list is answered page by page: an answer holds what a message has room for, the next is
+/// asked for with the last of it, and an empty one is the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Question {
-    /// All schedules: a list of [`super::view::ScheduleView`].
-    Schedules,
+    /// All schedules by name: a page of [`super::view::ScheduleView`].
+    Schedules {
+        /// Those after this name.
+        #[serde(default)]
+        after: Option<String>,
+    },
     /// A schedule: a [`super::view::ScheduleView`].
     Schedule {
         /// Which.
         schedule: String,
     },
-    /// Runs, newest first: a list of [`super::view::RunView`].
+    /// Runs, newest first: a page of [`super::view::RunView`].
     Runs {
         /// Of this schedule; of all where absent.
         schedule: Option<String>,
+        /// Those that follow this run.
+        #[serde(default)]
+        after: Option<String>,
     },
     /// A run: a [`super::view::RunView`].
     Run {
         /// Which.
         run: String,
     },
-    /// All models: a list of [`super::view::ModelView`].
-    Models,
-    /// A model: a [`super::view::ModelView`].
+    /// All models by name: a page of [`super::view::ModelView`].
+    Models {
+        /// Those after this name.
+        #[serde(default)]
+        after: Option<String>,
+    },
+    /// A model: a [`super::view::ModelView`] with a page of its versions, newest first.
     Model {
         /// Which.
         model: String,
+        /// Versions that follow this one.
+        #[serde(default)]
+        after: Option<u64>,
+    },
+    /// What happened to a model, newest first: a page of [`super::registry::Entry`].
+    History {
+        /// Which.
+        model: String,
+        /// Entries that follow the one of this number.
+        #[serde(default)]
+        after: Option<u64>,
     },
     /// How it all goes: a [`super::view::FleetView`].
     Fleet,

@@ -155,8 +155,7 @@ impl Schedule {
         if attempt.attempt <= self.spec.retries {
             let (logical, next) = (attempt.logical, attempt.attempt + 1);
             let at = now + backoff(self.spec.backoff, attempt.attempt);
-            let again =
-                Attempt { run: RunId::new(&self.spec.name, logical, next), logical, attempt: next, at };
+            let again = Attempt::new(&self.spec.name, (logical, next), at);
             runs.retrying.push(again.clone());
             decisions.push(Decision::Retry(again));
             return;
@@ -169,9 +168,8 @@ impl Schedule {
     }
 
     fn end_overlong(&self, runs: &mut Runs, now: Timestamp, decisions: &mut Vec<Decision>) {
-        let Some(limit) = self.spec.max_run_time else { return };
-        // A limit beyond the end of time is none.
-        let is_over = |attempt: &mut Attempt| attempt.at.checked_add(limit.0).is_ok_and(|end| end <= now);
+        let limit = self.spec.max_run_time.map(|limit| limit.0);
+        let is_over = |attempt: &mut Attempt| attempt.overdue_at(limit).is_some_and(|end| end <= now);
         let over: Vec<Attempt> = runs.active.extract_if(.., is_over).collect();
         for attempt in over {
             decisions.push(Decision::Cancel { run: attempt.run.clone(), timed_out: true });
@@ -267,7 +265,7 @@ impl Schedule {
 }
 
 fn start(name: &str, runs: &mut Runs, (logical, attempt): (Timestamp, u32), now: Timestamp) -> Decision {
-    let started = Attempt { run: RunId::new(name, logical, attempt), logical, attempt, at: now };
+    let started = Attempt::new(name, (logical, attempt), now);
     runs.active.push(started.clone());
     Decision::Start(started)
 }

@@ -43,6 +43,20 @@ pub struct Attempt {
     pub attempt: u32,
     /// When it starts, or started.
     pub at: Timestamp,
+    /// Whether its model is being put into service, which no limit of time cuts short.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_promoting: bool,
+}
+
+impl Attempt {
+    pub(super) fn new(schedule: &str, (logical, attempt): (Timestamp, u32), at: Timestamp) -> Self {
+        Self { run: RunId::new(schedule, logical, attempt), logical, attempt, at, is_promoting: false }
+    }
+
+    /// When a limit of time is over for it; never, where none holds or it ends beyond the end of time.
+    pub(super) fn overdue_at(&self, limit: Option<Duration>) -> Option<Timestamp> {
+        self.at.checked_add(limit?).ok().filter(|_| !self.is_promoting)
+    }
 }
 
 /// How a run ended.

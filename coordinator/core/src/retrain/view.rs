@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::Applied;
 use super::gates::Judgement;
-use super::registry::{Cost, Entry, Version};
+use super::registry::{Cost, Version};
 use super::run::{Kind, Outcome, Stage, Transition};
 use muster_proto::control::WindowRead;
 
@@ -138,10 +138,11 @@ pub struct ModelView {
     pub name: String,
     /// Its aliases.
     pub aliases: BTreeMap<String, u64>,
-    /// Its versions, newest first; without lineage's texts where all models were asked for.
+    /// How many versions it has.
+    pub n_versions: u64,
+    /// A page of its versions, newest first; where all models were asked for, the newest and those that an alias names, without
+    /// their lineage's job.
     pub versions: Vec<Version>,
-    /// What happened, newest first; only where one model was asked for.
-    pub history: Vec<Entry>,
     /// What was reported of versions in service: by version and metric, the mean and the samples.
     pub reported: BTreeMap<u64, BTreeMap<String, (f64, u64)>>,
 }
@@ -155,6 +156,9 @@ pub struct FleetView {
     pub active_runs: u64,
     /// Hook calls that are owed to someone, with what went wrong.
     pub owed_calls: Vec<String>,
+    /// Folders that nothing needs and that cannot be removed, with what goes wrong.
+    #[serde(default)]
+    pub unremoved: Vec<String>,
 }
 
 /// How a schedule goes.

@@ -32,7 +32,7 @@ fn end(world: &World) -> String {
         }
     }
     let model = world.model();
-    told.push_str(&format!("{:?}\n{:?}\n{:?}\n", model.aliases, model.history, model.reported));
+    told.push_str(&format!("{:?}\n{:?}\n{:?}\n", model.aliases, world.history(), model.reported));
     told.push_str(&format!("{:?}", world.schedule()));
     told
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use muster_core::Write;
 use muster_core::retrain::command::{Applied, Command, Question, Request};
 use muster_core::retrain::machine::{Happened, HookCall, Machine, PREFIX, Refusal, Wanted};
-use muster_core::retrain::registry;
+use muster_core::retrain::registry::{self, Entry};
 use muster_core::retrain::view::{Done, FleetView, ModelView, RunView, ScheduleView};
 use muster_proto::config;
 use muster_proto::control::{Submission, TaskWork, WindowUnit};
@@ -148,9 +148,21 @@ impl World {
 
     /// All runs, the first begun first.
     pub(crate) fn runs(&self) -> Vec<RunView> {
-        let mut runs: Vec<RunView> = self.tell(&Question::Runs { schedule: None });
+        let mut runs: Vec<RunView> = Vec::new();
+        loop {
+            let after = runs.last().map(|run| run.run.clone());
+            let page: Vec<RunView> = self.tell(&Question::Runs { schedule: None, after });
+            if page.is_empty() {
+                break;
+            }
+            runs.extend(page);
+        }
         runs.sort_by_key(|run| (run.logical, run.attempt));
         runs
+    }
+
+    fn run(&self, run: &str) -> RunView {
+        self.tell(&Question::Run { run: run.to_owned() })
     }
 
     pub(crate) fn schedule(&self) -> ScheduleView {
@@ -158,7 +170,12 @@ impl World {
     }
 
     pub(crate) fn model(&self) -> ModelView {
-        self.tell(&Question::Model { model: "shop".to_owned() })
+        self.tell(&Question::Model { model: "shop".to_owned(), after: None })
+    }
+
+    /// What happened to the model, newest first.
+    pub(crate) fn history(&self) -> Vec<Entry> {
+        self.tell(&Question::History { model: "shop".to_owned(), after: None })
     }
 
     pub(crate) fn fleet(&self) -> FleetView {
@@ -226,7 +243,8 @@ impl World {
     }
 
     fn day_of(&self, text: &str) -> Day {
-        let run = self.runs().into_iter().find(|run| text.contains(&run.run)).unwrap();
+        // A run's name is its schedule's, a dash and its id.
+        let run = self.run(text.rsplit('-').next().unwrap());
         let day = run.logical.strftime("%d").to_string().parse().unwrap();
         self.days.get(&day).copied().unwrap_or_default()
     }
@@ -299,7 +317,7 @@ impl World {
             *times = 1;
             self.happen(run, Happened::Submitted { job })?;
         }
-        let attempt = self.runs().into_iter().find(|view| view.run == run).unwrap().attempt;
+        let attempt = self.run(run).attempt;
         let error = (attempt <= self.day_of(run).failing_jobs).then(|| "so it is planned".to_owned());
         self.happen(run, Happened::JobEnded { error, worker_seconds: 10.0 })
     }

@@ -36,6 +36,7 @@ impl Machine {
             Refusal::invalid(field, error.to_string())
         })?;
         self.check_workspace(&applied)?;
+        self.check_way(&applied)?;
         let fresh = match self.models.contains_key(&spec.model) {
             true => None,
             false => Some(Registry::new(&spec.model)?),
@@ -70,6 +71,25 @@ impl Machine {
         Ok((Done { message, ..Done::default() }, writes))
     }
 
+    /// What puts a model into service has to be one thing, or nobody knows what is.
+    fn check_way(&self, applied: &Applied) -> Result<(), Refusal> {
+        let spec = &applied.spec;
+        let others = self.schedules.values().map(|other| &other.applied.spec);
+        let other = others.filter(|other| other.model == spec.model && other.name != spec.name);
+        let Some(other) = other.into_iter().find(|other| other.promotion.hook != spec.promotion.hook) else {
+            return Ok(());
+        };
+        let hook =
+            |hook: &Option<String>| hook.as_ref().map_or("no hook".to_owned(), |name| format!("`{name}`"));
+        let problem = format!(
+            "is {}, and schedule {} puts the same model into service by {}: they must agree",
+            hook(&spec.promotion.hook),
+            other.name,
+            hook(&other.promotion.hook)
+        );
+        Err(Refusal::invalid("promotion.hook", problem))
+    }
+
     /// Two schedules in one folder would take each other's data for their own.
     fn check_workspace(&self, applied: &Applied) -> Result<(), Refusal> {
         let workspace = &applied.spec.workspace;
@@ -98,6 +118,7 @@ impl Machine {
         for run in self.unended_of(name) {
             writes.extend(self.stop(&run, Outcome::Cancelled, "its schedule was removed", now));
         }
+        writes.extend(self.forget_old_runs(name));
         Ok((Done { message: format!("schedule {name} removed"), ..Done::default() }, writes))
     }
 

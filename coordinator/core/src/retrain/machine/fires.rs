@@ -104,7 +104,13 @@ impl Machine {
 
     /// The number of the next attempt for a time.
     pub(super) fn next_attempt(&self, name: &str, logical: Timestamp) -> u32 {
-        1 + self.attempts(name, logical).map(|run| run.plan.attempt).max().unwrap_or(0)
+        let known = self.attempts(name, logical).map(|run| run.plan.attempt).max().unwrap_or(0);
+        // A forgotten run's folder may still be there, to be removed at any moment.
+        let is_going = |attempt: &u32| {
+            let id = RunId::new(name, logical, *attempt).to_string();
+            self.garbage.values().any(|folder| folder.0.ends_with(&id))
+        };
+        (known + 1..).find(|attempt| !is_going(attempt)).unwrap_or(u32::MAX)
     }
 
     /// The files that the latest attempt for a time has pinned, as one does whose data was fit; after another one it is looked for

@@ -99,10 +99,23 @@ impl Machine {
         run.enter(Stage::Promoting(Call { attempt: 1, at: now }), now, why);
         let has_hook = run.plan.applied.spec.promotion.hook.is_some();
         let mut writes = vec![run.put_state()];
+        writes.extend(self.set_promoting(id, true));
         if !has_hook {
             writes.extend(self.promote_now(id, now));
         }
         writes
+    }
+
+    /// Lets a schedule know whether a run that it counts as at work may still be cut short.
+    pub(super) fn set_promoting(&mut self, id: &str, is_promoting: bool) -> Writes {
+        let Some(run) = self.runs.get(id) else { return Vec::new() };
+        let Some(scheduled) = self.schedules.get_mut(&run.plan.schedule) else { return Vec::new() };
+        let mut active = scheduled.state.runs.active.iter_mut();
+        match active.find(|attempt| attempt.run == run.id && attempt.is_promoting != is_promoting) {
+            Some(attempt) => attempt.is_promoting = is_promoting,
+            None => return Vec::new(),
+        }
+        vec![scheduled.put_state()]
     }
 
     pub(super) fn approve(&mut self, id: &str, by: &str, now: Timestamp) -> Result<(Done, Writes), Refusal> {
@@ -141,7 +154,8 @@ fn model_of(run: &Run, done: JudgeDone, judgement: Judgement) -> Model {
     let lineage = Lineage {
         job: done.job_toml,
         dataset: made.map(|made| made.digest.clone()).unwrap_or_default(),
-        files: made.map(|made| [("*".to_owned(), made.read.files_digest.clone())].into()).unwrap_or_default(),
+        files: made.map(|made| made.read.files).unwrap_or_default(),
+        files_digest: made.map(|made| made.read.files_digest.clone()).unwrap_or_default(),
         window: run.state.window.map(|(from, until)| (from.unwrap_or(Timestamp::MIN), until)),
         code: env!("CARGO_PKG_VERSION").to_owned(),
         numerics: done.numerics,

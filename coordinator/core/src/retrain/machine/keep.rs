@@ -13,6 +13,8 @@ use crate::stored::put;
 
 /// Calls of hooks that may be owed.
 const MOST_OWED: usize = 1000;
+/// Folders that could not be removed of which is told.
+const MOST_UNREMOVED: usize = 20;
 
 /// A hook's call for what a person did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,8 +106,17 @@ impl Machine {
         writes
     }
 
+    /// A folder could not be removed; it still may go.
+    pub fn not_discarded(&mut self, number: u64, error: String) {
+        self.unremoved.insert(number, error);
+        while self.unremoved.len() > MOST_UNREMOVED {
+            self.unremoved.pop_first();
+        }
+    }
+
     /// A folder is gone.
     pub fn discarded(&mut self, number: u64) -> Writes {
+        self.unremoved.remove(&number);
         if self.garbage.remove(&number).is_none() {
             return Vec::new();
         }

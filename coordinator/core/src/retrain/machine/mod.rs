@@ -94,6 +94,8 @@ pub struct Machine {
     owed: BTreeMap<u64, Owed>,
     /// Folders that may go.
     garbage: BTreeMap<u64, Garbage>,
+    /// What went wrong with the latest of those that could not; whoever takes over finds out again.
+    unremoved: BTreeMap<u64, String>,
     /// The last number given to a call or a folder.
     last: u64,
     /// The names of hooks that there are.

@@ -21,10 +21,15 @@ impl Machine {
 
     fn remove(&mut self, model: &str, version: VersionNumber, actor: Actor<'_>) -> Result<Writes, Refusal> {
         let registry = self.models.get_mut(model).ok_or_else(|| Refusal::no_model(model))?;
-        let folder = registry.version(version)?.model.folder.clone();
+        let made = &registry.version(version)?.model;
+        let (folder, run) = (made.folder.clone(), made.lineage.run.clone());
         let mut writes = registry.remove(version, actor)?;
         if let Some(folder) = folder {
             writes.extend(self.discard(folder));
+        }
+        let run = run.and_then(|run| self.runs.get(&run));
+        if let Some(schedule) = run.map(|run| run.plan.schedule.clone()) {
+            writes.extend(self.forget_old_runs(&schedule));
         }
         Ok(writes)
     }
@@ -52,7 +57,7 @@ impl Machine {
         if is_kept { Vec::new() } else { self.discard(folder) }
     }
 
-    /// Forgets the oldest ended runs of a schedule.
+    /// Forgets the oldest ended runs of a schedule, and all of one that is removed.
     pub(super) fn forget_old_runs(&mut self, schedule: &str) -> Writes {
         // A run whose version is kept has to be known, or another one would be given its id and its folder.
         let has_version = |run: &&Run| {
@@ -63,7 +68,8 @@ impl Machine {
         let ended = ended.filter(|run| !has_version(run));
         let mut ended: Vec<(Timestamp, String)> =
             ended.map(|run| (run.plan.begun, run.id.to_string())).collect();
-        let over = ended.len().saturating_sub(KEPT_RUNS);
+        let kept = if self.schedules.contains_key(schedule) { KEPT_RUNS } else { 0 };
+        let over = ended.len().saturating_sub(kept);
         ended.sort();
         let mut writes = Vec::new();
         for (_, id) in ended.into_iter().take(over) {

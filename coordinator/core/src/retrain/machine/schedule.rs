@@ -73,9 +73,8 @@ impl Scheduled {
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         let retry = self.state.runs.retrying.iter().map(|attempt| attempt.at).min();
         let fire = if self.state.runs.paused { None } else { self.next_fire() };
-        let limit = self.applied.spec.max_run_time;
-        let overlong =
-            self.state.runs.active.iter().filter_map(|attempt| attempt.at.checked_add(limit?.0).ok());
+        let limit = self.applied.spec.max_run_time.map(|limit| limit.0);
+        let overlong = self.state.runs.active.iter().filter_map(|attempt| attempt.overdue_at(limit));
         let runs = &self.state.runs;
         let is_free = !runs.paused && !runs.is_busy();
         let queued = runs.queued.front().copied().filter(|_| is_free);

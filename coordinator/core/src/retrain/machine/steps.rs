@@ -50,9 +50,12 @@ impl Machine {
             return self.end(id, Outcome::Failed, "its window begins before time does", now);
         };
         let mut writes = Vec::new();
-        // The parent must not go while the run begins from it.
+        // What the run begins from must not go meanwhile, nor the datasets in which items are looked for before they are evicted.
+        let windows = run.plan.applied.spec.training.evict_after.unwrap_or(0);
         if let (Some(parent), Some(registry)) = (parent, self.models.get_mut(run.model())) {
-            writes.extend(registry.hold(parent, id).unwrap_or_default());
+            for version in ancestors(registry, parent, windows) {
+                writes.extend(registry.hold(version, id).unwrap_or_default());
+            }
         }
         let checked = self.runs.get(id).map_or(0, |run| self.checked(&run.plan.schedule));
         let Some(run) = self.runs.get_mut(id) else { return writes };
@@ -152,6 +155,7 @@ impl Machine {
         }
         run.enter(Stage::Judging, now, why);
         writes.push(run.put_state());
+        writes.extend(self.set_promoting(id, false));
         writes
     }
 }
@@ -164,6 +168,12 @@ fn parent(registry: &Registry, from: BeginFrom) -> Option<VersionNumber> {
         BeginFrom::Latest => registry.versions().next_back().map(|version| version.number),
         BeginFrom::Initial => None,
     }
+}
+
+/// A version and those before it that it came of, at most so many.
+fn ancestors(registry: &Registry, version: VersionNumber, before: u32) -> Vec<VersionNumber> {
+    let parent = |version: &VersionNumber| registry.version(*version).ok()?.model.lineage.parent;
+    std::iter::successors(Some(version), parent).take(before as usize + 1).collect()
 }
 
 /// The window of a run; none where it would begin before calendars do.
@@ -190,7 +200,8 @@ fn unfit(spec: &DataWindowSpec, made: &WindowDone, until: Option<Timestamp>) -> 
     let rejected = rows_rejected as f64 / rows_read.max(1) as f64;
     if rejected > spec.max_rejected {
         return Some(format!(
-            "{rows_rejected} of {rows_read} rows of the new files were rejected, window.max_rejected is {}",
+            "{rows_rejected} of {rows_read} rows of the new files were rejected, window.max_rejected is {}: they \
+             count until a run takes them, so apply the schedule with a larger one if they are as they should be",
             spec.max_rejected
         ));
     }

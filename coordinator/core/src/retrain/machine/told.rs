@@ -1,10 +1,14 @@
 //! Answers to questions.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::command::Question;
-use super::super::registry::{CHAMPION, Registry};
+use super::super::registry::{CHAMPION, Registry, Version, VersionNumber};
 use super::super::run::{Outcome, Run};
 use super::super::view::{DatasetView, FleetView, ModelView, RunView, ScheduleHealth, ScheduleView};
 use super::schedule::Scheduled;
@@ -12,6 +16,9 @@ use super::{Machine, Refusal};
 
 /// The latest missed fires that the fleet view shows.
 const SHOWN: usize = 5;
+/// Bytes that a page of a list has as JSON, at most, unless one thing alone has more; a message of the API has room for four times
+/// as many.
+const PAGE_BYTES: usize = 1 << 20;
 
 impl Machine {
     /// Answers a question.
@@ -20,30 +27,33 @@ impl Machine {
     /// What is named is not there.
     pub fn tell(&self, question: &Question, now: Timestamp) -> Result<Value, Refusal> {
         Ok(match question {
-            Question::Schedules => {
-                json!(self.schedules.values().map(|known| self.schedule(known, false)).collect::<Vec<_>>())
+            Question::Schedules { after } => {
+                page(after_name(&self.schedules, after.as_ref()).map(|known| self.schedule(known, false)))
             }
             Question::Schedule { schedule } => {
                 let known = self.schedules.get(schedule).ok_or_else(|| Refusal::no_schedule(schedule))?;
                 json!(self.schedule(known, true))
             }
-            Question::Runs { schedule } => {
-                if let Some(name) = schedule.as_ref().filter(|name| !self.schedules.contains_key(*name))
-                    && self.runs.values().all(|run| run.plan.schedule != *name)
-                {
-                    return Err(Refusal::no_schedule(name));
-                }
-                let of = |run: &&Run| schedule.as_ref().is_none_or(|name| run.plan.schedule == *name);
-                let mut runs: Vec<&Run> = self.runs.values().filter(of).collect();
-                runs.sort_by_key(|run| std::cmp::Reverse((run.plan.begun, run.id.to_string())));
-                json!(runs.into_iter().map(view).collect::<Vec<_>>())
-            }
+            Question::Runs { schedule, after } => self.tell_runs(schedule.as_ref(), after.as_ref())?,
             Question::Run { run } => json!(view(self.runs.get(run).ok_or_else(|| Refusal::no_run(run))?)),
-            Question::Models => {
-                json!(self.models.values().map(|model| self.model(model, false)).collect::<Vec<_>>())
+            Question::Models { after } => page(after_name(&self.models, after.as_ref()).map(|model| {
+                let newest = model.versions().next_back().map(|version| version.number);
+                let is_named = |version: &VersionNumber| model.aliases().any(|(_, at)| at == *version);
+                let shown = model.versions().rev();
+                let shown =
+                    shown.filter(|version| Some(version.number) == newest || is_named(&version.number));
+                let mut versions: Vec<Version> = shown.cloned().collect();
+                versions.iter_mut().for_each(|version| version.model.lineage.job.clear());
+                self.model(model, versions)
+            })),
+            Question::Model { model, after } => {
+                let model = self.models.get(model).ok_or_else(|| Refusal::no_model(model))?;
+                let follows = |version: &&Version| after.is_none_or(|after| version.number.0 < after);
+                json!(self.model(model, fitting(model.versions().rev().filter(follows).cloned())))
             }
-            Question::Model { model } => {
-                json!(self.model(self.models.get(model).ok_or_else(|| Refusal::no_model(model))?, true))
+            Question::History { model, after } => {
+                let model = self.models.get(model).ok_or_else(|| Refusal::no_model(model))?;
+                page(model.history().rev().filter(|entry| after.is_none_or(|after| entry.number < after)))
             }
             Question::Fleet => json!(self.fleet(now)),
         })
@@ -70,17 +80,26 @@ impl Machine {
         }
     }
 
-    fn model(&self, registry: &Registry, is_whole: bool) -> ModelView {
-        let mut versions: Vec<_> = registry.versions().rev().cloned().collect();
-        if !is_whole {
-            versions.iter_mut().for_each(|version| version.model.lineage.job.clear());
+    /// Runs, the newest first, after one of them; where that one was forgotten, so were those that followed it.
+    fn tell_runs(&self, schedule: Option<&String>, after: Option<&String>) -> Result<Value, Refusal> {
+        let of = |run: &&Run| schedule.is_none_or(|name| run.plan.schedule == *name);
+        let mut runs: Vec<&Run> = self.runs.values().filter(of).collect();
+        if let Some(name) = schedule.filter(|name| runs.is_empty() && !self.schedules.contains_key(*name)) {
+            return Err(Refusal::no_schedule(name));
         }
-        let history = if is_whole { registry.history().rev().cloned().collect() } else { Vec::new() };
+        runs.sort_by_cached_key(|run| std::cmp::Reverse((run.plan.begun, run.id.to_string())));
+        let place = after.map(|after| {
+            runs.iter().position(|run| run.id.to_string() == *after).map_or(runs.len(), |at| at + 1)
+        });
+        Ok(page(runs[place.unwrap_or(0)..].iter().map(|run| view(run))))
+    }
+
+    fn model(&self, registry: &Registry, versions: Vec<Version>) -> ModelView {
         ModelView {
             name: registry.name().to_owned(),
             aliases: registry.aliases().map(|(alias, version)| (alias.to_owned(), version.0)).collect(),
+            n_versions: registry.versions().len() as u64,
             versions,
-            history,
             reported: self
                 .reported
                 .get(registry.name())
@@ -100,6 +119,7 @@ impl Machine {
             schedules: self.schedules.values().map(|known| self.health(known, now)).collect(),
             active_runs: self.unended().count() as u64,
             owed_calls: owed.collect(),
+            unremoved: self.unremoved.values().cloned().collect(),
         }
     }
 
@@ -129,6 +149,30 @@ impl Machine {
             latest_missed: state.missed.iter().take(SHOWN).cloned().collect(),
         }
     }
+}
+
+/// What a map has after a name, in order.
+fn after_name<'m, T>(all: &'m BTreeMap<String, T>, after: Option<&String>) -> impl Iterator<Item = &'m T> {
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    all.range::<String, _>((from, Bound::Unbounded)).map(|(_, item)| item)
+}
+
+/// The first of a list that together are no longer than a page; one, if there is any.
+fn fitting<T: Serialize>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut bytes = 0;
+    let mut page = Vec::new();
+    for item in items {
+        bytes += json!(item).to_string().len();
+        if bytes > PAGE_BYTES && !page.is_empty() {
+            break;
+        }
+        page.push(item);
+    }
+    page
+}
+
+fn page<T: Serialize>(items: impl Iterator<Item = T>) -> Value {
+    json!(fitting(items))
 }
 
 fn view(run: &Run) -> RunView {

@@ -29,11 +29,11 @@ const MOST_VERSIONS: usize = 10_000;
 /// The most aliases of a model.
 const MOST_ALIASES: usize = 1000;
 /// The most notes of a version.
-const MOST_NOTES: usize = 1000;
+const MOST_NOTES: usize = 100;
 /// The most labels of a version.
 const MOST_LABELS: usize = 100;
-/// Bytes of a name, a label or a note at most.
-const LONGEST_TEXT: usize = 10_000;
+/// Bytes of a name, a label or a note at most: with all notes and labels a version still fits one record of etcd, of 1.5 MB.
+const LONGEST_TEXT: usize = 4000;
 
 /// Why a registry refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -170,7 +170,7 @@ impl Registry {
     }
 
     /// The versions, oldest first.
-    pub fn versions(&self) -> impl DoubleEndedIterator<Item = &Version> {
+    pub fn versions(&self) -> impl DoubleEndedIterator<Item = &Version> + ExactSizeIterator {
         self.versions.values()
     }
 

@@ -28,9 +28,12 @@ pub struct Lineage {
     pub job: String,
     /// The digest of the dataset's manifest.
     pub dataset: String,
-    /// The files of the dataset, by name, with their digests.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub files: BTreeMap<String, String>,
+    /// How many log files count in it.
+    #[serde(default)]
+    pub files: u64,
+    /// The digest over the names and digests of all of them; which they are stands beside the dataset.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub files_digest: String,
     /// The time that the data is of, the end not included; none where it is not of a window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<(Timestamp, Timestamp)>,
