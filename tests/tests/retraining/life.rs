@@ -33,6 +33,9 @@ fn a_night_ends_with_a_champion_and_the_next_one_begins_from_it_with_new_files_o
     let evaluated = shop.folder.result(&["evaluate", live, "--dataset", dataset, "--keep-seen"]);
     let ours = second["metrics"]["NDCG@10"].as_f64().unwrap();
     assert_eq!(evaluated["metrics"]["NDCG@10"].as_f64().unwrap(), ours);
+    let newest = cluster.must(&["schedules", "runs", "nightly", "--limit", "1"]);
+    assert_eq!((&newest["runs"][0]["run"], &newest["more"]), (&second["run"], &json!(true)));
+    assert_eq!(newest["runs"].as_array().unwrap().len(), 1);
     let back = cluster.must(&["models", "rollback", "shop"]);
     assert_eq!(back["message"], "version 1 is the champion of shop again, version 2 is not");
 }

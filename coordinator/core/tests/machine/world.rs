@@ -334,7 +334,8 @@ impl World {
 
     /// The hook's owner reports what is planned of the champion, as long as somebody looks.
     fn report(&mut self) -> Result<(), Killed> {
-        let watched = self.runs().into_iter().find(|run| run.stage.name() == "watching");
+        let newest: Vec<RunView> = self.tell(&Question::Runs { schedule: None, after: None });
+        let watched = newest.into_iter().rev().find(|run| run.stage.name() == "watching");
         let Some(run) = watched else { return Ok(()) };
         let Some(clicks) = self.day_of(&run.run).clicks else { return Ok(()) };
         let model = self.model();

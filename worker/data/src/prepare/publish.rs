@@ -1,7 +1,8 @@
 //! Makes a dataset appear whole or not at all.
 //!
 //! Everything is written to a hidden folder beside the target, flushed to disk, the manifest last, and then
-//! renamed. Whatever fails before the rename leaves the target as it was.
+//! renamed. Whatever fails before the rename leaves the target as it was. The folder of a process that was killed goes with the next
+//! preparation of the same target, which knows it by a lock that nobody holds.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -12,11 +13,16 @@ use tempfile::TempDir;
 
 use super::error::Error;
 
+/// A file that is locked for as long as somebody is at work in the folder.
+const LOCK: &str = "lock";
+
 /// A dataset in the making.
 #[derive(Debug)]
 pub(super) struct Output {
     target: PathBuf,
     staging: TempDir,
+    /// Let go of when this is dropped, or the process ends in whatever way.
+    _lock: File,
 }
 
 impl Output {
@@ -32,9 +38,12 @@ impl Output {
             move |source| Error::Write { path, source }
         };
         std::fs::create_dir_all(parent).map_err(failed(parent))?;
-        let staging =
-            tempfile::Builder::new().prefix(".preparing-").tempdir_in(parent).map_err(failed(parent))?;
-        let output = Self { target: target.to_owned(), staging };
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let prefix = format!(".preparing-{name}-");
+        remove_leavings(parent, &prefix);
+        let staging = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).map_err(failed(parent))?;
+        let lock = locked(staging.path()).map_err(failed(staging.path()))?;
+        let output = Self { target: target.to_owned(), staging, _lock: lock };
         for dir in [output.work_dir(), output.files_dir()] {
             std::fs::create_dir(&dir).map_err(failed(&dir))?;
         }
@@ -91,6 +100,34 @@ impl Output {
             }
         };
         put_in_place().map_err(|source| Error::Write { path: self.target.clone(), source })
+    }
+}
+
+/// A lock in a folder, which nobody sees before it is held. Where files cannot be locked, nobody takes the folder for left.
+fn locked(dir: &Path) -> std::io::Result<File> {
+    let lock = tempfile::NamedTempFile::new_in(dir)?;
+    if let Err(error) = lock.as_file().try_lock() {
+        tracing::debug!(%error, dir = %dir.display(), "files cannot be locked here");
+        return Ok(lock.into_file());
+    }
+    Ok(lock.persist(dir.join(LOCK))?)
+}
+
+/// Removes folders in which nobody is at work any more. What cannot be removed or looked at stays: it is in nobody's way.
+fn remove_leavings(parent: &Path, prefix: &str) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(prefix) {
+            continue;
+        }
+        let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
+        if lock.try_lock().is_ok() {
+            let folder = entry.path();
+            tracing::info!(folder = %folder.display(), "a preparation was killed, what it left is removed");
+            if let Err(error) = std::fs::remove_dir_all(&folder) {
+                tracing::warn!(%error, folder = %folder.display(), "what a killed preparation left cannot be removed");
+            }
+        }
     }
 }
 

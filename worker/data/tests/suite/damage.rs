@@ -109,3 +109,19 @@ fn a_partition_or_column_that_does_not_exist_is_named() {
     let error = dataset.load_vocabulary("brand").unwrap_err().to_string();
     assert!(error.contains("no categorical column `brand`"), "{error}");
 }
+
+#[test]
+fn what_a_killed_preparation_left_goes_with_the_next_and_others_are_left_alone() {
+    let folder = Folder::with("log.csv", "user,item,time\n1,a,1\n1,b,2\n");
+    let make = |name: &str| {
+        let dir = folder.path().join(name);
+        std::fs::create_dir_all(dir.join("work")).unwrap();
+        (dir.clone(), std::fs::File::create(dir.join("lock")).unwrap())
+    };
+    let (killed, _) = make(".preparing-out-killed");
+    let (at_work, lock) = make(".preparing-out-at-work");
+    lock.lock().unwrap();
+    let (of_another, _) = make(".preparing-outer-1");
+    folder.prepare(CSV).unwrap();
+    assert!(!killed.exists() && at_work.exists() && of_another.exists());
+}

@@ -37,6 +37,9 @@ impl Random {
     }
 }
 
+/// Cases in which something was found once; they are run first, as long as cases follow from their seeds as they did.
+const FOUND: [(&str, u64); 1] = [("parquet", 2698)];
+
 /// What a case may take; a parser that hangs takes longer.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -93,7 +96,8 @@ fn fuzz(format: &str) {
     let (length, first) = asked();
     let deadline = Instant::now() + length;
     let mut cases = 0;
-    for seed in first.. {
+    let found = FOUND.iter().filter(|(of, _)| *of == format).map(|(_, seed)| *seed);
+    for seed in found.chain(first..) {
         let input = mutated(format, &mut Random::new(seed));
         if let Err(wrong) = run(&input) {
             let shown = String::from_utf8_lossy(&input.bytes[..input.bytes.len().min(2000)]).into_owned();
