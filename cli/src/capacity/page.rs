@@ -6,14 +6,12 @@ use muster_core::capacity::Answer;
 use muster_core::capacity::goodput::Failures;
 use muster_core::cost::Phase;
 
+use super::legend::{self, COLORS};
 use super::question::{Answered, PoolAnswer, spoken};
 use super::sweep::Swept;
 use crate::chart::{Chart, Series, render};
 use crate::html::{escape, page};
 use crate::output::Report;
-
-pub(super) const COLORS: [&str; 8] =
-    ["#94a3b8", "#2563eb", "#0891b2", "#d97706", "#be185d", "#7c3aed", "#059669", "#dc2626"];
 
 /// A page about a question: what each phase takes, scaling, cost over time, goodput over the checkpoint interval.
 #[must_use]
@@ -88,11 +86,7 @@ fn stacked(answers: &[&Answer]) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"720\" height=\"{height}\" viewBox=\"0 0 720 {height}\" font-family=\"system-ui, \
          sans-serif\" font-size=\"12\" fill=\"#374151\">\n<text x=\"10\" y=\"18\" font-size=\"15\" font-weight=\"600\">A step, by phase</text>\n"
     );
-    for (idx, phase) in Phase::ALL.into_iter().enumerate() {
-        let x = 10 + 88 * idx;
-        let _ = writeln!(svg, "<rect x=\"{x}\" y=\"28\" width=\"9\" height=\"9\" fill=\"{}\"/>", COLORS[idx]);
-        let _ = writeln!(svg, "<text x=\"{}\" y=\"36\" font-size=\"9\">{}</text>", x + 12, phase.name());
-    }
+    legend::add(&mut svg, Phase::ALL, 28);
     for (row, answer) in answers.iter().enumerate() {
         let y = 46 + 34 * row;
         let mut x = 130.0;

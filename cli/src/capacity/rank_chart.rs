@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::page::COLORS;
+use super::legend::{self, COLORS};
 use super::planned::Planned;
 use super::question::spoken;
 use crate::html::escape;
@@ -26,12 +26,7 @@ pub fn render(planned: &Planned) -> String {
          fill=\"white\"/>\n<text x=\"10\" y=\"20\" font-size=\"15\" font-weight=\"600\">A step by rank, {}</text>\n",
         escape(&planned.title())
     );
-    for (at, phase) in planned.phases().into_iter().enumerate() {
-        let x = 10 + 90 * at;
-        let color = COLORS[phase as usize];
-        let _ = writeln!(svg, "<rect x=\"{x}\" y=\"34\" width=\"9\" height=\"9\" fill=\"{color}\"/>");
-        let _ = writeln!(svg, "<text x=\"{}\" y=\"42\" font-size=\"9\">{}</text>", x + 12, phase.name());
-    }
+    legend::add(&mut svg, planned.phases(), 34);
     for (row, alike) in bars.iter().enumerate() {
         let y = TOP + 22.0 * row as f64;
         bar(&mut svg, alike, y, longest);
