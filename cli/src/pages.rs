@@ -41,7 +41,7 @@ pub(crate) async fn runs(
 ) -> Result<Vec<RunView>, Error> {
     let question = |last: Option<&RunView>| Question::Runs {
         schedule: schedule.map(str::to_owned),
-        after: last.map(|last| last.run.clone()),
+        after: last.and_then(|last| Some((last.transitions.first()?.at, last.run.clone()))),
     };
     all(client, most, question).await
 }

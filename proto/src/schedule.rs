@@ -64,7 +64,7 @@ crate::documented! {
         /// A fire that could not start for so long is skipped, whatever `misfire` says.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub starting_deadline: Option<DurationText>,
-        /// A run that takes longer is cancelled and has failed.
+        /// A run that takes longer is cancelled and has failed; the time in which it comes into service does not count.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub max_run_time: Option<DurationText>,
         /// How often a run that failed is tried again.

@@ -28,7 +28,9 @@ fn can_open() -> bool {
 /// Opens a file without any network, in a profile of its own.
 fn open(folder: &Folder, page: &Path, flag: &str) -> Output {
     let profile = format!("--user-data-dir={}", folder.at("profile").display());
-    let mut browser = Command::new(BROWSER);
+    // A browser that hangs is ended.
+    let mut browser = Command::new("timeout");
+    browser.args(["60", BROWSER]);
     browser.args([
         "--headless",
         "--no-sandbox",
@@ -78,11 +80,7 @@ fn the_pages_of_stats_and_of_capacity_open_without_a_network_and_show_their_char
     }
     let folder = prepared(MUSTER);
     folder.result(&["data", "stats", "prepared", "--against", "prepared", "--html", "stats.html"]);
-    assert_opens(
-        &folder,
-        "stats.html",
-        std::fs::read_to_string(folder.at("stats.html")).unwrap().matches("</svg>").count(),
-    );
+    assert_opens(&folder, "stats.html", 1);
     let spec = muster_tests::source::root().join("deploy/examples/capacity/shop.toml");
     folder.result(&["capacity", spec.to_str().unwrap(), "--html", "capacity.html"]);
     assert_opens(&folder, "capacity.html", 2);

@@ -37,6 +37,9 @@ pub(crate) struct State {
     /// Generations in a row that ended without a new step.
     #[serde(default)]
     pub(crate) fruitless: u32,
+    /// The last generation that was where the ones before it had been: each of its ranks says so, the first counts.
+    #[serde(default)]
+    pub(crate) caught_up: Generation,
     /// How often it was stopped at a checkpoint for others.
     #[serde(default)]
     pub(crate) stops: u32,
@@ -81,6 +84,7 @@ impl Job {
             scaled: None,
             too_few: 0,
             fruitless: 0,
+            caught_up: Generation(0),
             stops: 0,
             granted: 0,
             suspicion: Suspicion::default(),
@@ -193,17 +197,20 @@ impl Job {
         })
     }
 
-    /// Ends the change of workers that is under way, if there is one. Each rank says that it is where it had been; the first closes
-    /// it, and only that one's time counts.
+    /// Ends the change of workers that is under way, if there is one. Each rank says that it is where it had been; only what the
+    /// first says counts.
     pub(crate) fn close_incident(
         &mut self,
         now: Time,
         steps_redone: u64,
         recompute: Duration,
     ) -> Option<JobEvent> {
+        if self.state.caught_up < self.state.generation {
+            self.state.caught_up = self.state.generation;
+            self.count(now);
+            self.state.spent.recount(Cause::Training, Cause::Recompute, recompute);
+        }
         let incident = self.open.take()?.close(steps_redone, recompute);
-        self.count(now);
-        self.state.spent.recount(Cause::Training, Cause::Recompute, recompute);
         if self.state.incidents.len() == MAX_INCIDENTS {
             self.state.incidents.remove(0);
         }

@@ -175,18 +175,22 @@ impl<S: Store> Driver<S> {
             let writes = self.machine.discarded(number);
             return self.commit(writes).await;
         }
-        let task = self.under_way.spawn_blocking(move || {
-            let end = match std::fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(format!("{folder}: {error}"))
-                }
-                _ => Ok(()),
-            };
-            Ended::Removed { number, end }
-        });
+        let task = self
+            .under_way
+            .spawn_blocking(move || Ended::Removed { number, end: removed(Path::new(&folder)) });
         self.removing.insert(number, Removal::UnderWay(task.id()));
         Ok(())
     }
+}
+
+/// Removes a folder; it is gone if it is not there, unless all runs are, as where a share is not mounted.
+fn removed(folder: &Path) -> Result<(), String> {
+    let Err(error) = std::fs::remove_dir_all(folder) else { return Ok(()) };
+    let others_are_there = folder.parent().is_some_and(Path::is_dir);
+    if error.kind() == std::io::ErrorKind::NotFound && others_are_there {
+        return Ok(());
+    }
+    Err(format!("{}: {error}", folder.display()))
 }
 
 /// Whether a path is one that only runs have: absolute, straight, and in a folder `runs`.
@@ -213,6 +217,16 @@ impl From<Away> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_gone_where_those_beside_it_could_be_seen() {
+        let workspace = tempfile::tempdir().unwrap();
+        let folder = workspace.path().join("runs/nightly-1");
+        assert!(removed(&folder).unwrap_err().contains("nightly-1"));
+        std::fs::create_dir_all(folder.join("train")).unwrap();
+        assert_eq!(removed(&folder), Ok(()));
+        assert_eq!((folder.exists(), removed(&folder)), (false, Ok(())));
+    }
 
     #[test]
     fn only_the_folders_of_runs_are_removed() {

@@ -16,6 +16,7 @@ crate::documented! {
         /// Whether a candidate that passed is promoted; otherwise it is kept as a version that a person may promote.
         pub automatic: bool,
         /// The hook that puts a model into service, by its name in the coordinator's own file; absent: none is called.
+        /// All schedules of a model have the same: where one is changed, so are the others.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub hook: Option<String>,
         /// How often a hook that failed is called again.

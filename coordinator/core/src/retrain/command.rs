@@ -193,9 +193,9 @@ pub enum Question {
     Runs {
         /// Of this schedule; of all where absent.
         schedule: Option<String>,
-        /// Those that follow this run.
+        /// Those that follow the run that began then and has this id, whether it is still there or not.
         #[serde(default)]
-        after: Option<String>,
+        after: Option<(Timestamp, String)>,
     },
     /// A run: a [`super::view::RunView`].
     Run {

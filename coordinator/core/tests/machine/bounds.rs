@@ -4,6 +4,7 @@ use muster_core::retrain::command::{Command, Question};
 use muster_core::retrain::registry::Entry;
 use muster_core::retrain::view::ModelView;
 
+use super::at;
 use super::world::{Day, NIGHTLY, World, applied, short};
 
 /// Each candidate waits for a person.
@@ -41,25 +42,26 @@ fn what_a_run_looks_for_items_in_stays_as_long_as_it_runs() {
 }
 
 #[test]
-fn a_schedule_that_is_removed_leaves_the_runs_of_versions_that_are_kept_and_no_other() {
-    let world = World::with("2026-06-01T00:00:00Z", &format!("{NIGHTLY}{WAITS}"));
-    let mut world = world
-        .plan(1, Day { is_empty: true, ..Day::default() })
-        .plan(3, Day { is_stopped: true, ..Day::default() });
-    approved(&mut world, 2);
-    world.until("2026-06-04T12:00:00Z");
-    assert_eq!(world.runs().len(), 4);
-    world.ask(Command::RemoveSchedule { schedule: "nightly".to_owned() }).unwrap();
-    world.until("2026-06-04T13:00:00Z");
-    let left: Vec<String> = world.runs().iter().map(short).collect();
-    assert_eq!(left, ["02 try 1 promoted", "03 try 1 stopped", "04 try 1 cancelled"]);
-    for version in [2, 3] {
-        remove(&mut world, version).unwrap();
+fn of_all_schedules_that_are_removed_the_newest_runs_are_kept_and_those_of_versions() {
+    let mut world = World::with("2026-06-01T00:00:00Z", NIGHTLY);
+    world.until("2026-06-01T12:00:00Z");
+    let mut world = world.plan(2, Day { is_empty: true, ..Day::default() });
+    world.until("2026-06-03T00:00:00Z");
+    for (name, folder) in [("nightly", "/shared/shop"), ("weekly", "/shared/weekly")] {
+        let text = NIGHTLY.replace("nightly", name).replace("/shared/shop", folder);
+        world.ask(Command::Apply { schedule: applied(&text) }).unwrap();
+        for second in 0..260 {
+            let at = Some(at("2026-06-02T03:00:00Z") + std::time::Duration::from_secs(second));
+            world.ask(Command::Trigger { schedule: name.to_owned(), at, refresh: false }).unwrap();
+            world.settle();
+        }
+        world.ask(Command::RemoveSchedule { schedule: name.to_owned() }).unwrap();
+        world.until("2026-06-03T06:00:00Z");
     }
-    world.settle();
-    assert_eq!(world.runs().len(), 1);
-    let keys = world.store.keys().filter(|key| key.starts_with("retrain/run")).count();
-    assert_eq!(keys, 2, "{:?}", world.store.keys());
+    let runs = world.runs();
+    let first: Vec<String> = runs.iter().map(short).take(1).collect();
+    assert_eq!((first, runs.len()), (vec!["01 try 1 promoted".to_owned()], 501));
+    assert_eq!(runs.iter().filter(|run| run.schedule == "weekly").count(), 260);
 }
 
 #[test]
@@ -87,6 +89,12 @@ fn two_schedules_of_a_model_put_it_into_service_in_one_way() {
         "promotion.hook: is `deploy`, and schedule nightly puts the same model into service by no hook";
     assert!(refused.to_string().contains(expected), "{refused}");
     world.ask(Command::Apply { schedule: applied(&other) }).unwrap();
+    // A change is one for both.
+    let changed = format!("{NIGHTLY}[promotion]\nhook = \"deploy\"\n");
+    let done = world.ask(Command::Apply { schedule: applied(&changed) }).unwrap();
+    assert!(done.message.contains("changed, and with it the hook of weekly"), "{}", done.message);
+    world.restore();
+    world.ask(Command::Apply { schedule: applied(&by_hook) }).unwrap();
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn a_schedule_that_is_removed_cancels_its_runs_and_leaves_the_models() {
     world.ask(Command::RemoveSchedule { schedule: of("nightly") }).unwrap();
     world.until("2026-06-05T00:00:00Z");
     let ends: Vec<_> = world.runs().iter().map(|run| run.outcome).collect();
-    assert_eq!(ends, [Some(RunOutcome::Promoted)], "the one without a version is forgotten");
+    assert_eq!(ends, [Some(RunOutcome::Promoted), Some(RunOutcome::Cancelled)]);
     assert_eq!(world.model().versions.len(), 1);
     let gone = world.ask(Command::Pause { schedule: of("nightly") }).unwrap_err().to_string();
     assert_eq!(gone, "there is no schedule `nightly`; `muster schedules list` shows what there is");

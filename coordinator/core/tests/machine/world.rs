@@ -150,7 +150,7 @@ impl World {
     pub(crate) fn runs(&self) -> Vec<RunView> {
         let mut runs: Vec<RunView> = Vec::new();
         loop {
-            let after = runs.last().map(|run| run.run.clone());
+            let after = runs.last().map(|run| (run.transitions[0].at, run.run.clone()));
             let page: Vec<RunView> = self.tell(&Question::Runs { schedule: None, after });
             if page.is_empty() {
                 break;

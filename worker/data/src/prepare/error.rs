@@ -1,6 +1,6 @@
 //! Why logs cannot be prepared: names the file, the line and the column, and what to change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use muster_proto::dataset::{CleaningReport, SourceSpec};
 use muster_proto::units::ByteSize;
@@ -299,7 +299,19 @@ mod told;
 
 pub use told::{Place, Told};
 
+/// Bytes of a list of columns that an error shows.
+const LONGEST_LIST: usize = 1000;
+
 impl Error {
+    /// A column is not in a file that has others, the first of which are told.
+    pub(crate) fn no_column(path: &Path, column: &str, mut known: String) -> Self {
+        if known.len() > LONGEST_LIST {
+            known.truncate(known.floor_char_boundary(LONGEST_LIST));
+            known.push_str(" and more");
+        }
+        Self::NoColumn { path: path.to_owned(), column: column.to_owned(), known }
+    }
+
     /// Whether the error is about one input file as a whole, so that the others can count without it.
     pub(super) fn is_of_a_file(&self) -> bool {
         match self {

@@ -15,6 +15,10 @@ use super::error::Error;
 
 /// A file that is locked for as long as somebody is at work in the folder.
 const LOCK: &str = "lock";
+/// Where the dataset that is replaced is, until the new one is in its place.
+const REPLACED: &str = "replaced";
+/// Letters of a hidden folder's name that are drawn at random.
+const DRAWN: usize = 6;
 
 /// A dataset in the making.
 #[derive(Debug)]
@@ -40,8 +44,9 @@ impl Output {
         std::fs::create_dir_all(parent).map_err(failed(parent))?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let prefix = format!(".preparing-{name}-");
-        remove_leavings(parent, &prefix);
-        let staging = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).map_err(failed(parent))?;
+        remove_leavings(target, parent, &prefix)?;
+        let drawn = tempfile::Builder::new().prefix(&prefix).rand_bytes(DRAWN).tempdir_in(parent);
+        let staging = drawn.map_err(failed(parent))?;
         let lock = locked(staging.path()).map_err(failed(staging.path()))?;
         let output = Self { target: target.to_owned(), staging, _lock: lock };
         for dir in [output.work_dir(), output.files_dir()] {
@@ -91,7 +96,7 @@ impl Output {
         let put_in_place = || -> std::io::Result<()> {
             File::open(self.files_dir())?.sync_all()?;
             if self.target.exists() {
-                std::fs::rename(&self.target, self.staging.path().join("replaced"))?;
+                std::fs::rename(&self.target, self.staging.path().join(REPLACED))?;
             }
             std::fs::rename(self.files_dir(), &self.target)?;
             match self.target.parent() {
@@ -113,22 +118,34 @@ fn locked(dir: &Path) -> std::io::Result<File> {
     Ok(lock.persist(dir.join(LOCK))?)
 }
 
-/// Removes folders in which nobody is at work any more. What cannot be removed or looked at stays: it is in nobody's way.
-fn remove_leavings(parent: &Path, prefix: &str) {
-    let Ok(entries) = std::fs::read_dir(parent) else { return };
+/// Removes folders for this target in which nobody is at work any more. What cannot be removed or looked at stays: it is in nobody's
+/// way. A dataset that was moved away for one that did not come any more is put back first.
+fn remove_leavings(target: &Path, parent: &Path, prefix: &str) -> Result<(), Error> {
+    let Ok(entries) = std::fs::read_dir(parent) else { return Ok(()) };
     for entry in entries.flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(prefix) {
+        let folder = entry.path();
+        let name = entry.file_name();
+        let drawn = name.to_str().and_then(|name| name.strip_prefix(prefix)).unwrap_or_default();
+        // Another target's name may begin with this one's.
+        if drawn.len() != DRAWN || !drawn.bytes().all(|letter| letter.is_ascii_alphanumeric()) {
             continue;
         }
-        let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
-        if lock.try_lock().is_ok() {
-            let folder = entry.path();
-            tracing::info!(folder = %folder.display(), "a preparation was killed, what it left is removed");
-            if let Err(error) = std::fs::remove_dir_all(&folder) {
-                tracing::warn!(%error, folder = %folder.display(), "what a killed preparation left cannot be removed");
-            }
+        // Where locks are made of those of ranges, as on NFS, only who may write can lock.
+        let Ok(lock) = File::options().read(true).write(true).open(folder.join(LOCK)) else { continue };
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        let replaced = folder.join(REPLACED);
+        if replaced.exists() && !target.exists() {
+            let put_back = std::fs::rename(&replaced, target);
+            put_back.map_err(|source| Error::Write { path: target.to_owned(), source })?;
+        }
+        tracing::info!(folder = %folder.display(), "a preparation was killed, what it left is removed");
+        if let Err(error) = std::fs::remove_dir_all(&folder) {
+            tracing::warn!(%error, folder = %folder.display(), "what a killed preparation left cannot be removed");
         }
     }
+    Ok(())
 }
 
 /// Writes a file of the dataset under its name with a mark after it.

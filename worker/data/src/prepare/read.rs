@@ -110,9 +110,7 @@ impl Ending {
     /// A key that no object of a file has is a column that is not there.
     pub(super) fn check(self, path: &Path, wanted: &[String]) -> Result<(), Error> {
         match (self.seen.iter().position(|seen| !seen), self.first_keys) {
-            (Some(absent), Some(known)) => {
-                Err(Error::NoColumn { path: path.to_owned(), column: wanted[absent].clone(), known })
-            }
+            (Some(absent), Some(known)) => Err(Error::no_column(path, &wanted[absent], known)),
             _ => Ok(()),
         }
     }
@@ -281,11 +279,7 @@ fn positions(table: &Table<'_>, names: &[String]) -> Result<Vec<usize>, Error> {
                 (Some(_), Some(_)) => {
                     Err(Error::ColumnTwice { path: table.path.to_owned(), column: column.clone() })
                 }
-                (None, _) => Err(Error::NoColumn {
-                    path: table.path.to_owned(),
-                    column: column.clone(),
-                    known: names.join(", "),
-                }),
+                (None, _) => Err(Error::no_column(table.path, column, names.join(", "))),
             }
         })
         .collect()

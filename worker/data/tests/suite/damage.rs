@@ -119,9 +119,17 @@ fn what_a_killed_preparation_left_goes_with_the_next_and_others_are_left_alone()
         (dir.clone(), std::fs::File::create(dir.join("lock")).unwrap())
     };
     let (killed, _) = make(".preparing-out-killed");
-    let (at_work, lock) = make(".preparing-out-at-work");
+    let (at_work, lock) = make(".preparing-out-atwork");
     lock.lock().unwrap();
-    let (of_another, _) = make(".preparing-outer-1");
+    let (of_another, _) = make(".preparing-out-er-killed");
     folder.prepare(CSV).unwrap();
     assert!(!killed.exists() && at_work.exists() && of_another.exists());
+    // Killed between the two renames: what was there comes back, also where the next one fails.
+    let before = std::fs::read(folder.out().join("manifest.json")).unwrap();
+    let (killed, _) = make(".preparing-out-killed");
+    std::fs::rename(folder.out(), killed.join("replaced")).unwrap();
+    folder.write("bad.csv", "user,item,time\n1,a,soon\n");
+    folder.prepare(&CSV.replace("log.csv", "bad.csv")).unwrap_err();
+    assert_eq!(std::fs::read(folder.out().join("manifest.json")).unwrap(), before);
+    assert!(!killed.exists());
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use muster_proto::config;
+use muster_proto::schedule::ScheduleSpec;
 
 use super::super::command::Applied;
 use super::super::decide::Schedule;
@@ -36,7 +37,7 @@ impl Machine {
             Refusal::invalid(field, error.to_string())
         })?;
         self.check_workspace(&applied)?;
-        self.check_way(&applied)?;
+        let along = self.check_way(&applied)?;
         let fresh = match self.models.contains_key(&spec.model) {
             true => None,
             false => Some(Registry::new(&spec.model)?),
@@ -57,12 +58,18 @@ impl Machine {
             }
             None => (format!("schedule {name} made"), State::new(now)),
         };
+        let message = match along.is_empty() {
+            true => message,
+            false => format!("{message}, and with it the hook of {}", along.join(", ")),
+        };
+        let of_others = self.set_hook(&along, applied.spec.promotion.hook.as_ref());
         let scheduled = Scheduled { applied, schedule, state };
         let message = match scheduled.next_due().filter(|_| !scheduled.state.runs.paused) {
             Some(next) => format!("{message}, it fires at {next}"),
             None => message,
         };
         let mut writes = vec![scheduled.put_applied(), scheduled.put_state()];
+        writes.extend(of_others);
         if let Some(registry) = fresh {
             writes.push(registry.put());
             self.models.insert(registry.name().to_owned(), registry);
@@ -71,23 +78,43 @@ impl Machine {
         Ok((Done { message, ..Done::default() }, writes))
     }
 
-    /// What puts a model into service has to be one thing, or nobody knows what is.
-    fn check_way(&self, applied: &Applied) -> Result<(), Refusal> {
+    /// What puts a model into service has to be one thing, or nobody knows what is. One that is new has to say what the others say;
+    /// one that is changed takes those along that said the same as it, which are told.
+    fn check_way(&self, applied: &Applied) -> Result<Vec<String>, Refusal> {
         let spec = &applied.spec;
+        let before = self.schedules.get(&spec.name).filter(|known| known.applied.spec.model == spec.model);
         let others = self.schedules.values().map(|other| &other.applied.spec);
-        let other = others.filter(|other| other.model == spec.model && other.name != spec.name);
-        let Some(other) = other.into_iter().find(|other| other.promotion.hook != spec.promotion.hook) else {
-            return Ok(());
+        let others = others.filter(|other| other.model == spec.model && other.name != spec.name);
+        let others: Vec<&ScheduleSpec> =
+            others.filter(|other| other.promotion.hook != spec.promotion.hook).collect();
+        let is_known = |other: &&ScheduleSpec| {
+            before.is_some_and(|before| before.applied.spec.promotion.hook == other.promotion.hook)
+        };
+        let Some(other) = others.iter().find(|other| !is_known(other)) else {
+            return Ok(others.into_iter().map(|other| other.name.clone()).collect());
         };
         let hook =
             |hook: &Option<String>| hook.as_ref().map_or("no hook".to_owned(), |name| format!("`{name}`"));
         let problem = format!(
-            "is {}, and schedule {} puts the same model into service by {}: they must agree",
+            "is {}, and schedule {} puts the same model into service by {}: say the same here, and change it later, \
+             which changes it for all schedules of the model",
             hook(&spec.promotion.hook),
             other.name,
             hook(&other.promotion.hook)
         );
         Err(Refusal::invalid("promotion.hook", problem))
+    }
+
+    /// Has schedules put their model into service by another hook from now on.
+    fn set_hook(&mut self, names: &[String], hook: Option<&String>) -> Writes {
+        let mut writes = Vec::new();
+        for name in names {
+            if let Some(known) = self.schedules.get_mut(name) {
+                known.applied.spec.promotion.hook = hook.cloned();
+                writes.push(known.put_applied());
+            }
+        }
+        writes
     }
 
     /// Two schedules in one folder would take each other's data for their own.

@@ -99,7 +99,7 @@ impl Machine {
         run.enter(Stage::Promoting(Call { attempt: 1, at: now }), now, why);
         let has_hook = run.plan.applied.spec.promotion.hook.is_some();
         let mut writes = vec![run.put_state()];
-        writes.extend(self.set_promoting(id, true));
+        writes.extend(self.set_promoting(id, true, now));
         if !has_hook {
             writes.extend(self.promote_now(id, now));
         }
@@ -107,12 +107,18 @@ impl Machine {
     }
 
     /// Lets a schedule know whether a run that it counts as at work may still be cut short.
-    pub(super) fn set_promoting(&mut self, id: &str, is_promoting: bool) -> Writes {
+    pub(super) fn set_promoting(&mut self, id: &str, is_promoting: bool, now: Timestamp) -> Writes {
         let Some(run) = self.runs.get(id) else { return Vec::new() };
         let Some(scheduled) = self.schedules.get_mut(&run.plan.schedule) else { return Vec::new() };
         let mut active = scheduled.state.runs.active.iter_mut();
         match active.find(|attempt| attempt.run == run.id && attempt.is_promoting != is_promoting) {
-            Some(attempt) => attempt.is_promoting = is_promoting,
+            Some(attempt) => {
+                attempt.is_promoting = is_promoting;
+                if !is_promoting {
+                    // The time that its hook took is not held against it.
+                    attempt.at = now;
+                }
+            }
             None => return Vec::new(),
         }
         vec![scheduled.put_state()]

@@ -46,7 +46,7 @@ pub const PREFIX: &str = "retrain/";
 
 /// Schedules that there may be.
 const MOST_SCHEDULES: usize = 1000;
-/// Ended runs that are kept of a schedule; the oldest go.
+/// Ended runs that are kept of a schedule, and of all that are gone together; the oldest go.
 const KEPT_RUNS: usize = 500;
 
 /// What happened to what was wanted.

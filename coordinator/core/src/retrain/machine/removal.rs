@@ -57,19 +57,23 @@ impl Machine {
         if is_kept { Vec::new() } else { self.discard(folder) }
     }
 
-    /// Forgets the oldest ended runs of a schedule, and all of one that is removed.
+    /// Forgets the oldest ended runs of a schedule; where it is gone, those of all schedules that are gone.
     pub(super) fn forget_old_runs(&mut self, schedule: &str) -> Writes {
+        let is_gone = !self.schedules.contains_key(schedule);
         // A run whose version is kept has to be known, or another one would be given its id and its folder.
         let has_version = |run: &&Run| {
             let model = self.models.get(run.model());
             run.state.version.is_some_and(|version| model.is_some_and(|model| model.version(version).is_ok()))
         };
-        let ended = self.runs_of(schedule).filter(|run| run.outcome().is_some());
+        let counts = |run: &&Run| match is_gone {
+            true => !self.schedules.contains_key(&run.plan.schedule),
+            false => run.plan.schedule == schedule,
+        };
+        let ended = self.runs.values().filter(counts).filter(|run| run.outcome().is_some());
         let ended = ended.filter(|run| !has_version(run));
         let mut ended: Vec<(Timestamp, String)> =
             ended.map(|run| (run.plan.begun, run.id.to_string())).collect();
-        let kept = if self.schedules.contains_key(schedule) { KEPT_RUNS } else { 0 };
-        let over = ended.len().saturating_sub(kept);
+        let over = ended.len().saturating_sub(KEPT_RUNS);
         ended.sort();
         let mut writes = Vec::new();
         for (_, id) in ended.into_iter().take(over) {

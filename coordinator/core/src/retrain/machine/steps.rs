@@ -155,7 +155,7 @@ impl Machine {
         }
         run.enter(Stage::Judging, now, why);
         writes.push(run.put_state());
-        writes.extend(self.set_promoting(id, false));
+        writes.extend(self.set_promoting(id, false, now));
         writes
     }
 }

@@ -80,18 +80,24 @@ impl Machine {
         }
     }
 
-    /// Runs, the newest first, after one of them; where that one was forgotten, so were those that followed it.
-    fn tell_runs(&self, schedule: Option<&String>, after: Option<&String>) -> Result<Value, Refusal> {
+    /// Runs, the newest first, after a place in that order.
+    fn tell_runs(
+        &self,
+        schedule: Option<&String>,
+        after: Option<&(Timestamp, String)>,
+    ) -> Result<Value, Refusal> {
         let of = |run: &&Run| schedule.is_none_or(|name| run.plan.schedule == *name);
-        let mut runs: Vec<&Run> = self.runs.values().filter(of).collect();
-        if let Some(name) = schedule.filter(|name| runs.is_empty() && !self.schedules.contains_key(*name)) {
+        let runs = self.runs.values().filter(of);
+        if let Some(name) = schedule.filter(|name| !self.schedules.contains_key(*name))
+            && runs.clone().next().is_none()
+        {
             return Err(Refusal::no_schedule(name));
         }
-        runs.sort_by_cached_key(|run| std::cmp::Reverse((run.plan.begun, run.id.to_string())));
-        let place = after.map(|after| {
-            runs.iter().position(|run| run.id.to_string() == *after).map_or(runs.len(), |at| at + 1)
-        });
-        Ok(page(runs[place.unwrap_or(0)..].iter().map(|run| view(run))))
+        let placed = runs.map(|run| ((run.plan.begun, run.id.to_string()), run));
+        let mut placed: Vec<_> =
+            placed.filter(|(place, _)| after.is_none_or(|after| place < after)).collect();
+        placed.sort_by(|(one, _), (other, _)| other.cmp(one));
+        Ok(page(placed.into_iter().map(|(_, run)| view(run))))
     }
 
     fn model(&self, registry: &Registry, versions: Vec<Version>) -> ModelView {

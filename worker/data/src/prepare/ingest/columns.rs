@@ -80,7 +80,7 @@ pub(super) fn wanted_columns<'s>(spec: &'s DatasetSpec, files: &[PathBuf]) -> Re
         let mut matching = names.iter().filter(|name| name.starts_with(prefix)).peekable();
         if matching.peek().is_none() {
             let known = names.join(", ");
-            return Err(Error::NoColumn { path: first.clone(), column: feature.input, known });
+            return Err(Error::no_column(first, &feature.input, known));
         }
         matching.for_each(|name| add(name, name, role));
     }

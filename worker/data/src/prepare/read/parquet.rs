@@ -2,6 +2,8 @@
 
 mod chunks;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Date64Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
@@ -51,8 +53,8 @@ pub(super) struct Opened {
 fn open(table: &Table<'_>) -> Result<Opened, Error> {
     let failed = |source| Error::Read { path: table.path.to_owned(), source };
     let chunks = Chunks::open(table.path).map_err(failed)?;
-    let metadata = ArrowReaderMetadata::load(&chunks, ArrowReaderOptions::new())
-        .map_err(|error| broken(table, error))?;
+    let load = || ArrowReaderMetadata::load(&chunks, ArrowReaderOptions::new());
+    let metadata = decoded(table, || load().map_err(|error| broken(table, error)))?;
     // The reader takes for granted what a damaged footer may not hold.
     let groups = metadata.metadata().row_groups();
     let is_placed = groups.iter().flat_map(RowGroupMetaData::columns).all(|column| {
@@ -67,6 +69,25 @@ fn open(table: &Table<'_>) -> Result<Opened, Error> {
 
 fn broken(table: &Table<'_>, error: impl std::fmt::Display) -> Error {
     Error::Format { path: table.path.to_owned(), format: "Parquet", what: error.to_string() }
+}
+
+/// Has the decoder do something. It takes much of a file for granted, and breaks off in a panic where bytes are damaged: then
+/// the file is what is broken, and neither the others nor the process.
+fn decoded<T>(table: &Table<'_>, decode: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    // What the decoder leaves half done is only dropped after this.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
+        Err(broken(table, format!("it cannot be decoded: {said}")))
+    })
+}
+
+/// The next batch of a row group.
+fn next_batch(
+    table: &Table<'_>,
+    reader: &mut ParquetRecordBatchReader,
+) -> Result<Option<RecordBatch>, Error> {
+    decoded(table, || reader.next().transpose().map_err(|error| broken(table, error)))
 }
 
 pub(super) fn names(table: &Table<'_>) -> Result<Vec<String>, Error> {
@@ -115,8 +136,7 @@ impl Groups {
     pub(super) fn next(&mut self, table: &Table<'_>, layout: &Layout) -> Result<Option<Piece>, Error> {
         loop {
             if let Some(reader) = &mut self.open {
-                if let Some(batch) = reader.next() {
-                    let batch = batch.map_err(|error| broken(table, error))?;
+                if let Some(batch) = next_batch(table, reader)? {
                     let line = self.line;
                     self.line += batch.num_rows() as u64;
                     return Ok(Some(Piece::Batch { batch, line }));
@@ -153,12 +173,8 @@ fn reader(
     let chunks = chunks.again(table.path).map_err(failed)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata.clone());
     let mask = ProjectionMask::roots(builder.parquet_schema(), layout.positions.iter().copied());
-    builder
-        .with_projection(mask)
-        .with_row_groups(vec![group])
-        .with_batch_size(batch_rows)
-        .build()
-        .map_err(|error| broken(table, error))
+    let builder = builder.with_projection(mask).with_row_groups(vec![group]).with_batch_size(batch_rows);
+    decoded(table, || builder.build().map_err(|error| broken(table, error)))
 }
 
 /// Gives the rows of a row group.
@@ -168,8 +184,8 @@ pub(super) fn read_group(
     (group, mut line): (usize, u64),
     sink: Sink<'_>,
 ) -> Result<(), Error> {
-    for batch in reader(table, layout, group, BATCH_ROWS)? {
-        let batch = batch.map_err(|error| broken(table, error))?;
+    let mut reader = reader(table, layout, group, BATCH_ROWS)?;
+    while let Some(batch) = next_batch(table, &mut reader)? {
         read_batch(table, &batch, line, sink)?;
         line += batch.num_rows() as u64;
     }
