@@ -22,4 +22,4 @@ pub mod sharding;
 pub mod units;
 pub mod wire;
 
-pub use self::chain::chain;
+pub use self::chain::{chain, panic_text};

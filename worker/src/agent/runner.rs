@@ -12,6 +12,7 @@ use std::time::Duration;
 use muster_proto::control::{DeviceKind, Failure, FailureCause, Peer};
 use muster_proto::fence::Fence;
 use muster_proto::ids::{Rank, Step, WorldSize};
+use muster_proto::panic_text;
 use muster_proto::sharding::ShardingPlan;
 use tokio::sync::oneshot;
 use tracing::info_span;
@@ -154,9 +155,4 @@ fn spawn(
     };
     std::thread::Builder::new().name(format!("{} rank {rank}", fence.job)).spawn(run)?;
     Ok(receiver)
-}
-
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)")
 }

@@ -11,13 +11,14 @@ use std::time::Duration;
 use muster_proto::control::{Registration, Report, TaskEnd, TaskProgress, TaskWork};
 use muster_proto::fence::{self, TaskClaim};
 use muster_proto::ids::Incarnation;
+use muster_proto::panic_text;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, info_span, warn};
 
 use super::config::Error;
-use super::runner::{JobRunner, panic_text};
+use super::runner::JobRunner;
 use super::watch::{Watch, overdue};
 
 /// How many times the failure detection a task may take to stop once it was told to: it looks up between two pieces of its

@@ -31,7 +31,7 @@ use crate::pages;
 pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
     match &args.action {
         Action::List(args) => {
-            let models = with(&args.cluster, async |client| pages::models(client).await)?;
+            let models = with(&args.cluster, pages::models)?;
             context.output.report(&show::Models(models))
         }
         Action::Show(args) => {

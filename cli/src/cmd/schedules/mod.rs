@@ -39,7 +39,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Error> {
             context.output.report(&Changed(applied.map_err(|error| error.with_file(&args.schedule))?))
         }
         Action::List(args) => {
-            let schedules = with(&args.cluster, async |client| pages::schedules(client).await)?;
+            let schedules = with(&args.cluster, pages::schedules)?;
             context.output.report(&show::Schedules(schedules))
         }
         Action::Show(args) => {

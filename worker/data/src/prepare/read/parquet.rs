@@ -12,6 +12,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
+use muster_proto::panic_text;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -76,9 +77,7 @@ fn broken(table: &Table<'_>, error: impl std::fmt::Display) -> Error {
 fn decoded<T>(table: &Table<'_>, decode: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // What the decoder leaves half done is only dropped after this.
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().map(String::as_str);
-        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
-        Err(broken(table, format!("it cannot be decoded: {said}")))
+        Err(broken(table, format!("it cannot be decoded: {}", panic_text(panic.as_ref()))))
     })
 }
 
