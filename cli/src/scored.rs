@@ -64,6 +64,11 @@ impl Scored<'_> {
         }
     }
 
+    /// The same on a machine whose processors are its own, as a forecast takes them to be.
+    pub fn without_steal(&self) -> Pair {
+        Pair { measured: self.mean(|rank| rank.without_steal().as_secs_f64() * 1e3), ..self.step() }
+    }
+
     /// Peak bytes of each rank.
     pub fn memory(&self) -> Vec<Pair> {
         let forecast = self.forecast.map_or(&[][..], |forecast| &forecast.peak_bytes);
@@ -97,6 +102,9 @@ impl Scored<'_> {
             }
         }
         row("step".to_owned(), self.step(), "ms");
+        if self.measured.iter().any(|rank| !rank.steal.is_zero()) {
+            row("step without steal".to_owned(), self.without_steal(), "ms");
+        }
         for (rank, pair) in self.memory().into_iter().enumerate() {
             let mib = |value: Option<f64>| value.map(|value| value / f64::from(1 << 20));
             let pair = Pair { forecast: mib(pair.forecast), measured: mib(pair.measured) };
@@ -124,6 +132,7 @@ impl Scored<'_> {
             "extrapolated": self.forecast.map(|forecast| &forecast.extrapolated),
             "layouts": self.forecast.map(|forecast| &forecast.layouts),
             "step": self.step().json(),
+            "without_steal": self.without_steal().json(),
             "phases": phases,
             "memory": memory,
         })
@@ -145,6 +154,7 @@ mod tests {
             steps: 9,
             phases: [(Phase::Dense, wall)].into(),
             rest: Share::default(),
+            steal: Duration::from_micros(1500),
             peak_bytes,
         };
         let forecast = Forecast {
@@ -157,9 +167,17 @@ mod tests {
         let scored = Scored { forecast: Some(&forecast), measured: &measured };
         let json = scored.json();
         assert!((json["step"]["error"].as_f64().unwrap() - 0.25).abs() < 1e-9, "{json}");
+        let own = &json["without_steal"];
+        assert!((own["measured"].as_f64().unwrap() - 2.5).abs() < 1e-9, "{json}");
+        assert!((own["error"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{json}");
         assert!((json["memory"][0]["error"].as_f64().unwrap() + 0.1).abs() < 1e-9, "{json}");
         let text = scored.text();
-        assert!(text.contains("+25.0 %") && text.contains("forecast from the calibration of m"), "{text}");
+        assert!(
+            text.contains("+25.0 %")
+                && text.contains("+100.0 %")
+                && text.contains("forecast from the calibration of m"),
+            "{text}"
+        );
         let nothing = Scored { forecast: None, measured: &measured };
         assert!(nothing.json()["step"]["error"].is_null());
     }

@@ -25,7 +25,7 @@ use crate::scored::Scored;
 use crate::submission::{self, JobFile, Placement};
 use jobs::{DATASETS, JOBS, Job};
 
-/// How often each job is trained: a machine that others use too has slow moments, and the fastest run had the fewest.
+/// How often each job is trained: runs of one job differ on a machine that others use too, and forecasts are of the median.
 const ROUNDS: u32 = 3;
 
 /// What the trials are held against, and on how many workers they run.
@@ -73,21 +73,17 @@ impl Trials<'_> {
             .map_err(|error| Error::failed(format!("cannot write the calibration as TOML: {error}")))?;
         load::write(&calibration, &text)?;
         let (rounds, every) = if self.terms.quick { (1, 2) } else { (ROUNDS, 1) };
-        let mut fastest: Vec<Trial> = Vec::new();
+        let mut trials = Vec::new();
+        // Round by round, so that a slow minute of the machine is not one job's.
         for round in 0..rounds {
-            let jobs = JOBS.iter().step_by(every);
-            let all =
-                self.terms.workers.iter().flat_map(|workers| jobs.clone().map(move |job| (job, workers)));
-            for (at, (job, workers)) in all.enumerate() {
-                let trial = self.trial(job, *workers as u32, &calibration)?;
-                match fastest.get_mut(at) {
-                    Some(known) => known.keep_faster(trial),
-                    None => fastest.push(trial),
+            for workers in self.terms.workers {
+                for job in JOBS.iter().step_by(every) {
+                    trials.push(self.trial(job, *workers as u32, &calibration)?);
                 }
             }
             let _ = self.context.output.say(&format!("round {} of {rounds} is trained", round + 1));
         }
-        Ok(fastest)
+        Ok(trials)
     }
 
     /// Commands that run inside of this one say nothing.
@@ -168,15 +164,19 @@ impl Trials<'_> {
     }
 }
 
-/// What each part of a step comes to by its terms, and what it took.
+/// What each part of a step comes to by its terms, and what it took on a machine whose processors were its own.
 fn parts(terms: &Forecast, measured: &[Breakdown]) -> Vec<TrialPart> {
     let elapsed = |millis: Option<f64>| Elapsed(Duration::from_secs_f64(millis.unwrap_or(0.0) / 1e3));
     let phases = Phase::ALL.into_iter().map(Some).chain([None]);
-    let pairs = Scored { forecast: Some(terms), measured }.phases();
+    let scored = Scored { forecast: Some(terms), measured };
+    let own = match (scored.step().measured, scored.without_steal().measured) {
+        (Some(step), Some(own)) if step > 0.0 => own / step,
+        _ => 1.0,
+    };
     let part = |(phase, (_, pair)): (Option<Phase>, (String, crate::scored::Pair))| TrialPart {
         phase,
         terms: elapsed(pair.forecast),
-        measured: elapsed(pair.measured),
+        measured: elapsed(pair.measured.map(|measured| measured * own)),
     };
-    phases.zip(pairs).map(part).collect()
+    phases.zip(scored.phases()).map(part).collect()
 }

@@ -86,7 +86,7 @@ fn breakdown() -> Breakdown {
     let share =
         |micros| Share { wall: Duration::from_micros(micros), inside: Duration::from_micros(micros / 2) };
     let phases = BTreeMap::from([(Phase::Dense, share(40)), (Phase::AllReduce, share(20))]);
-    Breakdown { steps: 7, phases, rest: share(2), peak_bytes: 1 << 40 }
+    Breakdown { steps: 7, phases, rest: share(2), steal: Duration::from_micros(3), peak_bytes: 1 << 40 }
 }
 
 fn forecast() -> Forecast {

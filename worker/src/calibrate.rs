@@ -4,7 +4,7 @@
 //! do together is measured with as many ranks as they will be, as threads of this process with the collectives of a job
 //! between them. Ranks that share cores are so measured sharing them.
 //!
-//! Nothing is fitted here: a point is the median of some calls, and of two passes over all points the faster one, since a machine
+//! Nothing is fitted here: a point is the median of some calls, and of three passes over all points the fastest one, since a machine
 //! that others use too has slow moments.
 
 mod between;
@@ -45,7 +45,7 @@ impl Effort {
 
     /// How often all points are measured.
     fn passes(&self) -> u32 {
-        if self.quick { 1 } else { 2 }
+        if self.quick { 1 } else { 3 }
     }
 
     /// Every value, or every other one in a hurry; the first and the last always.

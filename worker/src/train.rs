@@ -11,6 +11,7 @@ mod parameters;
 mod pieces;
 mod schedule;
 mod setup;
+mod steal;
 mod step;
 mod stopping;
 

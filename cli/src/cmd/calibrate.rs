@@ -27,7 +27,7 @@ Examples:
 
 /// Measures the pieces of a step on this machine, on the code that steps run, then whole jobs on local workers, and keeps
 /// the points. Forecasts of `muster plan --job` and of every run go through them. Run it while nothing else does: it takes
-/// five to ten minutes, one to two with `--quick`.
+/// eight to twelve minutes on 2 cores, two with `--quick`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

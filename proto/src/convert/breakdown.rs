@@ -23,6 +23,7 @@ impl From<&Breakdown> for wire::StepBreakdown {
             steps: breakdown.steps,
             phases: phases.collect(),
             rest: Some(time(0, breakdown.rest)),
+            steal: Some(duration(breakdown.steal)),
             peak_bytes: breakdown.peak_bytes,
         }
     }
@@ -45,6 +46,10 @@ impl TryFrom<wire::StepBreakdown> for Breakdown {
             steps: breakdown.steps,
             phases,
             rest: breakdown.rest.map(share).transpose()?.unwrap_or_default(),
+            // A worker of an older release tells none.
+            steal: breakdown.steal.map_or(Ok(std::time::Duration::ZERO), |steal| {
+                duration_from(Some(steal), "StepBreakdown", "steal")
+            })?,
             peak_bytes: breakdown.peak_bytes,
         })
     }

@@ -38,6 +38,10 @@ pub struct Breakdown {
     pub phases: BTreeMap<Phase, Share>,
     /// Time of what is of no phase.
     pub rest: Share,
+    /// The part of a step in which the machine's host had given its processors to others (steal time); 0 where the system does
+    /// not say.
+    #[serde(with = "seconds", default)]
+    pub steal: Duration,
     /// The most bytes that were resident in the rank's process so far; 0 where the system does not say.
     pub peak_bytes: u64,
 }
@@ -47,6 +51,12 @@ impl Breakdown {
     #[must_use]
     pub fn step(&self) -> Duration {
         self.phases.values().map(|share| share.wall).sum::<Duration>() + self.rest.wall
+    }
+
+    /// Time of a step on a machine whose processors were its own.
+    #[must_use]
+    pub fn without_steal(&self) -> Duration {
+        self.step().saturating_sub(self.steal)
     }
 
     /// Wall time of a phase.

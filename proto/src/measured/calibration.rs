@@ -99,18 +99,6 @@ crate::documented! {
     }
 }
 
-impl Trial {
-    /// Of two runs of one job, the parts of the faster and the most memory of both.
-    pub fn keep_faster(&mut self, other: Self) {
-        let step = |trial: &Self| trial.parts.iter().map(|part| part.measured.0).sum::<Duration>();
-        let peaks = self.peak_bytes.iter().zip(&other.peak_bytes).map(|(a, b)| *a.max(b)).collect();
-        if step(&other) < step(self) {
-            *self = other;
-        }
-        self.peak_bytes = peaks;
-    }
-}
-
 crate::documented! {
     /// A part of a trial's step.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,7 +109,7 @@ crate::documented! {
         pub phase: Option<Phase>,
         /// What its terms come to.
         pub terms: Elapsed,
-        /// What it took, averaged over steps and ranks.
+        /// What it took, averaged over steps and ranks, without what the machine's host gave to others.
         pub measured: Elapsed,
     }
 }

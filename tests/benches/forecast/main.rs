@@ -2,8 +2,9 @@
 //! [--calibration FILE] [--jobs NAME,..] [--workers 1,2,4] [--json FILE]`.
 //!
 //! Calibrates this machine, then trains jobs of other shapes on 1, 2 and 4 local workers, several times each, and holds the
-//! forecast of each against the faster half of its runs, the fastest, and the median: milliseconds a step, peak bytes of each
-//! rank. Then forces four plans on some of the jobs and looks whether the forecast picks the fastest. What repeated runs of one job differ by is the noise
+//! forecast of each against the median of its runs: milliseconds a step without steal time, peak bytes of each rank. Beside
+//! it stand the errors against the median with steal time, the faster half of the runs, and the fastest. Forces four plans
+//! on some of the jobs and looks whether the forecast picks the fastest. What repeated runs of one job differ by is the noise
 //! floor: plans within it count as ties. Prints tables and writes JSON. Without arguments (as CI calls it) it does nothing;
 //! with `summary FILE` it sums up what an earlier run wrote.
 

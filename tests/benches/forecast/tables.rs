@@ -32,15 +32,14 @@ pub(crate) fn line(case: &Case) -> String {
         "rest",
     ];
     format!(
-        "{:<18} {} {:<28} {:>9.3} ms forecast {:>9.3} ms measured {:>+6.1} %, median {:>9.3} {:>+6.1} % noise {:>4.1} %  MiB {}  {}",
+        "{:<18} {} {:<28} {:>9.3} ms forecast {:>9.3} ms measured {:>+6.1} %, with steal {:>+6.1} %, noise {:>4.1} %  MiB {}  {}",
         case.job,
         case.workers,
         case.plan,
         case.forecast,
-        case.quiet(),
-        case.error() * 100.0,
         case.median(),
-        case.error_of_median() * 100.0,
+        case.error() * 100.0,
+        case.error_with_steal() * 100.0,
         case.noise() * 100.0,
         memory.collect::<Vec<_>>().join(" "),
         phases.map(|name| format!("{} {}", name, phase(name))).join("  "),
@@ -60,52 +59,58 @@ pub(crate) fn summary(cases: &[Case], choices: &[Vec<Case>]) -> Summary {
         (mean(&errors), errors.iter().copied().fold(0.0, f64::max))
     };
     let (error, worst) = absolute(Case::error);
-    let of_median = absolute(Case::error_of_median);
+    let with_steal = absolute(Case::error_with_steal);
+    let of_faster = absolute(Case::error_of_faster);
     let of_fastest = absolute(Case::error_of_fastest);
-    let bias = mean(&cases.iter().map(Case::error).collect::<Vec<_>>());
-    let noise = mean(&cases.iter().chain(choices.iter().flatten()).map(Case::noise).collect::<Vec<_>>());
-    let within: Vec<f64> = cases.iter().chain(choices.iter().flatten()).map(Case::repeats_within).collect();
-    let within = mean(&within);
-    let picked = choices.iter().filter(|plans| is_picked(plans, within)).count();
+    let bias = |error: fn(&Case) -> f64| mean(&cases.iter().map(error).collect::<Vec<_>>());
+    let biases =
+        [Case::error, Case::error_with_steal, Case::error_of_faster, Case::error_of_fastest].map(bias);
+    let all = || cases.iter().chain(choices.iter().flatten());
+    let noise = mean(&all().map(Case::noise).collect::<Vec<_>>());
+    let noise_with_steal = mean(&all().map(Case::noise_with_steal).collect::<Vec<_>>());
+    let picked = [noise, 0.05, 0.0].map(|ties| choices.iter().filter(|plans| is_picked(plans, ties)).count());
     let ranks = cases.iter().chain(choices.iter().flatten()).flat_map(|case| &case.memory);
     let memory: Vec<f64> =
         ranks.filter(|rank| rank.1 >= LARGE).map(|(forecast, measured)| forecast / measured - 1.0).collect();
     let (least, most) =
         memory.iter().fold((0.0_f64, 0.0_f64), |(least, most), error| (least.min(*error), most.max(*error)));
+    let percent = |value: f64| format!("{:.1} %", value * 100.0);
+    let signed = |value: f64| format!("{:+.1} %", value * 100.0);
+    let against = |name: &str, of: (f64, f64), bias: f64| {
+        format!("against {name}: mean {}, worst {}, bias {}\n", percent(of.0), percent(of.1), signed(bias))
+    };
     let text = format!(
-        "\nstep time of {} cases against the faster half of the runs: mean absolute error {:.1} %, worst {:.1} %, bias {:+.1} %; \
-         these differ by {:.1} %\n\
-         against the fastest run: {:.1} %, worst {:.1} %; against the median run: {:.1} %, worst {:.1} %; runs differ from it \
-         by {:.1} %\n\
-         fastest of forced plans picked in {picked} of {} cases\n\
-         peak memory of {} ranks above 512 MiB: {:+.1} % to {:+.1} %",
+        "\nstep time of {} cases, absolute error\n{}{}{}{}runs of a case differ from their median by {}, with steal time by {}\n\
+         fastest of forced plans picked in {} of {} cases; with ties within 5 % {}, without ties {}\n\
+         peak memory of {} ranks above 512 MiB: {} to {}",
         cases.len(),
-        error * 100.0,
-        worst * 100.0,
-        bias * 100.0,
-        within * 100.0,
-        of_fastest.0 * 100.0,
-        of_fastest.1 * 100.0,
-        of_median.0 * 100.0,
-        of_median.1 * 100.0,
-        noise * 100.0,
+        against("the median run", (error, worst), biases[0]),
+        against("the median run with steal time", with_steal, biases[1]),
+        against("the faster half of the runs", of_faster, biases[2]),
+        against("the fastest run", of_fastest, biases[3]),
+        percent(noise),
+        percent(noise_with_steal),
+        picked[0],
         choices.len(),
+        picked[1],
+        picked[2],
         memory.len(),
-        least * 100.0,
-        most * 100.0,
+        signed(least),
+        signed(most),
     );
     let json = json!({
-        "cases": cases.len(), "mean_absolute_error": error, "worst": worst, "bias": bias, "noise_floor": noise,
-        "mean_absolute_error_of_median": of_median.0, "worst_of_median": of_median.1,
-        "mean_absolute_error_of_fastest": of_fastest.0, "worst_of_fastest": of_fastest.1, "repeats_within": within,
+        "cases": cases.len(), "mean_absolute_error": error, "worst": worst, "biases": biases, "noise_floor": noise,
+        "noise_with_steal": noise_with_steal, "mean_absolute_error_with_steal": with_steal.0, "worst_with_steal": with_steal.1,
+        "mean_absolute_error_of_faster_half": of_faster.0, "worst_of_faster_half": of_faster.1,
+        "mean_absolute_error_of_fastest": of_fastest.0, "worst_of_fastest": of_fastest.1,
         "choices": choices.len(), "picked": picked, "large_ranks": memory.len(), "memory_least": least, "memory_most": most,
     });
     Summary { text, json }
 }
 
-/// Whether the plan that is forecast to be fastest is the fastest, or within the noise floor of it.
-fn is_picked(plans: &[Case], within: f64) -> bool {
+/// Whether the plan that is forecast to be fastest is the fastest, or within a share of it.
+fn is_picked(plans: &[Case], ties: f64) -> bool {
     let chosen = plans.iter().min_by(|a, b| a.forecast.total_cmp(&b.forecast));
-    let fastest = plans.iter().map(Case::quiet).fold(f64::INFINITY, f64::min);
-    chosen.is_some_and(|chosen| chosen.quiet() <= fastest * (1.0 + within.max(chosen.repeats_within())))
+    let fastest = plans.iter().map(Case::median).fold(f64::INFINITY, f64::min);
+    chosen.is_some_and(|chosen| chosen.median() <= fastest * (1.0 + ties))
 }

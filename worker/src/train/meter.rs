@@ -9,6 +9,8 @@ use muster_collective::{AbortHandle, Collective, Dtype, Error, Flight, Receive, 
 use muster_proto::capacity::Phase;
 use muster_proto::measured::{Breakdown, Share};
 
+use super::steal::Ticks;
+
 /// Steps at the start whose buffers and caches are cold; they count only where there are no others.
 const WARM_UP: u64 = 3;
 
@@ -28,18 +30,23 @@ impl Laps {
         self.parts.iter_mut().zip(other.parts).for_each(|(sum, part)| *sum += part);
     }
 
-    /// The mean of a step, with the most memory that this process had so far.
-    #[must_use]
-    pub fn mean(&self) -> Breakdown {
+    /// The mean of a step, with its part of what others had of the processors since then, and the most memory that this
+    /// process had so far.
+    fn mean(&self, since: Option<Ticks>) -> Breakdown {
         let steps = u32::try_from(self.steps.max(1)).unwrap_or(u32::MAX);
         let mean = |part: &Share| Share { wall: part.wall / steps, inside: part.inside / steps };
         let timed = Phase::ALL.iter().zip(&self.parts).filter(|(_, part)| !part.wall.is_zero());
-        Breakdown {
+        let mut breakdown = Breakdown {
             steps: self.steps,
             phases: timed.map(|(phase, part)| (*phase, mean(part))).collect(),
             rest: mean(&self.parts[PARTS - 1]),
+            steal: Duration::ZERO,
             peak_bytes: peak_bytes(),
+        };
+        if let (Some(since), Some(now)) = (since, Ticks::now()) {
+            breakdown.steal = since.steal(now, breakdown.step());
         }
+        breakdown
     }
 }
 
@@ -49,6 +56,8 @@ pub struct Meter {
     cold: Laps,
     warm: Laps,
     step: Laps,
+    /// When the steps that count began.
+    ticks: Option<Ticks>,
     since: Instant,
     inside: Duration,
 }
@@ -56,7 +65,7 @@ pub struct Meter {
 impl Default for Meter {
     fn default() -> Self {
         let (cold, warm, step) = Default::default();
-        Self { cold, warm, step, since: Instant::now(), inside: Duration::ZERO }
+        Self { cold, warm, step, ticks: Ticks::now(), since: Instant::now(), inside: Duration::ZERO }
     }
 }
 
@@ -88,8 +97,12 @@ impl Meter {
 
     /// The step is done.
     pub(crate) fn end(&mut self) -> &Laps {
-        let laps = if self.cold.steps < WARM_UP { &mut self.cold } else { &mut self.warm };
-        laps.add(&self.step);
+        if self.cold.steps < WARM_UP {
+            self.cold.add(&self.step);
+            self.ticks = if self.cold.steps == WARM_UP { Ticks::now() } else { self.ticks };
+        } else {
+            self.warm.add(&self.step);
+        }
         &self.step
     }
 
@@ -102,7 +115,7 @@ impl Meter {
     /// The mean of the steps so far.
     #[must_use]
     pub fn mean(&self) -> Breakdown {
-        if self.warm.steps > 0 { self.warm.mean() } else { self.cold.mean() }
+        if self.warm.steps > 0 { &self.warm } else { &self.cold }.mean(self.ticks)
     }
 
     fn lap_share(&mut self, collective: &dyn Collective) -> Share {
@@ -119,16 +132,21 @@ impl Meter {
 
 /// The sum of laps since they were taken last.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sum(Laps);
+pub(crate) struct Sum {
+    laps: Laps,
+    /// When the first of them was taken.
+    since: Option<Ticks>,
+}
 
 impl Sum {
     pub(crate) fn add(&mut self, laps: &Laps) {
-        self.0.add(laps);
+        self.since = self.since.or_else(Ticks::now);
+        self.laps.add(laps);
     }
 
     /// The mean; none where nothing was added.
     pub(crate) fn mean(&self) -> Option<Breakdown> {
-        (self.0.steps > 0).then(|| self.0.mean())
+        (self.laps.steps > 0).then(|| self.laps.mean(self.since))
     }
 }
 

@@ -8,9 +8,11 @@
 //! where the dense part counts only in exchanges and what is of no phase (ranks wait there for those that compute longer),
 //! and the network's input and output only in what ranks compute. The factors are those of the least squares of errors,
 //! each relative to the geometric mean of the part and its step; they are few, so that every choice of those that are not 0
-//! is solved (Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23, for the general case).
+//! is solved (Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23, for the general case). A job that was
+//! trained several times counts once, with its median run: what a run of it is as likely to take longer as shorter.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use muster_proto::capacity::Phase;
 use muster_proto::measured::{Trial, TrialPart};
@@ -45,7 +47,8 @@ impl Trials {
         trials.iter().for_each(|trial| of_workers.entry(trial.workers).or_default().push(trial));
         let fit = |(workers, trials): (u32, Vec<&Trial>)| {
             let parts = Phase::ALL.into_iter().map(Some).chain([None]);
-            let factors = parts.filter_map(|part| Some((part, fit(part, workers, &trials)?))).collect();
+            let medians = medians(&trials);
+            let factors = parts.filter_map(|part| Some((part, fit(part, workers, &medians)?))).collect();
             let ranks = trials.iter().flat_map(|trial| trial.peak_bytes.iter().zip(&trial.forecast_bytes));
             let beside = ranks.map(|(peak, forecast)| peak.saturating_sub(*forecast)).max();
             (workers, Shown { factors, beside: beside.unwrap_or(0) as f64 })
@@ -90,6 +93,18 @@ impl Trials {
         };
         terms.iter().map(whole).collect()
     }
+}
+
+/// The median run of each job, of two the faster.
+fn medians<'a>(trials: &[&'a Trial]) -> Vec<&'a Trial> {
+    let step = |trial: &Trial| trial.parts.iter().map(|part| part.measured.0).sum::<Duration>();
+    let mut of_jobs: BTreeMap<&str, Vec<&Trial>> = BTreeMap::new();
+    trials.iter().for_each(|trial| of_jobs.entry(&trial.job).or_default().push(trial));
+    let median = |mut runs: Vec<&'a Trial>| {
+        runs.sort_by_key(|run| step(run));
+        runs[(runs.len() - 1) / 2]
+    };
+    of_jobs.into_values().map(median).collect()
 }
 
 /// What the factors of a part are multiplied with.
@@ -179,8 +194,6 @@ fn eliminate(matrix: &mut [Vec<f64>]) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use muster_proto::measured::Elapsed;
     use proptest::prelude::*;
 
@@ -248,6 +261,19 @@ mod tests {
         }
         assert!(known.is_beyond(5) && !known.is_beyond(3));
         assert_eq!([1, 2, 3, 9].map(|workers| known.beside(workers)), [2.0, 2.0, 4.0, 4.0]);
+    }
+
+    #[test]
+    fn of_a_job_that_was_trained_several_times_the_median_run_counts_and_the_most_memory() {
+        let runs = [2.0, 9.0, 1.0, 2.5, 1.9]
+            .map(|times| trials(2, 9, |terms, _| times * terms, |own, _| times * own));
+        let mut runs = runs.concat();
+        runs[0].peak_bytes[0] += 1000;
+        let known = Trials::new(&runs);
+        let whole = known.whole(2, &parts(1.0, 0.5), 0.0);
+        assert!((whole[&Some(Phase::Dense)] - 2.0).abs() < 1e-6, "{whole:?}");
+        assert!((whole[&Some(Phase::AllReduce)] - 1.0).abs() < 1e-6, "{whole:?}");
+        assert_eq!(known.beside(2), 1002.0);
     }
 
     #[test]
