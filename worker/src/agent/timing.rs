@@ -42,7 +42,8 @@ impl Timing {
     /// Forgets the steps that were told.
     fn renew(&mut self) {
         if std::mem::take(&mut self.told) {
-            (self.own, self.steps, self.laps) = Default::default();
+            (self.own, self.steps) = Default::default();
+            self.laps.renew();
         }
     }
 }

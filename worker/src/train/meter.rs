@@ -30,9 +30,9 @@ impl Laps {
         self.parts.iter_mut().zip(other.parts).for_each(|(sum, part)| *sum += part);
     }
 
-    /// The mean of a step, with its part of what others had of the processors since then, and the most memory that this
+    /// The mean of a step, with its part of what others had of the processors in between, and the most memory that this
     /// process had so far.
-    fn mean(&self, since: Option<Ticks>) -> Breakdown {
+    fn mean(&self, since: Option<Ticks>, until: Option<Ticks>) -> Breakdown {
         let steps = u32::try_from(self.steps.max(1)).unwrap_or(u32::MAX);
         let mean = |part: &Share| Share { wall: part.wall / steps, inside: part.inside / steps };
         let timed = Phase::ALL.iter().zip(&self.parts).filter(|(_, part)| !part.wall.is_zero());
@@ -43,8 +43,8 @@ impl Laps {
             steal: Duration::ZERO,
             peak_bytes: peak_bytes(),
         };
-        if let (Some(since), Some(now)) = (since, Ticks::now()) {
-            breakdown.steal = since.steal(now, breakdown.step());
+        if let (Some(since), Some(until)) = (since, until) {
+            breakdown.steal = since.steal(until, breakdown.step());
         }
         breakdown
     }
@@ -115,7 +115,7 @@ impl Meter {
     /// The mean of the steps so far.
     #[must_use]
     pub fn mean(&self) -> Breakdown {
-        if self.warm.steps > 0 { &self.warm } else { &self.cold }.mean(self.ticks)
+        if self.warm.steps > 0 { &self.warm } else { &self.cold }.mean(self.ticks, Ticks::now())
     }
 
     fn lap_share(&mut self, collective: &dyn Collective) -> Share {
@@ -130,23 +130,36 @@ impl Meter {
     }
 }
 
-/// The sum of laps since they were taken last.
-#[derive(Debug, Clone, Copy, Default)]
+/// The sum of laps since they were told last.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Sum {
     laps: Laps,
-    /// When the first of them was taken.
+    /// When the first of them began.
     since: Option<Ticks>,
+    /// When they were told first.
+    told: Option<Ticks>,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self { laps: Laps::default(), since: Ticks::now(), told: None }
+    }
 }
 
 impl Sum {
     pub(crate) fn add(&mut self, laps: &Laps) {
-        self.since = self.since.or_else(Ticks::now);
         self.laps.add(laps);
     }
 
+    /// Laps that come now are told next: since when these were told, another step is under way.
+    pub(crate) fn renew(&mut self) {
+        *self = Self { laps: Laps::default(), since: self.told, told: None };
+    }
+
     /// The mean; none where nothing was added.
-    pub(crate) fn mean(&self) -> Option<Breakdown> {
-        (self.laps.steps > 0).then(|| self.laps.mean(self.since))
+    pub(crate) fn mean(&mut self) -> Option<Breakdown> {
+        self.told = self.told.or_else(Ticks::now);
+        (self.laps.steps > 0).then(|| self.laps.mean(self.since, self.told))
     }
 }
 

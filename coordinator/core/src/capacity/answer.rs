@@ -86,8 +86,7 @@ pub fn answer(spec: &CapacitySpec, pool: &PoolSpec, nodes: u32) -> Result<Answer
         checkpoint: run.checkpoint.as_secs_f64(),
         restart: pool.restart.as_secs_f64(),
     };
-    // A run that is shorter than the interval has one checkpoint, its model.
-    let interval = failures.interval().min(ideal);
+    let interval = failures.interval_of(ideal);
     let seconds = failures.expected(ideal, interval);
     let simulated = failures.simulate(ideal, interval, RUNS, spec.seed);
     let hours = seconds / 3600.0;

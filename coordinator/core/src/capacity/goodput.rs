@@ -40,6 +40,12 @@ impl Failures {
         (2.0 * c * m).sqrt() * (1.0 + (c / (2.0 * m)).sqrt() / 3.0 + c / (18.0 * m)) - c
     }
 
+    /// The same for `work` seconds of steps in equal parts: a run makes whole checkpoints, and the last one is its model.
+    #[must_use]
+    pub fn interval_of(&self, work: f64) -> f64 {
+        work / (work / self.interval()).ceil().max(1.0)
+    }
+
     /// Expected seconds of `work` seconds of steps, with checkpoints `interval` seconds apart (Daly's complete model).
     #[must_use]
     pub fn expected(&self, work: f64, interval: f64) -> f64 {

@@ -221,7 +221,8 @@ fn patterns(
         .chain(&kinds.on_rank)
         .map(|part| 1 + kinds.kinds[part.kind].tables.len().ilog2() as usize)
         .sum();
-    if n_items > 4_000 {
+    // Where every useful option lies on all ranks there is nothing to pack.
+    if n_items == 0 || n_items > 4_000 {
         return;
     }
     // A dive fills a knapsack a rank and two a node.

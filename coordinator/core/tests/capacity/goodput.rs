@@ -23,6 +23,19 @@ fn the_simulation_and_dalys_closed_form_agree_within_a_point_of_goodput() {
 }
 
 #[test]
+fn a_run_of_few_checkpoints_takes_what_the_simulation_says_too() {
+    let failures = Failures { mtbf: 3600.0, checkpoint: 300.0, restart: 300.0 };
+    for parts in [0.3, 1.1, 2.4] {
+        let work = parts * failures.interval();
+        let interval = failures.interval_of(work);
+        assert!((work / interval - f64::from(parts.ceil() as u32)).abs() < 1e-9, "{parts}");
+        let simulated = work / failures.simulate(work, interval, 40_000, 7).mean;
+        let closed = work / failures.expected(work, interval);
+        assert!((simulated - closed).abs() < 0.01, "{parts}: {simulated} {closed}");
+    }
+}
+
+#[test]
 fn the_values_of_a_published_example_come_out() {
     // Planner notes 5.6: M = 3.1 h, C = 0.05 h, R = 0.25 h, interval 0.524 h.
     let failures = Failures { mtbf: 3.1 * 3600.0, checkpoint: 180.0, restart: 900.0 };

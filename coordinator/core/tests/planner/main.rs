@@ -12,3 +12,4 @@ mod laws;
 mod random;
 mod refusals;
 mod replan;
+mod unequal;

@@ -9,7 +9,7 @@ use super::super::bound::item::largest_piece;
 use super::super::evaluate::State;
 use super::super::problem::{Choice, Layout, Problem};
 
-/// Placements of one table that are listed at most; with more, the search gives up.
+/// Placements of one table that are listed at most; with more, the search proves nothing.
 const MOST_PLACEMENTS: usize = 20_000;
 
 /// What exhaustion found.
@@ -31,8 +31,9 @@ struct Exact<'s, 'a> {
     cost: f64,
     best: Option<Vec<Placement>>,
     nodes: u64,
-    /// Placements that may still be weighed.
+    /// Lists of ranks that may still be built.
     work: u64,
+    /// Whether placements were left out.
     overflow: bool,
 }
 
@@ -81,8 +82,6 @@ impl Exact<'_, '_> {
             return;
         };
         let placements = self.placements(table);
-        // Tables in many pieces have thousands of placements each: they count too.
-        self.work = self.work.saturating_sub(placements.len() as u64);
         if self.work == 0 {
             self.nodes = 0;
             return;
@@ -131,15 +130,24 @@ impl Exact<'_, '_> {
         let mut found = Vec::new();
         for option in &self.useful[table] {
             let choice = &problem.tables()[table].options[*option];
-            let lists = match choice.layout {
-                Layout::EveryRank => vec![Vec::new()],
-                Layout::AnyRank if choice.n_pieces() == 1 => ranks.iter().map(|rank| vec![*rank]).collect(),
-                Layout::AnyRank => lists(choice, &self.open(table, 0..problem.world_size())),
-                Layout::OneNode => (0..problem.nodes())
-                    .flat_map(|node| lists(choice, &self.open(table, problem.ranks_of(node))))
-                    .collect(),
-                Layout::WholeNodes => whole(problem, choice),
-            };
+            let mut built = Built::default();
+            match choice.layout {
+                Layout::EveryRank => built.lists.push(Vec::new()),
+                Layout::AnyRank if choice.n_pieces() == 1 => {
+                    built.lists.extend(ranks.iter().map(|rank| vec![*rank]));
+                }
+                Layout::AnyRank => built.lists(choice, &self.open(table, 0..problem.world_size())),
+                Layout::OneNode => {
+                    for node in 0..problem.nodes() {
+                        built.lists(choice, &self.open(table, problem.ranks_of(node)));
+                    }
+                }
+                Layout::WholeNodes => built.whole(problem, choice),
+            }
+            // Tables in many pieces have thousands of lists each, whether or not they fit: building them is the work.
+            self.work = self.work.saturating_sub(built.work.max(built.lists.len() as u64));
+            self.overflow |= built.is_cut;
+            let lists = built.lists;
             let placements = lists.into_iter().map(|ranks| Placement { option: *option, ranks });
             let open = |p: &Placement| p.ranks.iter().all(|rank| problem.may_lie(table, *rank as usize));
             found.extend(placements.filter(|p| open(p) && self.state.fits(table, p)));
@@ -176,41 +184,55 @@ impl Exact<'_, '_> {
     }
 }
 
-/// All lists of ranks for the pieces, one more than are wanted at most; equal neighbours in one order only.
-fn lists(choice: &Choice, ranks: &[u32]) -> Vec<Vec<u32>> {
-    let pieces: Vec<_> = choice.pieces().collect();
-    let mut lists: Vec<Vec<u32>> = vec![Vec::new()];
-    for (idx, run) in pieces.iter().enumerate() {
-        let equal = idx > 0 && pieces[idx - 1] == *run;
-        let mut longer = Vec::new();
-        for list in &lists {
-            let from = if equal { list.last().copied().unwrap_or(0) } else { 0 };
-            for rank in ranks.iter().filter(|rank| **rank >= from) {
-                if longer.len() > MOST_PLACEMENTS {
-                    break;
-                }
-                longer.push(list.iter().copied().chain([*rank]).collect());
-            }
-        }
-        lists = longer;
-    }
-    lists
+/// Lists of ranks for the pieces of an option.
+#[derive(Default)]
+struct Built {
+    lists: Vec<Vec<u32>>,
+    /// Whether there are more of them.
+    is_cut: bool,
+    /// Lists that were built on the way.
+    work: u64,
 }
 
-/// All ways to put groups of pieces on different nodes.
-fn whole(problem: &Problem, choice: &Choice) -> Vec<Vec<u32>> {
-    let groups = choice.n_pieces() / problem.cluster().node_sizes[0];
-    let mut nodes: Vec<Vec<usize>> = vec![Vec::new()];
-    for _ in 0..groups {
-        let longer = |list: &Vec<usize>| {
-            let free = (0..problem.nodes()).filter(|node| !list.contains(node)).collect::<Vec<_>>();
-            let list = list.clone();
-            free.into_iter().map(move |node| list.iter().copied().chain([node]).collect())
-        };
-        nodes = nodes.iter().flat_map(longer).take(MOST_PLACEMENTS + 1).collect();
+impl Built {
+    /// Adds all lists of these ranks; equal neighbours in one order only.
+    fn lists(&mut self, choice: &Choice, ranks: &[u32]) {
+        let pieces: Vec<_> = choice.pieces().collect();
+        let mut lists: Vec<Vec<u32>> = vec![Vec::new()];
+        for (idx, run) in pieces.iter().enumerate() {
+            let equal = idx > 0 && pieces[idx - 1] == *run;
+            let longer = lists.iter().flat_map(|list| {
+                let from = if equal { list.last().copied().unwrap_or(0) } else { 0 };
+                let ranks = ranks.iter().filter(move |rank| **rank >= from);
+                ranks.map(|rank| list.iter().copied().chain([*rank]).collect())
+            });
+            lists = self.some(longer);
+        }
+        self.lists.append(&mut lists);
     }
-    let ranks = |nodes: &Vec<usize>| {
-        nodes.iter().flat_map(|node| problem.ranks_of(*node)).map(|rank| rank as u32).collect()
-    };
-    nodes.iter().map(ranks).collect()
+
+    /// Adds all ways to put groups of pieces on different nodes.
+    fn whole(&mut self, problem: &Problem, choice: &Choice) {
+        let groups = choice.n_pieces() / problem.cluster().node_sizes[0];
+        let mut nodes: Vec<Vec<usize>> = vec![Vec::new()];
+        for _ in 0..groups {
+            let longer = nodes.iter().flat_map(|list| {
+                let free = (0..problem.nodes()).filter(|node| !list.contains(node));
+                free.map(|node| list.iter().copied().chain([node]).collect())
+            });
+            nodes = self.some(longer);
+        }
+        let ranks = |nodes: &Vec<usize>| {
+            nodes.iter().flat_map(|node| problem.ranks_of(*node)).map(|rank| rank as u32).collect()
+        };
+        self.lists.extend(nodes.iter().map(ranks));
+    }
+
+    /// As many as are listed at most; that there are more is noted.
+    fn some<T>(&mut self, mut all: impl Iterator<Item = T>) -> Vec<T> {
+        let some: Vec<T> = all.by_ref().take(MOST_PLACEMENTS).collect();
+        self.is_cut |= all.next().is_some();
+        self.work += some.len() as u64;
+        some
+    }
 }
