@@ -86,7 +86,17 @@ impl Spec for CapacitySpec {
         problems.check(!self.name.is_empty(), "name", || "is empty, name the question");
         problems.check(!self.pools.is_empty(), "pools", || "is empty, add [[pools]] with a device");
         for (idx, pool) in self.pools.iter().enumerate() {
-            problems.within(&format!("pools.{idx}"), |p| pool.validate(p));
+            problems.within(&format!("pools.{idx}"), |p| {
+                pool.validate(p);
+                let first = self.pools[..idx].iter().position(|other| other.name == pool.name);
+                p.check(first.is_none(), "name", || {
+                    format!(
+                        "`{}` is the name of pool {} too, give each a name of its own",
+                        pool.name,
+                        first.unwrap_or_default()
+                    )
+                });
+            });
         }
         let ranks = self.pools.iter().map(PoolSpec::devices).max().unwrap_or(0);
         for (idx, table) in self.tables.iter().enumerate() {

@@ -31,6 +31,19 @@ fn zero_devices_zero_batch_and_a_negative_price_are_each_named_with_the_remedy()
 }
 
 #[test]
+fn two_pools_of_one_name_are_refused() {
+    let text =
+        GOOD.replacen("[[pools]]", "[[pools]]\nname = \"p\"\ndevice = \"a100_sxm\"\nnodes = 1\n[[pools]]", 1);
+    let name = GOOD.split("[[pools]]").nth(1).unwrap().lines().find(|line| line.starts_with("name")).unwrap();
+    let text = text.replace(name, "name = \"p\"");
+    let message = config::parse::<CapacitySpec>(&text, "q.toml", &[]).unwrap_err().to_string();
+    assert!(
+        message.contains("pools.1.name: `p` is the name of pool 0 too, give each a name of its own"),
+        "{message}"
+    );
+}
+
+#[test]
 fn an_unknown_card_is_told_the_nearest_one() {
     assert_eq!(
         refused("h100_sxm", "h100_sxn"),

@@ -28,6 +28,9 @@ fn what(cause: &serde_json::Error) -> String {
 /// The objectives that a file may name.
 pub const OBJECTIVES: [&str; 1] = ["max over ranks of sum of perf_ms"];
 
+/// Ranks of a file, and pieces of an option, at most: what a problem holds in memory.
+const MOST: usize = 1 << 20;
+
 /// Why a file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -42,6 +45,12 @@ pub enum FileError {
     Objective {
         /// As given.
         found: String,
+    },
+    /// More ranks than a problem can have.
+    #[error("`world_size` is {found}; give at most {}", MOST)]
+    WorldSize {
+        /// As given.
+        found: u32,
     },
     /// A field of an option that does not go with the others.
     #[error("tables.{table}[{option}].{field}: {what}")]
@@ -66,6 +75,7 @@ impl FileError {
         match self {
             Self::Json { .. } => None,
             Self::Objective { .. } => Some("objective".to_owned()),
+            Self::WorldSize { .. } => Some("world_size".to_owned()),
             Self::Field { table, option, field, .. } => Some(format!("tables.{table}[{option}].{field}")),
             Self::Problem(error) => match error {
                 Error::NoDevices => Some("world_size".to_owned()),
@@ -160,6 +170,9 @@ pub fn parse(text: &str) -> Result<Problem, FileError> {
     if !OBJECTIVES.contains(&file.objective.as_str()) {
         return Err(FileError::Objective { found: file.objective });
     }
+    if file.world_size as usize > MOST {
+        return Err(FileError::WorldSize { found: file.world_size });
+    }
     let cluster = Cluster::uniform(
         file.world_size as usize,
         file.local_world_size as usize,
@@ -182,6 +195,9 @@ fn choice(table: &str, option: usize, raw: RawChoice, cluster: &Cluster) -> Resu
     }
     let pieces: usize = raw.perf_ms.iter().map(|run| run.1).fold(0, usize::saturating_add);
     let bytes: usize = raw.hbm_bytes.iter().map(|run| run.1).fold(0, usize::saturating_add);
+    if pieces > MOST {
+        return Err(refuse("perf_ms_rle", format!("has {pieces} pieces; give at most {MOST}")));
+    }
     if pieces != bytes {
         let what = format!("has {bytes} pieces, perf_ms_rle has {pieces}; give as many");
         return Err(refuse("hbm_bytes_rle", what));

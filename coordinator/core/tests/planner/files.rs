@@ -59,6 +59,15 @@ fn an_unknown_objective_is_refused_with_those_that_are_known() {
 }
 
 #[test]
+fn more_ranks_or_pieces_than_memory_holds_are_refused() {
+    let (message, field) = refusal("\"world_size\": 4", "\"world_size\": 4000000000");
+    assert_eq!(message, "`world_size` is 4000000000; give at most 1048576");
+    assert_eq!(field.as_deref(), Some("world_size"));
+    let (message, _) = refusal("[[2.0, 1]]", "[[2.0, 4000000000]]");
+    assert!(message.contains("has 4000000000 pieces; give at most 1048576"), "{message}");
+}
+
+#[test]
 fn fields_that_do_not_go_together_are_refused_by_path() {
     let (message, field) = refusal("\"device\"", "\"somewhere\"");
     assert!(message.contains("known are: uniform, device, host, multi_host"), "{message}");
