@@ -81,6 +81,17 @@ pub const SECTIONS: &[Section] = &[
     section::<RetrainingSpec>("fleet[]"),
 ];
 
+/// Refuses a name that one before has too.
+fn own_name<'a>(kind: &str, mut before: impl Iterator<Item = &'a str>, name: &str, p: &mut Problems) {
+    let first = before.position(|other| other == name);
+    p.check(first.is_none(), "name", || {
+        format!(
+            "`{name}` is the name of {kind} {} too, give each a name of its own",
+            first.unwrap_or_default()
+        )
+    });
+}
+
 impl Spec for CapacitySpec {
     fn validate(&self, problems: &mut Problems) {
         problems.check(!self.name.is_empty(), "name", || "is empty, name the question");
@@ -88,14 +99,7 @@ impl Spec for CapacitySpec {
         for (idx, pool) in self.pools.iter().enumerate() {
             problems.within(&format!("pools.{idx}"), |p| {
                 pool.validate(p);
-                let first = self.pools[..idx].iter().position(|other| other.name == pool.name);
-                p.check(first.is_none(), "name", || {
-                    format!(
-                        "`{}` is the name of pool {} too, give each a name of its own",
-                        pool.name,
-                        first.unwrap_or_default()
-                    )
-                });
+                own_name("pool", self.pools[..idx].iter().map(|pool| &*pool.name), &pool.name, p);
             });
         }
         let ranks = self.pools.iter().map(PoolSpec::devices).max().unwrap_or(0);
@@ -103,14 +107,7 @@ impl Spec for CapacitySpec {
             problems.within(&format!("tables.{idx}"), |p| {
                 table.validate(p);
                 table.demand().validate(ranks, p);
-                let first = self.tables[..idx].iter().position(|other| other.name == table.name);
-                p.check(first.is_none(), "name", || {
-                    format!(
-                        "`{}` is the name of table {} too, give each a name of its own",
-                        table.name,
-                        first.unwrap_or(0)
-                    )
-                });
+                own_name("table", self.tables[..idx].iter().map(|table| &*table.name), &table.name, p);
                 self.check_room(table, p);
             });
         }

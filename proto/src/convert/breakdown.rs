@@ -16,6 +16,10 @@ fn share(time: wire::PhaseTime) -> Result<Share, Error> {
     Ok(Share { wall, inside: duration_from(time.inside, MESSAGE, "inside")? })
 }
 
+fn steal(time: prost_types::Duration) -> Result<std::time::Duration, Error> {
+    duration_from(Some(time), "StepBreakdown", "steal")
+}
+
 impl From<&Breakdown> for wire::StepBreakdown {
     fn from(breakdown: &Breakdown) -> Self {
         let phases = breakdown.phases.iter().map(|(phase, share)| time(*phase as usize, *share));
@@ -47,9 +51,7 @@ impl TryFrom<wire::StepBreakdown> for Breakdown {
             phases,
             rest: breakdown.rest.map(share).transpose()?.unwrap_or_default(),
             // A worker of an older release tells none.
-            steal: breakdown.steal.map_or(Ok(std::time::Duration::ZERO), |steal| {
-                duration_from(Some(steal), "StepBreakdown", "steal")
-            })?,
+            steal: breakdown.steal.map(steal).transpose()?.unwrap_or_default(),
             peak_bytes: breakdown.peak_bytes,
         })
     }
