@@ -99,6 +99,56 @@ fn bad_questions_end_with_exit_code_2_and_name_the_field() {
 }
 
 #[test]
+fn what_is_in_the_way_of_an_answer_is_told_and_no_missing_bytes_are_made_up() {
+    let spec = "deploy/examples/capacity/shop.toml";
+    // Columns over nodes need two of them: the first row of each pool has no answer, the others have.
+    let args = ["capacity", spec, "--set", "tables.0.layouts=[\"grid\"]", "--set", "fleet.0.nodes=2"];
+    let output = muster(&args);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("table item: ") && !text.contains("lacks"), "{text}");
+    let json = muster(&[&args[..], &["--output", "json"]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let first = &json["pools"][0]["scaling"][0]["unanswered"];
+    assert!(first["message"].as_str().unwrap().contains("table item: "), "{json}");
+    assert_eq!(first["no_room"], serde_json::Value::Null);
+
+    let never =
+        ["--set", "pools.0.mtbf_per_device=60s", "--set", "pools.1.mtbf_per_device=60s", "--output", "json"];
+    let output = muster(&[&["capacity", spec], &never[..]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    let error: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(error["error"]["field"], "pools.0.mtbf_per_device", "{error}");
+    assert!(error["error"]["message"].as_str().unwrap().contains("makes no progress"), "{error}");
+}
+
+#[test]
+fn a_measured_model_without_a_table_list_is_kept_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let dense = r#"{"mlp": [128], "num_numerical": 4}"#;
+    let measured = format!(
+        r#"{{"system": "DGX-A100 (80GB), global batch 65536", "dense": {{"listed": {dense}, "absent": {dense}, "broken": {dense}}},
+            "measured": {{"listed": {{"1": 9.0, "8": 3.0}}, "absent": {{"8": 4.0}}, "broken": {{"8": 5.0}}}}}}"#
+    );
+    fs::write(path("measured.json"), measured).unwrap();
+    fs::write(path("nv_synth_listed.csv"), "table,rows,dim,pooling\nt0,100000,16,1;10\n").unwrap();
+    fs::write(path("nv_synth_broken.csv"), "table,rows,dim,pooling\nt0,many,16,1\n").unwrap();
+    let file = path("measured.json");
+    let output = muster(&["capacity", "--output", "json", "--validate", file.to_str().unwrap()]);
+    let validated: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = validated["sets"][0]["rows"].as_array().unwrap();
+    let reason = |name: &str| {
+        let row = rows.iter().find(|row| row["row"].as_str().unwrap().starts_with(name)).unwrap();
+        row["not_forecast"].as_str().map(str::to_owned)
+    };
+    assert_eq!(rows.len(), 4, "{validated}");
+    assert_eq!(reason("listed"), None);
+    assert!(reason("absent").unwrap().contains("nv_synth_absent.csv"), "{validated}");
+    assert!(reason("broken").unwrap().contains("line 2: rows `many` is no whole number"), "{validated}");
+    assert_eq!(validated["sets"][0]["scores"]["points"], 2);
+}
+
+#[test]
 fn a_report_is_one_file_without_scripts_or_links_and_the_same_each_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("report.html");

@@ -8,4 +8,5 @@ pub mod planned;
 pub mod question;
 pub mod rank_chart;
 pub mod sweep;
+mod unanswered;
 pub mod validation;

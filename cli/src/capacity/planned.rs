@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use muster_core::capacity::answer::cluster;
 use muster_core::capacity::purchase::{Purchase, purchases};
-use muster_core::capacity::{Placement, Unplaced, Wish, place_as};
+use muster_core::capacity::{Placement, Wish, place_as};
 use muster_core::cost::{Cluster, Phase, Phases, Workload, memory, step};
 use muster_core::planner::Moves;
 use muster_proto::capacity::{CapacitySpec, Device, PoolSpec};
 use serde_json::{Map, Value, json};
 
 use super::question::spoken;
-use crate::error::{Error, Kind};
+use super::unanswered::no_place;
+use crate::error::Error;
 use crate::output::Report;
 use crate::table::{Table, grouped, key, runs};
 
@@ -57,21 +58,11 @@ pub fn plan(spec: &CapacitySpec, file: &Path, pool: Option<&str>, wish: &Wish) -
     let cluster = cluster(pool, device, pool.nodes);
     let workload = Workload::from_spec(spec);
     let (placement, moves) =
-        place_as(&workload, &cluster, wish).map_err(|error| refused(&error, spec, file))?;
+        place_as(&workload, &cluster, wish).map_err(|error| no_place(&error, spec, file))?;
     let ranks = placement.loads.iter().map(|load| step::rank_phases(&workload, load, &cluster)).collect();
     let purchases = purchases(spec, pool, device);
     let (spec, pool) = (spec.clone(), pool.clone());
     Ok(Planned { spec, pool, device, cluster, placement, ranks, moves, purchases, time: Duration::ZERO })
-}
-
-fn refused(error: &Unplaced, spec: &CapacitySpec, file: &Path) -> Error {
-    let kind = match error {
-        Unplaced::Faulty { .. } => Kind::Failed,
-        _ => Kind::BadInput,
-    };
-    let at = spec.tables.iter().position(|table| table.name == error.table());
-    let field = at.map_or_else(|| "dense".to_owned(), |idx| format!("tables.{idx}"));
-    Error::from_chain(kind, error).with_file(file).with_field(field)
 }
 
 impl Planned {

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use muster_core::capacity::fleet::{self, Load, Retraining};
-use muster_core::capacity::{Answer, Unplaced, inverse};
+use muster_core::capacity::{Answer, Unanswered, inverse};
 use muster_core::cost::Phase;
 use muster_proto::capacity::{CapacitySpec, PoolSpec, RetrainingSpec};
 use serde_json::{Value, json};
 
-use crate::error::{Error, Kind};
+use super::unanswered;
+use crate::error::Error;
 use crate::output::Report;
 use crate::table::{Table, key};
 
@@ -20,7 +21,7 @@ pub struct PoolAnswer {
     /// The fewest nodes that keep deadline and budget.
     pub fewest: Option<Answer>,
     /// Numbers of nodes, all of the pool's last.
-    pub scaling: Vec<(u32, Result<Answer, Unplaced>)>,
+    pub scaling: Vec<(u32, Result<Answer, Unanswered>)>,
 }
 
 /// The fleet on the first pool.
@@ -50,14 +51,11 @@ pub struct Answered {
 /// # Errors
 /// The model fits into no pool, or a retraining not into its nodes.
 pub fn ask(spec: &CapacitySpec, file: &Path) -> Result<Answered, Error> {
-    let no_room = |error: &Unplaced, field: &str| {
-        Error::from_chain(Kind::BadInput, error).with_file(file).with_field(field)
-    };
     let pools: Vec<PoolAnswer> = spec.pools.iter().map(|pool| of_pool(spec, pool)).collect();
     if let Some(Err(error)) = pools.first().map(PoolAnswer::whole)
-        && pools.iter().all(|pool| pool.whole().is_err())
+        && pools.iter().all(PoolAnswer::is_without)
     {
-        return Err(no_room(error, "pools"));
+        return Err(unanswered::refused(error, spec, 0, file));
     }
     let first = spec.pools.first().filter(|_| !spec.fleet.is_empty());
     let fleet = first
@@ -68,7 +66,7 @@ pub fn ask(spec: &CapacitySpec, file: &Path) -> Result<Answered, Error> {
             Ok(FleetAnswer { retrainings, now, smallest })
         })
         .transpose()
-        .map_err(|error: Unplaced| no_room(&error, "fleet"))?;
+        .map_err(|error: Unanswered| unanswered::refused(&error, spec, 0, file))?;
     Ok(Answered { spec: spec.clone(), pools, fleet })
 }
 
@@ -124,9 +122,14 @@ fn cells(answer: &Answer) -> [String; 9] {
 
 impl PoolAnswer {
     /// The answer for all of it.
-    pub fn whole(&self) -> &Result<Answer, Unplaced> {
+    pub fn whole(&self) -> &Result<Answer, Unanswered> {
         let (_, whole) = self.scaling.last().expect("scaling ends with all nodes of the pool");
         whole
+    }
+
+    /// Whether no number of nodes has an answer.
+    fn is_without(&self) -> bool {
+        self.fewest.is_none() && self.scaling.iter().all(|(_, answer)| answer.is_err())
     }
 
     fn text(&self, asked: bool) -> String {
@@ -153,7 +156,7 @@ impl PoolAnswer {
                     let devices = self.pool.device().map_or(0, |device| device.per_node) * nodes;
                     let mut row = vec![devices.to_string()];
                     row.resize(9, String::new());
-                    row.push(format!("no room: {} lacks {:.1} GB", error.table(), error.missing() / 1e9));
+                    row.push(unanswered::cell(error));
                     table.row(row);
                 }
             }
@@ -175,6 +178,9 @@ impl PoolAnswer {
                 "  max over ranks of sums (TorchRec's figure): {}",
                 spoken(whole.step.max_of_sums)
             ));
+            if let Some(price) = whole.energy_cost {
+                lines.push(format!("  energy of a run: {:.1} kWh, {price:.2} beside the cost", whole.energy));
+            }
             if whole.host > 0.0 {
                 lines.push(format!("  the fullest host holds {:.1} GB of tables", whole.host / 1e9));
             }
@@ -275,10 +281,10 @@ pub fn answer_json(answer: &Answer) -> Value {
     })
 }
 
-fn result_json(answer: &Result<Answer, Unplaced>) -> Value {
+fn result_json(answer: &Result<Answer, Unanswered>) -> Value {
     match answer {
         Ok(answer) => answer_json(answer),
-        Err(error) => json!({"no_room": {"table": error.table(), "missing_bytes": error.missing()}}),
+        Err(error) => json!({"unanswered": unanswered::json(error)}),
     }
 }
 

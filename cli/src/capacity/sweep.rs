@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use muster_core::capacity::{Answer, Unplaced, answer};
+use muster_core::capacity::{Answer, answer};
 use serde_json::{Value, json};
 
 use super::load::Source;
 use super::question::{answer_json, spoken};
+use super::unanswered;
 use crate::error::Error;
 use crate::output::Report;
 use crate::table::Table;
@@ -19,10 +20,18 @@ const MOST_POINTS: usize = 10_000;
 pub struct Row {
     /// The value of each field.
     pub values: Vec<String>,
-    /// The pool's name.
+    /// The pool's name; empty where the values of the point break a rule of the spec.
     pub pool: String,
     /// The answer.
-    pub answer: Result<Answer, Unplaced>,
+    pub answer: Result<Answer, Without>,
+}
+
+/// Why a row has no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Without {
+    cell: String,
+    message: String,
+    json: Value,
 }
 
 /// A grid with its answers.
@@ -82,23 +91,43 @@ fn grid(sweeps: &[String]) -> Result<(Vec<String>, Vec<Vec<String>>), Error> {
     Ok((fields, points))
 }
 
-/// Asks every question of the grid.
+/// Asks every question of the grid; a point that the spec refuses, such as a table that is too large for all pools, is a row with
+/// the reason.
 ///
 /// # Errors
-/// A sweep that is none, or a point that the spec refuses.
+/// A sweep that is none, or values of which the spec refuses every point.
 pub fn sweep(source: &Source<'_>, sweeps: &[String]) -> Result<Swept, Error> {
     let (fields, points) = grid(sweeps)?;
     let mut rows = Vec::new();
+    let mut first = None;
+    let mut is_any_asked = false;
     for values in points {
         let sets: Vec<String> = fields.iter().zip(&values).map(|(f, value)| format!("{f}={value}")).collect();
-        let spec = source.load(&sets)?;
-        rows.extend(spec.pools.iter().map(|pool| Row {
-            values: values.clone(),
-            pool: pool.name.clone(),
-            answer: answer(&spec, pool, pool.nodes),
-        }));
+        match source.load(&sets) {
+            Ok(spec) => {
+                is_any_asked = true;
+                rows.extend(spec.pools.iter().map(|pool| Row {
+                    values: values.clone(),
+                    pool: pool.name.clone(),
+                    answer: answer(&spec, pool, pool.nodes).map_err(|error| Without {
+                        cell: unanswered::cell(&error),
+                        message: error.to_string(),
+                        json: unanswered::json(&error),
+                    }),
+                }));
+            }
+            Err(error) => {
+                let (cell, message) = (error.message.clone(), error.message.clone());
+                let json = json!({"message": message, "field": error.field});
+                rows.push(Row { values, pool: String::new(), answer: Err(Without { cell, message, json }) });
+                first = first.or(Some(error));
+            }
+        }
     }
-    Ok(Swept { fields, rows })
+    match first {
+        Some(error) if !is_any_asked => Err(error),
+        _ => Ok(Swept { fields, rows }),
+    }
 }
 
 fn quoted(cell: &str) -> String {
@@ -113,7 +142,7 @@ impl Swept {
     /// The rows as CSV: fields, pool, then seconds, bytes and cost with all digits.
     #[must_use]
     pub fn csv(&self) -> String {
-        let columns = "pool,device,devices,step_seconds,seconds,p50_seconds,p90_seconds,p99_seconds,cost,energy_kwh,goodput,memory_bytes,bottleneck,no_room";
+        let columns = "pool,device,devices,step_seconds,seconds,p50_seconds,p90_seconds,p99_seconds,cost,energy_kwh,goodput,memory_bytes,bottleneck,unanswered";
         let mut text = String::new();
         let fields: Vec<String> = self.fields.iter().map(|field| quoted(field)).collect();
         let _ = writeln!(text, "{},{columns}", fields.join(","));
@@ -138,7 +167,7 @@ impl Swept {
                 ]),
                 Err(error) => {
                     cells.resize(cells.len() + 12, String::new());
-                    cells.push(quoted(&error.to_string()));
+                    cells.push(quoted(&error.message));
                 }
             }
             let _ = writeln!(text, "{}", cells.join(","));
@@ -164,7 +193,7 @@ impl Report for Swept {
                 ]),
                 Err(error) => {
                     cells.resize(cells.len() + 4, String::new());
-                    cells.push(format!("no room: {} lacks {:.1} GB", error.table(), error.missing() / 1e9));
+                    cells.push(error.cell.clone());
                 }
             }
             table.row(cells);
@@ -182,7 +211,7 @@ impl Report for Swept {
                 .collect();
             match &row.answer {
                 Ok(answer) => json!({"set": set, "pool": row.pool, "answer": answer_json(answer)}),
-                Err(error) => json!({"set": set, "pool": row.pool, "no_room": error.to_string()}),
+                Err(error) => json!({"set": set, "pool": row.pool, "unanswered": error.json}),
             }
         };
         json!({"rows": self.rows.iter().map(row).collect::<Vec<_>>()})
@@ -208,9 +237,23 @@ mod tests {
         for row in &swept.rows {
             let sets = [format!("run.batch={}", row.values[0]), format!("pools.0.nodes={}", row.values[1])];
             let spec = Source { spec: &path, sets: &sets, job: None }.load(&[]).unwrap();
-            assert_eq!(row.answer, answer(&spec, &spec.pools[0], spec.pools[0].nodes));
+            assert_eq!(row.answer, Ok(answer(&spec, &spec.pools[0], spec.pools[0].nodes).unwrap()));
         }
         assert_eq!(swept.csv().lines().count(), 7);
+    }
+
+    #[test]
+    fn a_point_that_the_spec_refuses_is_a_row_and_a_field_that_is_none_ends_the_sweep() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("q.toml");
+        std::fs::write(&path, SPEC).unwrap();
+        let source = Source { spec: &path, sets: &[], job: None };
+        let swept = sweep(&source, &["tables.0.rows=1000,90000000000".to_owned()]).unwrap();
+        assert!(swept.rows.len() == 2 && swept.rows[0].answer.is_ok());
+        let refused = swept.rows[1].answer.as_ref().unwrap_err();
+        assert!(refused.message.contains("more than all memory of the largest pool"), "{refused:?}");
+        let error = sweep(&source, &["tables.0.row=1000,2000".to_owned()]).unwrap_err();
+        assert!(error.message.contains("did you mean `rows`?"), "{}", error.message);
     }
 
     #[test]

@@ -65,7 +65,9 @@ fn points(path: &Path) -> Result<Vec<Point>, Error> {
     let text = read(path)?;
     let json = path.extension().is_some_and(|extension| extension == "json");
     let points = if json {
-        measured::nv_synth(&text, |model| table_list(&beside(&format!("nv_synth_{model}.csv"))).ok())
+        measured::nv_synth(&text, |model| {
+            table_list(&beside(&format!("nv_synth_{model}.csv"))).map_err(|error| error.to_string())
+        })
     } else {
         let tables = table_list(&beside("mlperf_dlrm_dcnv2_26.csv"))?;
         measured::mlperf(&text, &tables)

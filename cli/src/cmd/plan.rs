@@ -227,7 +227,7 @@ impl Report for Planned<'_> {
             .enumerate()
             .map(|(idx, table)| {
                 let ranks = self.plan.ranks(self.problem, idx);
-                (table.name.clone(), json!({"option": self.option(idx), "ranks": ranks}))
+                (table.name.clone(), json!({"option": self.option(idx), "index": self.plan.placements[idx].option, "ranks": ranks}))
             })
             .collect();
         json!({

@@ -112,13 +112,29 @@ impl Spec for CapacitySpec {
             });
         }
         problems.within("dense", |p| self.dense.validate(p));
-        problems.within("run", |p| self.run.validate(p));
+        problems.within("run", |p| {
+            self.run.validate(p);
+            let free = self.pools.iter().find(|pool| pool.price_per_device_hour.is_none());
+            p.check(self.run.budget.is_none() || free.is_none(), "budget", || {
+                let pool = free.map_or("", |pool| &pool.name);
+                format!("cannot be held, pool {pool} has no `price_per_device_hour`; add it, or leave the budget out")
+            });
+        });
         for (idx, calibration) in self.calibration.iter().enumerate() {
-            problems.within(&format!("calibration.{idx}"), |p| calibration.validate(p));
+            problems.within(&format!("calibration.{idx}"), |p| {
+                calibration.validate(p);
+                let before =
+                    self.calibration[..idx].iter().position(|other| other.phase == calibration.phase);
+                p.check(before.is_none(), "phase", || {
+                    let first = before.unwrap_or_default();
+                    format!("is that of calibration {first} too, put all points of a phase into one")
+                });
+            });
         }
         for (idx, retraining) in self.fleet.iter().enumerate() {
             problems.within(&format!("fleet.{idx}"), |p| retraining.validate(p));
         }
+        fleet::validate_together(&self.fleet, problems);
         problems.check(self.late > 0.0 && self.late < 1.0, "late", || "must lie between 0 and 1");
     }
 }

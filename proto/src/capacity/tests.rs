@@ -1,6 +1,6 @@
-//! What bad questions are told, and what table lists give.
+//! What bad questions are told.
 
-use super::{CapacitySpec, tables};
+use super::CapacitySpec;
 use crate::config;
 
 const GOOD: &str = "name = \"q\"\n[[pools]]\nname = \"p\"\ndevice = \"h100_sxm\"\nnodes = 1\n\
@@ -59,21 +59,32 @@ fn a_table_larger_than_all_memory_is_named_with_the_bytes_missing() {
 }
 
 #[test]
-fn a_csv_list_gives_features_that_share_a_table() {
-    let list =
-        tables::from_csv("table,rows,dim,pooling,zipf_alpha,shared_group\nt0,10,8,1;10,1.2,s\n").unwrap();
-    assert_eq!((list[0].pooling.clone(), list[0].zipf), (vec![1.0, 10.0], 1.2));
-    let error = tables::from_csv("header\nt0,ten,8,1,,\n").unwrap_err().to_string();
-    assert!(error.starts_with("line 2: rows `ten` is no whole number"), "{error}");
+fn a_budget_needs_the_price_of_every_pool() {
+    let budget = refused("batch = 64", "batch = 64\nbudget = 9.0");
+    assert!(budget.contains("run.budget: cannot be held, pool p has no `price_per_device_hour`"), "{budget}");
 }
 
 #[test]
-fn a_torchrec_list_gives_a_lookup_for_each_feature() {
-    let text =
-        r#"[{"name":"t","num_embeddings":5,"embedding_dim":4,"feature_names":["a","b"],"pooling_factor":3}]"#;
-    assert_eq!(tables::from_torchrec(text).unwrap()[0].pooling, [3.0, 3.0]);
-    let error = tables::from_torchrec(r#"[{"embedding_dim":4}]"#).unwrap_err().to_string();
-    assert_eq!(error, "table 0: num_embeddings is missing or no number above 0");
+fn a_fleet_of_more_starts_than_can_be_simulated_is_refused_and_so_are_nodes_that_no_pool_has() {
+    let fleet = |count: u32, nodes: u32| {
+        let hourly = format!(
+            "[[fleet]]\nname = \"h\"\ncount = {count}\nperiod = \"1h\"\nsamples = 1\nnodes = {nodes}\ndeadline = \"1h\"\n"
+        );
+        let monthly =
+            "[[fleet]]\nname = \"m\"\nperiod = \"720h\"\nsamples = 1\nnodes = 1\ndeadline = \"9h\"\n";
+        config::parse::<CapacitySpec>(&format!("{GOOD}{hourly}{monthly}"), "q.toml", &[]).map(|_| ())
+    };
+    assert!(fleet(2000, 1).is_ok());
+    let many = fleet(10_000, 1).unwrap_err().to_string();
+    assert!(many.contains("fleet: starts 7200001 retrainings within its slowest period"), "{many}");
+    let large = fleet(1, 4_000_000_000).unwrap_err().to_string();
+    assert!(large.contains("fleet.0.nodes: 4000000000 nodes, give between 1 and 1024"), "{large}");
+}
+
+#[test]
+fn flops_above_any_samples_are_refused() {
+    let flops = refused("[run]", "[dense]\nflops_per_sample = 1e308\n[run]");
+    assert!(flops.contains("dense.flops_per_sample"), "{flops}");
 }
 
 #[test]
@@ -92,6 +103,10 @@ fn a_calibration_of_one_point_is_refused() {
     let message =
         refused("[run]", "[[calibration]]\nphase = \"dense\"\npoints = [[\"1ms\", \"2ms\"]]\n[run]");
     assert!(message.contains("calibration.0.points: needs at least two pairs"), "{message}");
+    let twice =
+        "[[calibration]]\nphase = \"dense\"\npoints = [[\"1ms\", \"2ms\"], [\"2ms\", \"3ms\"]]\n".repeat(2);
+    let message = refused("[run]", &format!("{twice}[run]"));
+    assert!(message.contains("calibration.1.phase: is that of calibration 0 too"), "{message}");
     let message = refused("[run]", "[[calibration]]\nphase = \"dens\"\npoints = []\n[run]");
     assert!(message.contains("did you mean `dense`?"), "{message}");
 }

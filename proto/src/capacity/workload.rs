@@ -159,9 +159,9 @@ impl TableSpec {
             format!("is {}, give between 1 and 65536", self.dim)
         });
         p.check(
-            !self.pooling.is_empty() && self.pooling.iter().all(|l| l.is_finite() && *l >= 0.0),
+            !self.pooling.is_empty() && self.pooling.iter().all(|l| (0.0..=1e9).contains(l)),
             "pooling",
-            || "needs one number of lookups, 0 or more, for each feature",
+            || "needs one number of lookups, between 0 and 1e9, for each feature",
         );
         p.check((0.0..=10.0).contains(&self.zipf), "zipf", || {
             format!("is {}, give between 0 (uniform) and 10", self.zipf)
@@ -189,6 +189,8 @@ crate::documented! {
         pub softmax: Option<SoftmaxSpec>,
         /// Bytes of kept activations a sample, beside those of the layers above.
         pub activations_per_sample: ByteSize,
+        /// Bytes a sample that a step reads and writes beside layers and lookups: copies, interactions, pooling.
+        pub moved_per_sample: ByteSize,
     }
 }
 
@@ -220,6 +222,9 @@ crate::documented! {
     }
 }
 
+/// More than any sample's: a million seconds of the fastest card.
+const MOST_FLOPS: f64 = 1e21;
+
 impl DenseSpec {
     pub(super) fn validate(&self, p: &mut Problems) {
         p.check(
@@ -227,11 +232,9 @@ impl DenseSpec {
             "mlps",
             || "each chain needs an input and an output width, none of them 0",
         );
-        p.check(
-            self.flops_per_sample >= 0.0 && self.flops_per_sample.is_finite(),
-            "flops_per_sample",
-            || "is negative or no number, give 0 or more",
-        );
+        p.check((0.0..=MOST_FLOPS).contains(&self.flops_per_sample), "flops_per_sample", || {
+            format!("is {}, give between 0 and {MOST_FLOPS:e}", self.flops_per_sample)
+        });
         for (idx, lstm) in self.lstm.iter().enumerate() {
             let fits = lstm.input > 0 && lstm.hidden > 0 && lstm.events > 0.0 && lstm.events.is_finite();
             p.check(fits, &format!("lstm.{idx}"), || "input, hidden and events must be above 0");
@@ -274,7 +277,7 @@ crate::documented! {
         /// When training has to be done, from its start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub deadline: Option<DurationText>,
-        /// The most that a run may cost.
+        /// The most that a run may cost, with its energy where that has a price.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub budget: Option<f64>,
         /// How long a checkpoint holds training up.

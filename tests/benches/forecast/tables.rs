@@ -7,6 +7,16 @@ use crate::runs::Case;
 /// Peak memory counts for ranks that hold at least so much.
 const LARGE: f64 = 512.0 * 1024.0 * 1024.0;
 
+/// What a forecast's error is told against: its name, the end of its keys, the error.
+type Reference = (&'static str, &'static str, fn(&Case) -> f64);
+
+const REFERENCES: [Reference; 4] = [
+    ("the median run", "", Case::error),
+    ("the median run with steal time", "_with_steal", Case::error_with_steal),
+    ("the faster half of the runs", "_of_faster_half", Case::error_of_faster),
+    ("the fastest run", "_of_fastest", Case::error_of_fastest),
+];
+
 /// A case in a line.
 pub(crate) fn line(case: &Case) -> String {
     let memory = case.memory.iter().map(|(forecast, measured)| {
@@ -54,17 +64,19 @@ pub(crate) struct Summary {
 
 pub(crate) fn summary(cases: &[Case], choices: &[Vec<Case>]) -> Summary {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let absolute = |error: fn(&Case) -> f64| {
-        let errors: Vec<f64> = cases.iter().map(|case| error(case).abs()).collect();
-        (mean(&errors), errors.iter().copied().fold(0.0, f64::max))
-    };
-    let (error, worst) = absolute(Case::error);
-    let with_steal = absolute(Case::error_with_steal);
-    let of_faster = absolute(Case::error_of_faster);
-    let of_fastest = absolute(Case::error_of_fastest);
-    let bias = |error: fn(&Case) -> f64| mean(&cases.iter().map(error).collect::<Vec<_>>());
-    let biases =
-        [Case::error, Case::error_with_steal, Case::error_of_faster, Case::error_of_fastest].map(bias);
+    let mut json = json!({ "cases": cases.len(), "choices": choices.len() });
+    let (mut against, mut biases) = (String::new(), Vec::new());
+    for (name, key, error) in REFERENCES {
+        let errors: Vec<f64> = cases.iter().map(error).collect();
+        let absolute: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
+        let (error, worst, bias) =
+            (mean(&absolute), absolute.iter().copied().fold(0.0, f64::max), mean(&errors));
+        let (mean, most) = (percent(error), percent(worst));
+        against.push_str(&format!("against {name}: mean {mean}, worst {most}, bias {}\n", signed(bias)));
+        json[format!("mean_absolute_error{key}")] = json!(error);
+        json[format!("worst{key}")] = json!(worst);
+        biases.push(bias);
+    }
     let all = || cases.iter().chain(choices.iter().flatten());
     let noise = mean(&all().map(Case::noise).collect::<Vec<_>>());
     let noise_with_steal = mean(&all().map(Case::noise_with_steal).collect::<Vec<_>>());
@@ -74,20 +86,11 @@ pub(crate) fn summary(cases: &[Case], choices: &[Vec<Case>]) -> Summary {
         ranks.filter(|rank| rank.1 >= LARGE).map(|(forecast, measured)| forecast / measured - 1.0).collect();
     let (least, most) =
         memory.iter().fold((0.0_f64, 0.0_f64), |(least, most), error| (least.min(*error), most.max(*error)));
-    let percent = |value: f64| format!("{:.1} %", value * 100.0);
-    let signed = |value: f64| format!("{:+.1} %", value * 100.0);
-    let against = |name: &str, of: (f64, f64), bias: f64| {
-        format!("against {name}: mean {}, worst {}, bias {}\n", percent(of.0), percent(of.1), signed(bias))
-    };
     let text = format!(
-        "\nstep time of {} cases, absolute error\n{}{}{}{}runs of a case differ from their median by {}, with steal time by {}\n\
+        "\nstep time of {} cases, absolute error\n{against}runs of a case differ from their median by {}, with steal time by {}\n\
          fastest of forced plans picked in {} of {} cases; with ties within 5 % {}, without ties {}\n\
          peak memory of {} ranks above 512 MiB: {} to {}",
         cases.len(),
-        against("the median run", (error, worst), biases[0]),
-        against("the median run with steal time", with_steal, biases[1]),
-        against("the faster half of the runs", of_faster, biases[2]),
-        against("the fastest run", of_fastest, biases[3]),
         percent(noise),
         percent(noise_with_steal),
         picked[0],
@@ -98,14 +101,26 @@ pub(crate) fn summary(cases: &[Case], choices: &[Vec<Case>]) -> Summary {
         signed(least),
         signed(most),
     );
-    let json = json!({
-        "cases": cases.len(), "mean_absolute_error": error, "worst": worst, "biases": biases, "noise_floor": noise,
-        "noise_with_steal": noise_with_steal, "mean_absolute_error_with_steal": with_steal.0, "worst_with_steal": with_steal.1,
-        "mean_absolute_error_of_faster_half": of_faster.0, "worst_of_faster_half": of_faster.1,
-        "mean_absolute_error_of_fastest": of_fastest.0, "worst_of_fastest": of_fastest.1,
-        "choices": choices.len(), "picked": picked, "large_ranks": memory.len(), "memory_least": least, "memory_most": most,
-    });
+    for (key, value) in [
+        ("biases", json!(biases)),
+        ("noise_floor", json!(noise)),
+        ("noise_with_steal", json!(noise_with_steal)),
+        ("picked", json!(picked)),
+        ("large_ranks", json!(memory.len())),
+        ("memory_least", json!(least)),
+        ("memory_most", json!(most)),
+    ] {
+        json[key] = value;
+    }
     Summary { text, json }
+}
+
+fn percent(value: f64) -> String {
+    format!("{:.1} %", value * 100.0)
+}
+
+fn signed(value: f64) -> String {
+    format!("{:+.1} %", value * 100.0)
 }
 
 /// Whether the plan that is forecast to be fastest is the fastest, or within a share of it.

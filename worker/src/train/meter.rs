@@ -272,3 +272,38 @@ impl Collective for Watched<'_> {
         self.inner.abort_handle()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(millis: u64) -> Laps {
+        let mut laps = Laps { steps: 1, ..Laps::default() };
+        laps.parts[Phase::Dense as usize].wall = Duration::from_millis(millis);
+        laps
+    }
+
+    #[test]
+    fn each_telling_of_a_sum_has_the_steal_time_of_its_own_steps() {
+        let mut sum = Sum { laps: Laps::default(), since: Some(Ticks::of(0, 0)), told: None };
+        sum.add(&step(80));
+        sum.add(&step(120));
+        sum.told = Some(Ticks::of(70, 30));
+        let first = sum.mean().unwrap();
+        assert_eq!((first.step(), first.steal), (Duration::from_millis(100), Duration::from_millis(30)));
+        assert_eq!(sum.mean().unwrap().steal, first.steal, "told twice, nothing changes");
+        sum.renew();
+        assert_eq!(sum.laps.steps, 0);
+        sum.add(&step(100));
+        sum.told = Some(Ticks::of(160, 40));
+        // 90 ticks of work and 10 that others had since the first telling, not since the beginning.
+        assert_eq!(sum.mean().unwrap().steal, Duration::from_millis(10));
+    }
+
+    #[test]
+    fn a_sum_of_no_steps_tells_nothing_and_a_system_without_ticks_no_steal() {
+        assert_eq!(Sum { laps: Laps::default(), since: None, told: None }.mean(), None);
+        let mut silent = Sum { laps: step(50), since: None, told: Some(Ticks::of(1, 1)) };
+        assert_eq!(silent.mean().unwrap().steal, Duration::ZERO);
+    }
+}

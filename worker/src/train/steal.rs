@@ -30,6 +30,12 @@ impl Ticks {
         Some(Self { busy: user + nice + system + hard + soft, stolen })
     }
 
+    /// As a test has them.
+    #[cfg(test)]
+    pub(super) fn of(busy: u64, stolen: u64) -> Self {
+        Self { busy, stolen }
+    }
+
     /// Of a time that the machine was busy from then until `later`, the part that others had.
     pub(super) fn steal(self, later: Self, time: Duration) -> Duration {
         let stolen = later.stolen.saturating_sub(self.stolen);

@@ -78,8 +78,14 @@ fn chord(
 ) -> Line {
     let plain = Workload { calibrations: Vec::new(), tables: Vec::new(), ..workload.clone() };
     let curve = |x: f64| step::phase_seconds(&plain, phase, x, cluster);
-    // The phase takes at least its load, so no load above `most` leads to a shorter step.
-    let high = most.max(base * (1.0 + 1e-9)).max(f64::MIN_POSITIVE);
+    let mut high = most.max(base * (1.0 + 1e-9)).max(f64::MIN_POSITIVE);
+    // By the rates a phase takes at least its load, so no load above `most` leads to a shorter step; measured, it may take less.
+    if workload.calibrations.iter().any(|(known, _)| *known == phase) {
+        let all = base + largest(options, phase);
+        while high < all && step::phase_seconds(workload, phase, high, cluster) < most {
+            high *= 2.0;
+        }
+    }
     let low = if base > 0.0 || always(options, phase) { curve(base.max(high * 1e-12)) } else { 0.0 };
     let slope = ((curve(high) - low) / (high - base)).max(0.0);
     let measured = workload.calibrations.iter().filter(|(known, _)| *known == phase);
@@ -89,10 +95,19 @@ fn chord(
     Line { at_zero: low * least, slope: slope * least }
 }
 
+/// The most seconds of the phase that tables can bring to one rank.
+fn largest(options: &[Vec<LayoutOption>], phase: Phase) -> f64 {
+    let of_option = |option: &LayoutOption| {
+        option.pieces.kinds().map(|(piece, times)| piece.cost.get(phase) * f64::from(times)).sum::<f64>()
+    };
+    options.iter().map(|options| options.iter().map(of_option).fold(0.0, f64::max)).sum()
+}
+
 /// Whether each layout of each table but a copy on each rank takes part in the phase.
 fn always(options: &[Vec<LayoutOption>], phase: Phase) -> bool {
     let takes_part = |cost: &Phases| cost.get(phase) > 0.0;
     let mut spread =
         options.iter().flatten().filter(|option| option.layout != Layout::DataParallel).peekable();
-    spread.peek().is_some() && spread.all(|option| option.pieces.iter().any(|piece| takes_part(&piece.cost)))
+    spread.peek().is_some()
+        && spread.all(|option| option.pieces.kinds().any(|(piece, _)| takes_part(&piece.cost)))
 }

@@ -8,14 +8,14 @@ use std::collections::BinaryHeap;
 
 use muster_proto::capacity::{CapacitySpec, PoolSpec, RetrainingSpec};
 
-use super::answer::answer;
-use super::place::Unplaced;
+use super::answer::{Unanswered, answer};
 use super::random::Stream;
 
 /// Periods of the slowest schedule that are simulated.
 const PERIODS: f64 = 200.0;
-/// The most starts that are simulated.
-const MOST_STARTS: usize = 200_000;
+/// Starts after which no more periods are simulated; those of the slowest schedule's first period always are, and a question has
+/// at most [`muster_proto::capacity::fleet::MOST_STARTS`] of them.
+const MANY_STARTS: f64 = 200_000.0;
 
 /// A retraining with the time it needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +45,7 @@ pub struct Load {
 ///
 /// # Errors
 /// A model that does not fit into a retraining's nodes.
-pub fn retrainings(spec: &CapacitySpec, pool: &PoolSpec) -> Result<Vec<Retraining>, Unplaced> {
+pub fn retrainings(spec: &CapacitySpec, pool: &PoolSpec) -> Result<Vec<Retraining>, Unanswered> {
     let timed = |retraining: &RetrainingSpec| {
         let mut spec = spec.clone();
         spec.run.samples = retraining.samples;
@@ -56,9 +56,29 @@ pub fn retrainings(spec: &CapacitySpec, pool: &PoolSpec) -> Result<Vec<Retrainin
     spec.fleet.iter().map(timed).collect()
 }
 
-/// Start, nodes, duration and deadline of each retraining, in the order of the starts.
-fn starts(fleet: &[Retraining], seed: u64) -> Vec<(f64, u32, f64, f64)> {
-    let horizon = fleet.iter().map(|r| r.spec.period.as_secs_f64()).fold(0.0, f64::max) * PERIODS;
+/// One retraining that starts.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    /// When it starts, s.
+    at: f64,
+    /// Nodes that it needs.
+    nodes: u32,
+    /// How long it has them, s.
+    seconds: f64,
+    /// When it has to be done, s.
+    deadline: f64,
+}
+
+/// Simulated seconds: periods of the slowest schedule, fewer where all schedules together start too often, but always one.
+fn horizon(fleet: &[Retraining]) -> f64 {
+    let slowest = fleet.iter().map(|r| r.spec.period.as_secs_f64()).fold(0.0, f64::max);
+    let rate: f64 = fleet.iter().map(|r| f64::from(r.spec.count) / r.spec.period.as_secs_f64()).sum();
+    (slowest * PERIODS).min(MANY_STARTS / rate).max(slowest)
+}
+
+/// All starts before the horizon, in their order.
+fn starts(fleet: &[Retraining], seed: u64) -> Vec<Start> {
+    let horizon = horizon(fleet);
     let mut starts = Vec::new();
     for (kind, retraining) in fleet.iter().enumerate() {
         let period = retraining.spec.period.as_secs_f64();
@@ -67,15 +87,16 @@ fn starts(fleet: &[Retraining], seed: u64) -> Vec<(f64, u32, f64, f64)> {
         for member in 0..retraining.spec.count {
             let mut stream = Stream::new(seed, ((kind as u64) << 32) | u64::from(member));
             let mut at = period * f64::from(member) / f64::from(retraining.spec.count);
-            while at < horizon && starts.len() < MOST_STARTS {
+            while at < horizon {
                 let factor = (sigma * stream.normal() - sigma * sigma / 2.0).exp();
                 let deadline = at + retraining.spec.deadline.as_secs_f64();
-                starts.push((at, retraining.spec.nodes, retraining.seconds * factor, deadline));
+                let seconds = retraining.seconds * factor;
+                starts.push(Start { at, nodes: retraining.spec.nodes, seconds, deadline });
                 at += period;
             }
         }
     }
-    starts.sort_by(|a, b| a.0.total_cmp(&b.0));
+    starts.sort_by(|a, b| a.at.total_cmp(&b.at));
     starts
 }
 
@@ -100,47 +121,81 @@ impl Ord for At {
 /// Simulates the fleet on `nodes` nodes; none where a retraining needs more nodes than there are.
 #[must_use]
 pub fn load(fleet: &[Retraining], nodes: u32, seed: u64) -> Option<Load> {
+    load_of(fleet, &starts(fleet, seed), nodes, 1.0)
+}
+
+/// The load, if no more than `most` of all are late and no retraining needs more nodes.
+fn load_of(fleet: &[Retraining], starts: &[Start], nodes: u32, most: f64) -> Option<Load> {
     let largest = fleet.iter().map(|retraining| retraining.spec.nodes).max()?;
     if largest > nodes {
         return None;
     }
-    let rate = |r: &Retraining| {
-        f64::from(r.spec.count) * f64::from(r.spec.nodes) * r.seconds / r.spec.period.as_secs_f64()
-    };
-    let utilization = fleet.iter().map(rate).sum::<f64>() / f64::from(nodes);
+    let n = starts.len() as f64;
     let mut running: BinaryHeap<Reverse<(At, u32)>> = BinaryHeap::new();
     let (mut free, mut clock) = (nodes, 0.0_f64);
     let (mut late, mut waited, mut worst) = (0.0, 0.0, 0.0_f64);
-    let starts = starts(fleet, seed);
-    for (at, needed, seconds, deadline) in &starts {
-        clock = clock.max(*at);
+    for start in starts {
+        clock = clock.max(start.at);
         while let Some(Reverse((end, held))) = running.peek().copied() {
-            if end.0 > clock && free >= *needed {
+            if end.0 > clock && free >= start.nodes {
                 break;
             }
             clock = clock.max(end.0);
             free += held;
             running.pop();
         }
-        free -= needed;
-        let end = clock + seconds;
-        running.push(Reverse((At(end), *needed)));
-        waited += clock - at;
-        late += f64::from(u8::from(end > *deadline));
-        worst = worst.max(end - deadline);
+        free -= start.nodes;
+        let end = clock + start.seconds;
+        running.push(Reverse((At(end), start.nodes)));
+        waited += clock - start.at;
+        late += f64::from(u8::from(end > start.deadline));
+        worst = worst.max(end - start.deadline);
+        if late > most * n {
+            return None;
+        }
     }
-    let n = starts.len() as f64;
+    let utilization = asked(fleet) / f64::from(nodes);
     Some(Load { nodes, utilization, late: late / n, wait: waited / n, worst: worst.max(0.0) })
 }
 
+/// Nodes that the fleet keeps busy on average.
+fn asked(fleet: &[Retraining]) -> f64 {
+    let of = |r: &Retraining| {
+        f64::from(r.spec.count) * f64::from(r.spec.nodes) * r.seconds / r.spec.period.as_secs_f64()
+    };
+    fleet.iter().map(of).sum()
+}
+
 /// The smallest pool on which at most a share `late` of the retrainings is late; none where waiting is not the reason.
+///
+/// Sizes are doubled and then halved between one that will not do and one that does, since all but rare accidents of the queue
+/// are late less often with more nodes: of the size found, one node less will not do.
 #[must_use]
 pub fn smallest(fleet: &[Retraining], late: f64, seed: u64) -> Option<Load> {
-    let most: u32 = fleet.iter().map(|r| r.spec.count.saturating_mul(r.spec.nodes)).sum();
     let least = fleet.iter().map(|r| r.spec.nodes).max()?;
+    let starts = starts(fleet, seed);
     // With all of the time asked for, the queue grows for ever, however few were late in the simulated time.
-    let asked = load(fleet, least, seed)?.utilization * f64::from(least);
-    let first = least.max(asked.floor() as u32);
-    let loads = (first..=most.max(first) + 1).filter_map(|nodes| load(fleet, nodes, seed));
-    loads.into_iter().find(|load| load.utilization < 1.0 && load.late <= late)
+    let asked = asked(fleet);
+    let does = |nodes: u32| {
+        if asked >= f64::from(nodes) { None } else { load_of(fleet, &starts, nodes, late) }
+    };
+    does(u32::MAX)?;
+    // Of `low` it is known that it will not do, of `found` that it does.
+    let mut low = least.max(asked.floor() as u32).saturating_sub(1);
+    let mut step = 1_u32;
+    let mut found = loop {
+        let nodes = low.saturating_add(step);
+        match does(nodes) {
+            Some(load) => break load,
+            None => (low, step) = (nodes, step.saturating_mul(2)),
+        }
+    };
+    while found.nodes - low > 1 {
+        let middle = low + (found.nodes - low) / 2;
+        match does(middle) {
+            Some(load) => found = load,
+            None => low = middle,
+        }
+    }
+    Some(found)
 }

@@ -4,6 +4,7 @@
 
 pub mod answer;
 mod bound;
+mod dealt;
 pub mod fleet;
 pub mod goodput;
 pub mod import;
@@ -12,8 +13,9 @@ pub mod measured;
 pub mod place;
 pub mod purchase;
 pub mod random;
+mod replan;
 pub mod scores;
 mod solve;
 
-pub use answer::{Answer, answer};
+pub use answer::{Answer, Unanswered, answer};
 pub use place::{Placement, Unplaced, Wish, place, place_as};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::solve;
+use super::{dealt, solve};
 use crate::cost::layout::{self, LayoutOption};
 use crate::cost::{Cluster, Layout, Phases, Piece, StepTime, Workload, memory, step};
 use crate::planner::{Effort, Moves, Proof};
@@ -49,13 +49,39 @@ pub enum Unplaced {
     },
     /// No placement was found, or there is none though the sum of bytes would do.
     #[error(
-        "no placement fits: table {table} lacked {} on the roomiest device; add nodes, or allow more layouts",
+        "no placement fits: table {table} came closest and lacks {}; add nodes, or allow more layouts or ranks",
         bytes(*missing)
     )]
     Found {
         /// The table that found no room.
         table: String,
         /// Bytes that it lacked.
+        missing: f64,
+    },
+    /// Pins to devices that are too small for what is pinned there.
+    #[error(
+        "the tables that `ranks` pins to {ranks} do not fit there: {} are missing, and {table} is the largest; pin to more ranks, or \
+         pin fewer tables",
+        bytes(*missing)
+    )]
+    Pinned {
+        /// The largest of the tables.
+        table: String,
+        /// The ranks, with commas.
+        ranks: String,
+        /// Bytes that these ranks lack.
+        missing: f64,
+    },
+    /// A rule dealt more onto a device than it holds.
+    #[error(
+        "tensor_flow deals tables and columns by size: a device of table {table} lacks {}; add nodes, or take a smaller dim or \
+         precision",
+        bytes(*missing)
+    )]
+    Dealt {
+        /// The largest table of the device.
+        table: String,
+        /// Bytes that the device lacks.
         missing: f64,
     },
     /// The hosts' memory is too small for the tables that lie there.
@@ -104,6 +130,8 @@ impl Unplaced {
             Self::Table { table, .. }
             | Self::Together { table, .. }
             | Self::Found { table, .. }
+            | Self::Dealt { table, .. }
+            | Self::Pinned { table, .. }
             | Self::Host { table, .. }
             | Self::Demand { table, .. } => table,
         }
@@ -117,6 +145,8 @@ impl Unplaced {
             | Self::Table { missing, .. }
             | Self::Together { missing, .. }
             | Self::Found { missing, .. }
+            | Self::Dealt { missing, .. }
+            | Self::Pinned { missing, .. }
             | Self::Host { missing, .. } => *missing,
             Self::Demand { .. } | Self::Faulty { .. } => 0.0,
         }
@@ -194,11 +224,11 @@ pub fn place_as(
     if beside > room {
         return Err(Unplaced::Dense { missing: beside - room });
     }
-    let options: Vec<Vec<LayoutOption>> =
-        workload.tables.iter().map(|table| layout::options(table, cluster, &workload.setting)).collect();
     let placed = if workload.setting.software == Software::TensorFlow {
-        (dealt(workload, &options, cluster)?, None)
+        (dealt::deal(workload, cluster)?, None)
     } else {
+        let options = |table| layout::options(table, cluster, &workload.setting);
+        let options: Vec<Vec<LayoutOption>> = workload.tables.iter().map(options).collect();
         solve::solve(workload, &options, cluster, wish)?
     };
     check_hosts(workload, cluster, &placed.0)?;
@@ -217,43 +247,10 @@ fn check_hosts(workload: &Workload, cluster: &Cluster, placement: &Placement) ->
     Err(Unplaced::Host { table: largest.map_or_else(String::new, |table| table.name.clone()), missing })
 }
 
-/// As NVIDIA's distributed-embeddings deals tables (`memory_balanced`): whole tables by size, to and fro over the ranks.
-///
-/// Balances memory and the number of tables, not lookups; a forecast of that program has to have its imbalance.
-fn dealt(
-    workload: &Workload,
-    options: &[Vec<LayoutOption>],
-    cluster: &Cluster,
-) -> Result<Placement, Unplaced> {
-    let n = cluster.world_size as usize;
-    let mut order: Vec<usize> = (0..options.len()).collect();
-    let values = |table: usize| workload.tables[table].rows * workload.tables[table].dim;
-    order.sort_by(|a, b| values(*b).total_cmp(&values(*a)).then(b.cmp(a)));
-    let mut ranks = Ranks::new(workload, cluster);
-    let room = memory::usable(cluster);
-    let mut tables = vec![(Layout::TableWise, Vec::new()); options.len()];
-    for (at, table) in order.into_iter().enumerate() {
-        let turn = at % (2 * n);
-        let rank = if turn < n { turn } else { 2 * n - 1 - turn };
-        let name = || workload.tables[table].name.clone();
-        let Some(option) = options[table].iter().find(|option| option.layout == Layout::TableWise) else {
-            let what =
-                "tensor_flow deals whole tables; allow table_wise, or take another software".to_owned();
-            return Err(Unplaced::Demand { table: name(), what });
-        };
-        ranks.add(rank, &option.pieces[0]);
-        if ranks.memory[rank] > room {
-            return Err(Unplaced::Table { table: name(), missing: ranks.memory[rank] - room });
-        }
-        tables[table].1.push(rank);
-    }
-    Ok(ranks.finish(tables, workload, cluster))
-}
-
 /// The ranks while they fill up.
 pub(super) struct Ranks {
     loads: Vec<Phases>,
-    memory: Vec<f64>,
+    pub(super) memory: Vec<f64>,
     host: Vec<f64>,
 }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::bound::{self, Lines, PHASES};
 use super::place::{Placement, Ranks, Unplaced, Wish};
+use super::replan;
 use crate::cost::{Cluster, Layout, LayoutOption, Phase, Piece, Span, Workload, memory};
 use crate::planner::{self, Choice, Demand, Device, Effort, Moves, Plan, Problem, Proof, Run};
 
@@ -28,6 +29,7 @@ pub(super) fn solve(
         best = shorter(best, alike.clone());
     }
     let mut proved: Option<(f64, Proof)> = None;
+    let mut tried = Vec::new();
     for weight in [0.0, 0.5, 1.0] {
         let lines = bound::below(workload, options, cluster, best.step.seconds, weight);
         let (found, plan) = asked.solved(&lines)?;
@@ -35,6 +37,7 @@ pub(super) fn solve(
         if proved.is_none_or(|(known, _)| seconds > known) {
             proved = Some((seconds, plan.proof));
         }
+        tried.push(lines);
         let hidden = found.step.phases.get(Phase::AllReduce) == 0.0;
         best = shorter(best, found);
         // Where gradients hide altogether, to count them more proves no more.
@@ -44,8 +47,7 @@ pub(super) fn solve(
     }
     let mut moves = None;
     if !wish.present.is_empty() {
-        let lines = bound::below(workload, options, cluster, best.step.seconds, 0.0);
-        let (found, moved) = asked.moved(&lines, wish)?;
+        let (found, moved) = replan::moving_little(&asked, best, &tried, wish)?;
         (best, moves) = (found, Some(moved));
     }
     best.bound = proved.map(|(seconds, proof)| {
@@ -60,10 +62,11 @@ fn shorter(a: Placement, b: Placement) -> Placement {
     if b.step.seconds < a.step.seconds { b } else { a }
 }
 
-struct Asked<'a> {
-    workload: &'a Workload,
-    options: &'a [Vec<LayoutOption>],
-    cluster: &'a Cluster,
+/// A workload with its options on a cluster.
+pub(super) struct Asked<'a> {
+    pub(super) workload: &'a Workload,
+    pub(super) options: &'a [Vec<LayoutOption>],
+    pub(super) cluster: &'a Cluster,
     effort: Effort,
 }
 
@@ -71,6 +74,12 @@ impl Asked<'_> {
     fn check(&self) -> Result<(), Unplaced> {
         for (table, options) in self.workload.tables.iter().zip(self.options) {
             let refuse = |what: String| Err(Unplaced::Demand { table: table.name.clone(), what });
+            if options.is_empty() && self.cluster.world_size > 1 && table.dim < 16.0 {
+                return refuse(format!(
+                    "none of its layouts exists for a dim of {}, columns are cut into blocks of 8 or more; allow another in `layouts`",
+                    table.dim
+                ));
+            }
             if options.is_empty() {
                 return refuse(format!(
                     "none of its layouts exists on {} devices in {} nodes; allow another in `layouts`, or add nodes",
@@ -94,8 +103,8 @@ impl Asked<'_> {
         Ok((self.read(&problem, &plan)?, plan))
     }
 
-    /// A plan that moves little from what lies where.
-    fn moved(&self, lines: &Lines, wish: &Wish) -> Result<(Placement, Moves), Unplaced> {
+    /// A plan that moves little from what lies where, and by the lines costs little more than a fresh one.
+    pub(super) fn moved(&self, lines: &Lines, wish: &Wish) -> Result<Placement, Unplaced> {
         let problem = self.problem(lines).map_err(|error| self.unplaced(&error))?;
         let current = |table: &planner::Table| {
             let (layout, ranks) = wish.present.get(&table.name)?;
@@ -106,9 +115,9 @@ impl Asked<'_> {
             fits.then_some(planner::Placement { option, ranks })
         };
         let current: Vec<_> = problem.tables().iter().map(current).collect();
-        let (plan, moves) = planner::replan(&problem, &current, wish.tolerance, self.effort)
+        let (plan, _) = planner::replan(&problem, &current, wish.tolerance, self.effort)
             .map_err(|error| self.unplaced(&error))?;
-        Ok((self.read(&problem, &plan)?, moves))
+        self.read(&problem, &plan)
     }
 
     /// The plan as a placement, after a check that does not know the search.
@@ -160,17 +169,22 @@ impl Asked<'_> {
             return None;
         }
         let placed = self.placement(vec![(Layout::DataParallel, all); self.options.len()]);
+        self.fits(&placed).then_some(placed)
+    }
+
+    /// Whether no device holds more than it may.
+    pub(super) fn fits(&self, placed: &Placement) -> bool {
         let beside = self.workload.beside_tables(self.cluster);
         let most = self.cluster.table_memory.map_or(f64::INFINITY, |most| beside + most);
         let room = memory::usable(self.cluster).min(most);
-        placed.memory.iter().all(|held| *held <= room).then_some(placed)
+        placed.memory.iter().all(|held| *held <= room)
     }
 
-    fn placement(&self, tables: Vec<(Layout, Vec<usize>)>) -> Placement {
+    pub(super) fn placement(&self, tables: Vec<(Layout, Vec<usize>)>) -> Placement {
         let mut ranks = Ranks::new(self.workload, self.cluster);
         for ((layout, on), options) in tables.iter().zip(self.options) {
             let option = options.iter().find(|option| option.layout == *layout);
-            for (rank, piece) in on.iter().zip(option.into_iter().flat_map(|option| &option.pieces)) {
+            for (rank, piece) in on.iter().zip(option.into_iter().flat_map(|option| option.pieces.iter())) {
                 ranks.add(*rank, piece);
             }
         }
@@ -194,10 +208,14 @@ impl Asked<'_> {
                 what: "its layouts cannot lie on the ranks that `ranks` pins it to; drop `ranks`, or allow table_wise or column_wise"
                     .to_owned(),
             },
-            other => {
-                let table = self.workload.tables.first().map_or_else(String::new, |table| table.name.clone());
-                Unplaced::Demand { table, what: other.to_string() }
+            E::Pinned { table, ranks, needed, available } => {
+                let ranks = ranks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                Unplaced::Pinned { table: table.clone(), ranks, missing: (needed - available) as f64 }
             }
+            E::BadCost { table, .. } | E::PieceCount { table, .. } | E::UnknownRank { table, .. } => {
+                Unplaced::Demand { table: table.clone(), what: error.to_string() }
+            }
+            other => Unplaced::Faulty { what: other.to_string() },
         }
     }
 }
@@ -218,11 +236,11 @@ fn choice(option: &LayoutOption, lines: &Lines) -> Choice {
         },
         runs: option
             .pieces
-            .chunk_by(|a, b| a == b)
-            .map(|pieces| Run {
-                pieces: pieces.len(),
-                cost: cost(&pieces[0]),
-                memory: pieces[0].memory.ceil() as u64,
+            .kinds()
+            .map(|(piece, times)| Run {
+                pieces: times as usize,
+                cost: cost(piece),
+                memory: piece.memory.ceil() as u64,
             })
             .collect(),
     }

@@ -15,6 +15,8 @@ pub struct Dense {
     pub activations: f64,
     /// Bytes of a sample kept beside those.
     pub more_bytes: f64,
+    /// Bytes of a sample that a step moves beside layers and lookups.
+    pub moved_bytes: f64,
 }
 
 impl From<&DenseSpec> for Dense {
@@ -23,6 +25,7 @@ impl From<&DenseSpec> for Dense {
             flops: spec.flops_per_sample,
             parameters: spec.parameters as f64,
             more_bytes: spec.activations_per_sample.bytes() as f64,
+            moved_bytes: spec.moved_per_sample.bytes() as f64,
             ..Self::default()
         };
         for pair in spec.mlps.iter().flat_map(|widths| widths.windows(2)) {

@@ -7,7 +7,7 @@
 use muster_proto::capacity::{LayoutKind, Software};
 
 use super::table::{ID, Table};
-use super::{Cluster, Phase, Phases, Setting};
+use super::{Cluster, Phase, Phases, Pieces, Setting};
 
 /// A layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub struct LayoutOption {
     /// Where pieces may lie.
     pub span: Span,
     /// The pieces.
-    pub pieces: Vec<Piece>,
+    pub pieces: Pieces,
 }
 
 impl Layout {
@@ -122,29 +122,34 @@ pub fn option(table: &Table, layout: Layout, cluster: &Cluster, setting: &Settin
         Layout::RowWise | Layout::DataParallel => Span::All,
     };
     let pieces = match layout {
-        Layout::TableWise => vec![piece(table, layout, 1.0, 1.0, cluster, setting)],
-        Layout::ColumnWise(k) => repeat(piece(table, layout, 1.0, f64::from(k), cluster, setting), k),
+        Layout::TableWise => Pieces::repeat(piece(table, layout, 1.0, 1.0, cluster, setting), 1),
+        Layout::ColumnWise(k) => Pieces::repeat(piece(table, layout, 1.0, f64::from(k), cluster, setting), k),
         Layout::TableRowWise => {
-            repeat(piece(table, layout, 1.0 / g, 1.0, cluster, setting), cluster.per_node)
+            Pieces::repeat(piece(table, layout, 1.0 / g, 1.0, cluster, setting), cluster.per_node)
         }
-        Layout::Grid(k) => {
-            repeat(piece(table, layout, 1.0 / g, f64::from(k), cluster, setting), k * cluster.per_node)
-        }
+        Layout::Grid(k) => Pieces::repeat(
+            piece(table, layout, 1.0 / g, f64::from(k), cluster, setting),
+            k * cluster.per_node,
+        ),
         Layout::RowWise => {
             // Rows are spread by hash; the owner of the hottest one gets its lookups on top.
             let hottest = table.skew.share_of_top(1.0);
             let even = (1.0 - hottest) / n;
-            let mut pieces = repeat(piece(table, layout, even, 1.0, cluster, setting), cluster.world_size);
-            pieces[0] = piece(table, layout, even + hottest, 1.0, cluster, setting);
-            pieces
+            let other = piece(table, layout, even, 1.0, cluster, setting);
+            let first = piece(table, layout, even + hottest, 1.0, cluster, setting);
+            Pieces::one_and(first, other, cluster.world_size - 1)
         }
-        Layout::DataParallel => repeat(piece(table, layout, 1.0, 1.0, cluster, setting), cluster.world_size),
+        Layout::DataParallel => {
+            Pieces::repeat(piece(table, layout, 1.0, 1.0, cluster, setting), cluster.world_size)
+        }
     };
     LayoutOption { layout, span, pieces }
 }
 
-fn repeat(piece: Piece, times: u32) -> Vec<Piece> {
-    vec![piece; times as usize]
+/// The piece of a rank that owns one of `blocks` equal column blocks; not a whole number where blocks of a table meet on a rank.
+#[must_use]
+pub fn columns(table: &Table, blocks: f64, cluster: &Cluster, setting: &Setting) -> Piece {
+    piece(table, Layout::ColumnWise(blocks.ceil() as u32), 1.0, blocks, cluster, setting)
 }
 
 /// The piece that gets `share` of the ids and holds one of `blocks` column blocks.

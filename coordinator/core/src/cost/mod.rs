@@ -13,6 +13,7 @@ pub mod host;
 pub mod layout;
 pub mod memory;
 pub mod phase;
+pub mod pieces;
 pub mod skew;
 pub mod step;
 pub mod table;
@@ -21,6 +22,7 @@ pub use calibration::Calibration;
 pub use constants::Constants;
 pub use layout::{Layout, LayoutOption, Piece, Span};
 pub use phase::{Phase, Phases};
+pub use pieces::Pieces;
 pub use step::{StepTime, Workload};
 pub use table::Table;
 

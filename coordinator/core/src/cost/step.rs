@@ -68,13 +68,16 @@ impl Workload {
         // A backward pass has two products for each of the forward pass.
         let samples = 3.0 * self.setting.batch / cluster.n();
         let gradients = self.dense.parameters * self.precision.bytes();
+        // What is moved are rows as narrow as those of tables, at their rate.
+        let moved = self.setting.batch / cluster.n() * self.dense.moved_bytes
+            / (cluster.device.memory_rate * self.setting.constants.row_share);
         let step = match self.setting.software {
             Software::Muster | Software::HugeCtr => self.setting.constants.fused_step,
             Software::TensorFlow if cluster.world_size > 1 => self.setting.constants.coordination,
             Software::TensorFlow => 0.0,
         };
         Phases::default()
-            .with(Phase::Dense, samples * self.dense.flops / rate + step)
+            .with(Phase::Dense, samples * self.dense.flops / rate + step + moved)
             .with(Phase::Loss, samples * self.dense.loss_flops / rate)
             .with(Phase::AllReduce, all_reduce_seconds(gradients, cluster, &self.setting))
     }

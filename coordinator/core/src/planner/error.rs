@@ -8,7 +8,7 @@ pub enum Error {
     NoDevices,
     /// Ranks do not fill nodes.
     #[error(
-        "world_size {world_size} is not a multiple of local_world_size {local_world_size}; change one, or list the sizes of the nodes"
+        "world_size {world_size} is not a multiple of local_world_size {local_world_size}; change one of them"
     )]
     UnequalNodes {
         /// Ranks in all.
@@ -45,7 +45,9 @@ pub enum Error {
         table: String,
     },
     /// A cost that is none.
-    #[error("option `{option}` of table `{table}` has the cost {cost}; costs are finite and not negative")]
+    #[error(
+        "option `{option}` of table `{table}` has the cost {cost}; costs are finite and not negative, and at most 1e100"
+    )]
     BadCost {
         /// The table.
         table: String,
@@ -132,9 +134,25 @@ pub enum Error {
         /// The difference.
         missing: u128,
     },
+    /// Pins to ranks that are too small for what is pinned there.
+    #[error(
+        "the tables pinned to ranks {} need at least {needed} bytes, these have {available}: {} bytes are missing, `{table}` is the largest; pin to more ranks, or pin fewer tables",
+        ranks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        needed - available
+    )]
+    Pinned {
+        /// The largest of the tables.
+        table: String,
+        /// The ranks.
+        ranks: Vec<usize>,
+        /// Sum over their tables of the least memory of an option.
+        needed: u128,
+        /// Memory of the ranks.
+        available: u128,
+    },
     /// Exhaustive search found no plan.
     #[error(
-        "no placement fits: all were tried; table `{table}` was the last to miss memory, by {missing} bytes; add memory or options"
+        "no placement fits: all were tried; table `{table}` came closest, and lacks {missing} bytes; add memory or options"
     )]
     Exhausted {
         /// A table that found no place.
@@ -144,7 +162,7 @@ pub enum Error {
     },
     /// The search found no plan, and there is no proof that there is none.
     #[error(
-        "no placement was found within the search's budget, nor a proof that there is none; table `{table}` missed {missing} bytes; add memory or options"
+        "no placement was found within the search's budget, nor a proof that there is none; table `{table}` came closest, and lacks {missing} bytes; add memory or options"
     )]
     NotFound {
         /// A table that found no place.
@@ -162,6 +180,7 @@ impl Error {
             self,
             Self::TableTooLarge { .. }
                 | Self::TooLarge { .. }
+                | Self::Pinned { .. }
                 | Self::Exhausted { .. }
                 | Self::NotFound { .. }
         )

@@ -30,13 +30,17 @@ pub const OBJECTIVES: [&str; 1] = ["max over ranks of sum of perf_ms"];
 
 /// Ranks of a file, and pieces of an option, at most: what a problem holds in memory.
 const MOST: usize = 1 << 20;
+/// Pieces of an option whose ranks are to be chosen one by one, at most: what that takes grows with their square.
+const MOST_CHOSEN: usize = 4096;
 
 /// Why a file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// Not JSON, or not of this shape.
-    #[error("line {}, column {}: {}", cause.line(), cause.column(), what(cause))]
+    #[error("line {}, column {}: {at}{}{}", cause.line(), cause.column(), if at.is_empty() { "" } else { ": " }, what(cause))]
     Json {
+        /// The path of the value in the file, where it is one.
+        at: String,
         /// What the parser says.
         cause: serde_json::Error,
     },
@@ -46,9 +50,11 @@ pub enum FileError {
         /// As given.
         found: String,
     },
-    /// More ranks than a problem can have.
-    #[error("`world_size` is {found}; give at most {}", MOST)]
-    WorldSize {
+    /// A field of the cluster that cannot be.
+    #[error("`{field}` is {found}; give between 1 and {}", MOST)]
+    Ranks {
+        /// The field.
+        field: &'static str,
         /// As given.
         found: u32,
     },
@@ -73,9 +79,9 @@ impl FileError {
     /// The field at fault, as a path in the file.
     pub fn field(&self) -> Option<String> {
         match self {
-            Self::Json { .. } => None,
+            Self::Json { at, .. } => (!at.is_empty()).then(|| at.clone()),
             Self::Objective { .. } => Some("objective".to_owned()),
-            Self::WorldSize { .. } => Some("world_size".to_owned()),
+            Self::Ranks { field, .. } => Some((*field).to_owned()),
             Self::Field { table, option, field, .. } => Some(format!("tables.{table}[{option}].{field}")),
             Self::Problem(error) => match error {
                 Error::NoDevices => Some("world_size".to_owned()),
@@ -84,7 +90,10 @@ impl FileError {
                 | Error::NoOptions { table }
                 | Error::BadCost { table, .. }
                 | Error::PieceCount { table, .. }
-                | Error::TableTooLarge { table, .. } => Some(format!("tables.{table}")),
+                | Error::TableTooLarge { table, .. }
+                | Error::Exhausted { table, .. }
+                | Error::NotFound { table, .. } => Some(format!("tables.{table}")),
+                Error::TooLarge { .. } => Some("hbm_cap_per_rank_bytes".to_owned()),
                 _ => None,
             },
         }
@@ -161,17 +170,27 @@ impl<'de> Deserialize<'de> for Tables {
     }
 }
 
+/// Where the value lies that the parser refuses: the text is read once more, since to keep track of paths takes time.
+fn path_of_fault(text: &str) -> String {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let found = serde_path_to_error::deserialize::<_, File>(&mut reader).err();
+    found.map(|fault| fault.path().to_string()).filter(|path| path != ".").unwrap_or_default()
+}
+
 /// The problem that a file states.
 ///
 /// # Errors
 /// Where the text is no such file, with line and column, or with the table and field at fault.
 pub fn parse(text: &str) -> Result<Problem, FileError> {
-    let file: File = serde_json::from_str(text).map_err(|cause| FileError::Json { cause })?;
+    let file: File =
+        serde_json::from_str(text).map_err(|cause| FileError::Json { at: path_of_fault(text), cause })?;
     if !OBJECTIVES.contains(&file.objective.as_str()) {
         return Err(FileError::Objective { found: file.objective });
     }
-    if file.world_size as usize > MOST {
-        return Err(FileError::WorldSize { found: file.world_size });
+    for (field, found) in [("world_size", file.world_size), ("local_world_size", file.local_world_size)] {
+        if found == 0 || found as usize > MOST {
+            return Err(FileError::Ranks { field, found });
+        }
     }
     let cluster = Cluster::uniform(
         file.world_size as usize,
@@ -201,6 +220,10 @@ fn choice(table: &str, option: usize, raw: RawChoice, cluster: &Cluster) -> Resu
     if pieces != bytes {
         let what = format!("has {bytes} pieces, perf_ms_rle has {pieces}; give as many");
         return Err(refuse("hbm_bytes_rle", what));
+    }
+    if pieces > MOST_CHOSEN && matches!(raw.partition_by.as_str(), "device" | "host") {
+        let what = format!("has {pieces} pieces; `{}` takes at most {MOST_CHOSEN}", raw.partition_by);
+        return Err(refuse("perf_ms_rle", what));
     }
     let world_size = cluster.devices.len();
     let local = cluster.node_sizes[0];

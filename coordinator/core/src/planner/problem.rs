@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 
 use super::error::Error;
 
+/// Sums of costs and of their squares stay finite.
+const MOST_COST: f64 = 1e100;
+
 /// The most phases that a step may have.
 pub const MAX_PHASES: usize = 8;
 
@@ -242,7 +245,7 @@ impl Problem {
                 let wanted = self.phases * self.classes;
                 return Err(Error::CostShape { table, option, found: run.cost.len(), wanted });
             }
-            if let Some(cost) = run.cost.iter().find(|cost| !(cost.is_finite() && **cost >= 0.0)) {
+            if let Some(cost) = run.cost.iter().find(|cost| !(0.0..=MOST_COST).contains(*cost)) {
                 let (table, option) = place();
                 return Err(Error::BadCost { table, option, cost: *cost });
             }

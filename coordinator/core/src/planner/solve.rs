@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::search::dive::{Aim, dive};
 use super::search::exact::exhaust;
 use super::search::local::{self, improve};
-use super::search::start::{Taste, start};
+use super::search::start::{Lacking, Taste, start};
 use super::{Placement, Plan, Proof, dominance, verify};
 
 /// How much work a plan may be; a count, not a time, so that plans do not depend on the machine.
@@ -128,7 +128,7 @@ fn finish(problem: &Problem, useful: &[Vec<usize>], best: &mut Best, nodes: u64)
 fn first(problem: &Problem, useful: &[Vec<usize>], low: f64, effort: Effort) -> Result<Best, Error> {
     let mut best = Best { placements: Vec::new(), cost: f64::INFINITY, bound: low, proof: Proof::Item };
     let size: usize = useful.iter().map(Vec::len).sum::<usize>() + problem.world_size();
-    let even = area::bound(problem, useful, low, f64::MAX);
+    let even = area::even(problem, useful, low);
     // Large problems get few starts: one is within a fraction of a percent there.
     let n_starts = if size > 20_000 { 1 } else { LARGEST.len() };
     let scale = even.bound.max(low);
@@ -142,21 +142,23 @@ fn first(problem: &Problem, useful: &[Vec<usize>], low: f64, effort: Effort) -> 
         tastes.extend([2.0, 1.0, 0.5].map(taste));
     }
     let tries = effort.of((40_000_000 / size as u64).min(20_000) / 10);
-    let mut missing = None;
+    let mut missing: Option<Lacking> = None;
     let mut run = |tastes: &[Taste], best: &mut Best| {
-        let found: Vec<Result<Vec<Placement>, usize>> = tastes
+        let found: Vec<Result<Vec<Placement>, Lacking>> = tastes
             .par_iter()
             .map(|taste| {
                 let mut state = start(problem, useful, *taste)?;
                 let enough = scale * (1.0 + effort.gap.max(1e-3));
                 improve(&mut state, useful, local::Limits { tries, enough });
-                state.complete().ok_or(0)
+                state.complete().ok_or(Lacking { table: 0, missing: 1 })
             })
             .collect();
         for found in found {
             match found {
                 Ok(placements) => _ = best.offer(problem, placements),
-                Err(table) => missing = missing.or(Some(table)),
+                Err(lacking) => {
+                    missing = missing.into_iter().chain([lacking]).min_by_key(|l| (l.missing, l.table));
+                }
             }
         }
     };
@@ -174,7 +176,8 @@ fn first(problem: &Problem, useful: &[Vec<usize>], low: f64, effort: Effort) -> 
         run(&tastes, &mut best);
     }
     if best.placements.is_empty() && !problem.tables().is_empty() {
-        return last_resort(problem, useful, missing.unwrap_or(0), effort);
+        let closest = missing.unwrap_or(Lacking { table: 0, missing: 1 });
+        return last_resort(problem, useful, closest, effort);
     }
     if problem.tables().is_empty() {
         best.cost = 0.0;
@@ -182,23 +185,27 @@ fn first(problem: &Problem, useful: &[Vec<usize>], low: f64, effort: Effort) -> 
     Ok(best)
 }
 
+/// The most tables whose placements are all tried: each takes a frame of the stack.
+const MOST_EXHAUSTED: usize = 512;
+
 /// No start fits: every placement, as far as the effort goes.
 fn last_resort(
     problem: &Problem,
     useful: &[Vec<usize>],
-    table: usize,
+    closest: Lacking,
     effort: Effort,
 ) -> Result<Best, Error> {
+    let Lacking { table, missing } = closest;
+    let table = problem.tables()[table].name.clone();
+    if problem.tables().len() > MOST_EXHAUSTED {
+        return Err(Error::NotFound { table, missing });
+    }
     let outcome = exhaust(problem, useful, f64::INFINITY, 20_000 * u64::from(effort.factor));
     if let Some(placements) = outcome.best {
         let mut best = Best { placements: Vec::new(), cost: f64::INFINITY, bound: 0.0, proof: Proof::Item };
         best.offer(problem, placements);
         return Ok(best);
     }
-    let empty = State::new(problem);
-    let room = (0..problem.world_size()).map(|rank| empty.room(rank)).max().unwrap_or(0);
-    let missing = infeasible::lacking(problem, table, room);
-    let table = problem.tables()[table].name.clone();
     Err(if outcome.complete {
         Error::Exhausted { table, missing }
     } else {

@@ -36,6 +36,31 @@ fn a_run_of_few_checkpoints_takes_what_the_simulation_says_too() {
 }
 
 #[test]
+fn a_run_of_very_many_checkpoints_is_simulated_in_part_with_the_spread_of_the_whole() {
+    let failures = Failures { mtbf: 7200.0, checkpoint: 20.0, restart: 120.0 };
+    let interval = failures.interval();
+    let work = 30_000.0 * interval;
+    // 100 runs are few enough to be run whole, 4,000 are not.
+    let (whole, part) =
+        (failures.simulate(work, interval, 100, 7), failures.simulate(work, interval, 4000, 8));
+    assert!((part.mean / failures.expected(work, interval) - 1.0).abs() < 1e-3, "{part:?}");
+    assert!((part.p50 / whole.p50 - 1.0).abs() < 2e-3, "{part:?} {whole:?}");
+    let spread = |of: &muster_core::capacity::goodput::Simulated| of.p90 - of.p50;
+    let ratio = spread(&part) / spread(&whole);
+    assert!((0.7..1.4).contains(&ratio), "{ratio}: {part:?} {whole:?}");
+}
+
+#[test]
+fn equal_parts_of_a_run_have_as_many_checkpoints_as_parts() {
+    let failures = Failures { mtbf: 1e12, checkpoint: 10.0, restart: 60.0 };
+    for parts in 1..200_u32 {
+        let interval = 1000.1 / f64::from(parts);
+        let end = failures.simulate(1000.1, interval, 1, 1).mean;
+        assert!((end - 1000.1 - 10.0 * f64::from(parts)).abs() < 1e-6, "{parts}: {end}");
+    }
+}
+
+#[test]
 fn the_values_of_a_published_example_come_out() {
     // Planner notes 5.6: M = 3.1 h, C = 0.05 h, R = 0.25 h, interval 0.524 h.
     let failures = Failures { mtbf: 3.1 * 3600.0, checkpoint: 180.0, restart: 900.0 };

@@ -59,7 +59,7 @@ proptest! {
         };
         for (less, more) in of(rows).iter().zip(of(rows + more)) {
             prop_assert_eq!(less.layout, more.layout);
-            for (a, b) in less.pieces.iter().zip(&more.pieces) {
+            for (a, b) in less.pieces.iter().zip(more.pieces.iter()) {
                 prop_assert!(a.memory <= b.memory, "{:?}: {} {}", less.layout, a.memory, b.memory);
             }
         }
@@ -80,7 +80,7 @@ proptest! {
             workload.tables.iter().flat_map(|t| layout::options(t, &cluster, &workload.setting)).collect::<Vec<_>>()
         };
         for (slow, fast) in options(h100()).iter().zip(options(fast)) {
-            for (a, b) in slow.pieces.iter().zip(&fast.pieces) {
+            for (a, b) in slow.pieces.iter().zip(fast.pieces.iter()) {
                 prop_assert!(b.cost.sum() <= a.cost.sum());
             }
         }
@@ -99,7 +99,7 @@ proptest! {
         let mut loads = vec![Phases::default(); 16];
         for ((layout, ranks), table) in slow.tables.iter().zip(&workload.tables) {
             let option = layout::option(table, *layout, &cluster, &workload.setting);
-            for (rank, piece) in ranks.iter().zip(&option.pieces) {
+            for (rank, piece) in ranks.iter().zip(option.pieces.iter()) {
                 loads[*rank] += piece.cost;
             }
         }

@@ -1,6 +1,6 @@
 //! Whole questions: answers, the inverse, a fleet, a table that does not fit.
 
-use muster_core::capacity::{answer, fleet, inverse};
+use muster_core::capacity::{Unanswered, answer, fleet, inverse};
 use muster_core::cost::Phase;
 use muster_proto::capacity::CapacitySpec;
 use muster_proto::config;
@@ -62,6 +62,81 @@ fn the_fewest_nodes_keep_the_deadline_and_one_less_does_not() {
 }
 
 #[test]
+fn the_fewest_of_many_nodes_are_the_fewest_though_not_every_number_is_tried() {
+    let base = question(&["pools.0.nodes=128", "run.batch=1048576"]);
+    let at = |nodes: u32| answer(&base, &base.pools[0], nodes).unwrap().simulated.p90;
+    let spec = question(&[
+        "pools.0.nodes=128",
+        "run.batch=1048576",
+        &format!("run.deadline=\"{}ms\"", (at(98) * 1e3).ceil()),
+    ]);
+    let fewest = inverse::fewest(&spec, &spec.pools[0]).unwrap();
+    assert!(fewest.nodes > 64 && fewest.nodes <= 98, "{}", fewest.nodes);
+    let in_time = |nodes: u32| answer(&spec, &spec.pools[0], nodes).unwrap().in_time;
+    assert_eq!((in_time(fewest.nodes), in_time(fewest.nodes - 1)), (Some(true), Some(false)));
+}
+
+#[test]
+fn failures_that_come_before_work_is_kept_are_told_instead_of_simulated_for_ever() {
+    for (sets, field) in [
+        (["pools.0.mtbf_per_device=\"1h\"", "pools.0.nodes=1024"], "pools.0.mtbf_per_device"),
+        (["pools.0.mtbf_per_device=\"8s\"", "pools.0.nodes=1"], "pools.0.mtbf_per_device"),
+        (["pools.0.restart=\"100000h\"", "pools.0.nodes=1024"], "pools.0.restart"),
+        (["run.checkpoint=\"100000h\"", "pools.0.nodes=8"], "run.checkpoint"),
+    ] {
+        let spec = question(&sets);
+        let error = answer(&spec, &spec.pools[0], spec.pools[0].nodes).unwrap_err();
+        assert!(matches!(error, Unanswered::NoProgress { .. }), "{sets:?}: {error}");
+        assert_eq!((error.field(0).as_deref(), error.no_room()), (Some(field), None));
+        assert!(error.to_string().contains("makes no progress"), "{error}");
+    }
+}
+
+#[test]
+fn a_question_without_tables_and_dense_part_is_told_that_there_is_nothing_to_do() {
+    let spec = question(&["tables=[]", "dense={}", "run.software=tensor_flow", "pools.0.devices_per_node=1"]);
+    let error = answer(&spec, &spec.pools[0], 1).unwrap_err();
+    assert_eq!((error.field(0).as_deref(), &error), (Some("tables"), &Unanswered::Nothing));
+}
+
+#[test]
+fn energy_counts_against_the_budget() {
+    let sets = ["pools.0.price_per_device_hour=0.0", "run.budget=1.0"];
+    let free = question(&sets);
+    assert_eq!(answer(&free, &free.pools[0], 1).unwrap().in_budget, Some(true));
+    let paid = question(&[sets[0], sets[1], "pools.0.price_per_kwh=10.0"]);
+    let paid = answer(&paid, &paid.pools[0], 1).unwrap();
+    assert!(paid.energy_cost.unwrap() > 1.0 && paid.in_budget == Some(false));
+}
+
+#[test]
+fn a_demand_that_cannot_be_is_no_lack_of_memory() {
+    let spec = question(&["tables.0.layouts=[\"grid\"]"]);
+    let error = answer(&spec, &spec.pools[0], 1).unwrap_err();
+    assert_eq!(error.no_room(), None);
+    assert!(error.to_string().contains("table item: "), "{error}");
+}
+
+#[test]
+fn a_slow_schedule_counts_beside_many_quick_ones() {
+    let hourly = "{ name = \"h\", count = 2000, period = \"1h\", samples = 1, nodes = 1, deadline = \"6h\" }";
+    let monthly = "{ name = \"m\", period = \"720h\", samples = 20000000000, nodes = 1, deadline = \"1s\" }";
+    let spec = question(&[&format!("fleet=[{hourly}, {monthly}]")]);
+    let retrainings = fleet::retrainings(&spec, &spec.pools[0]).unwrap();
+    let load = fleet::load(&retrainings, 64, 1).unwrap();
+    // One of 1,440,001 starts is the slow one, and it cannot be in time.
+    assert!(load.late > 0.0 && load.late < 1e-5, "{load:?}");
+    assert!(load.worst > retrainings[1].seconds * 0.5, "{load:?}");
+}
+
+#[test]
+fn a_fleet_that_no_pool_can_serve_is_told_at_once() {
+    let spec = question(&["fleet.0.count=10000", "fleet.0.nodes=8", "fleet.0.deadline=\"1s\""]);
+    let retrainings = fleet::retrainings(&spec, &spec.pools[0]).unwrap();
+    assert_eq!(fleet::smallest(&retrainings, 0.01, 1), None);
+}
+
+#[test]
 fn a_fleet_of_more_retrainings_is_fuller_and_its_smallest_pool_keeps_them_in_time() {
     let spec = question(&[]);
     let few = fleet::retrainings(&spec, &spec.pools[0]).unwrap();
@@ -85,8 +160,8 @@ fn a_table_that_fits_on_no_device_is_named_with_the_bytes_missing() {
     assert!(error.is_ok(), "{error:?}");
     let spec = question(&["tables.0.rows=700000000", "tables.0.optimizer=adam"]);
     let error = answer(&spec, &spec.pools[0], 1).unwrap_err();
-    assert_eq!(error.table(), "item");
-    assert!(error.missing() > 50e9, "{error}");
+    let (table, missing) = error.no_room().unwrap();
+    assert!(table == "item" && missing > 50e9, "{error}");
     assert!(error.to_string().contains("table item does not fit"), "{error}");
 }
 
@@ -118,7 +193,7 @@ fn a_host_that_is_too_small_is_named_with_its_table_and_one_of_unknown_size_is_r
     let spec = question(&hosted);
     let refused = answer(&spec, &spec.pools[0], 1).unwrap_err();
     let lacks = spec.tables[0].bytes() - f64::from(8_u32 << 10) * 1048576.0;
-    assert!((refused.missing() / lacks - 1.0).abs() < 1e-9, "{refused}");
+    assert!((refused.no_room().unwrap().1 / lacks - 1.0).abs() < 1e-9, "{refused}");
     assert!(refused.to_string().contains("item") && refused.to_string().contains("host_memory"), "{refused}");
     let sets = [hosted[0].to_owned()];
     let unknown = config::parse::<CapacitySpec>(QUESTION, "q.toml", &sets).unwrap_err().to_string();

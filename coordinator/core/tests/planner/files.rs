@@ -48,7 +48,34 @@ fn a_file_that_is_not_json_is_refused_with_line_and_column() {
     let (message, _) = refusal("\"world_size\": 4", "\"world_size\": -4");
     assert!(message.starts_with("line 2, column ") && message.contains("-4"), "{message}");
     let (message, _) = refusal("[2.0, 1]", "[NaN, 1]");
-    assert!(message.starts_with("line 6, column 29: expected value"), "{message}");
+    assert!(
+        message.starts_with("line 6, column 29: tables.b[0].perf_ms_rle[0][0]: expected value"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_or_sign_is_refused_with_its_path() {
+    for (from, to, path) in [
+        ("[[100, 1]]", "[[100.5, 1]]", "tables.b[0].hbm_bytes_rle[0][0]"),
+        ("[[2.0, 1]]", "[[\"2\", 1]]", "tables.b[0].perf_ms_rle[0][0]"),
+        ("\"world_size\": 4", "\"world_size\": \"4\"", "world_size"),
+        ("\"hbm_cap_per_rank_bytes\": 1000", "\"hbm_cap_per_rank_bytes\": -5", "hbm_cap_per_rank_bytes"),
+    ] {
+        let (message, field) = refusal(from, to);
+        assert!(message.starts_with("line ") && message.contains(&format!(": {path}: invalid")), "{message}");
+        assert_eq!(field.as_deref(), Some(path));
+    }
+}
+
+#[test]
+fn what_does_not_fit_names_the_memory_or_the_table() {
+    let problem = options_file::parse(&GOOD.replace("1000", "20")).unwrap();
+    let error = options_file::FileError::from(plan(&problem, Effort::default()).unwrap_err());
+    assert_eq!(error.field().as_deref(), Some("tables.b"), "{error}");
+    let problem =
+        options_file::parse(&GOOD.replace("1000", "110").replace("[[20, 4]]", "[[90, 4]]")).unwrap();
+    assert!(plan(&problem, Effort::default()).is_ok());
 }
 
 #[test]
@@ -61,10 +88,13 @@ fn an_unknown_objective_is_refused_with_those_that_are_known() {
 #[test]
 fn more_ranks_or_pieces_than_memory_holds_are_refused() {
     let (message, field) = refusal("\"world_size\": 4", "\"world_size\": 4000000000");
-    assert_eq!(message, "`world_size` is 4000000000; give at most 1048576");
+    assert_eq!(message, "`world_size` is 4000000000; give between 1 and 1048576");
     assert_eq!(field.as_deref(), Some("world_size"));
     let (message, _) = refusal("[[2.0, 1]]", "[[2.0, 4000000000]]");
     assert!(message.contains("has 4000000000 pieces; give at most 1048576"), "{message}");
+    let file = GOOD.replace("[[2.0, 1]]", "[[2.0, 5000]]").replace("[[100, 1]]", "[[1, 5000]]");
+    let message = options_file::parse(&file).unwrap_err().to_string();
+    assert!(message.contains("has 5000 pieces; `device` takes at most 4096"), "{message}");
 }
 
 #[test]
@@ -84,8 +114,12 @@ fn fields_that_do_not_go_together_are_refused_by_path() {
     let (message, field) = refusal("\"b\"", "\"a\"");
     assert!(message.contains("given twice"), "{message}");
     assert_eq!(field.as_deref(), Some("tables.a"));
-    let (message, _) = refusal("\"world_size\": 4", "\"world_size\": 0");
-    assert!(message.contains("no devices"), "{message}");
+    for field in ["\"world_size\": 4", "\"local_world_size\": 2"] {
+        let (name, _) = field.trim_matches('"').split_once('"').unwrap();
+        let (message, at) = refusal(field, &format!("\"{name}\": 0"));
+        assert_eq!(message, format!("`{name}` is 0; give between 1 and 1048576"));
+        assert_eq!(at.as_deref(), Some(name));
+    }
 }
 
 /// The plan of a public model; none, loudly, where it is not at hand.

@@ -47,12 +47,65 @@ fn tables_larger_than_all_memory_are_named_with_the_bytes_missing() {
 #[test]
 fn tables_that_fit_by_their_sum_but_in_no_placement_are_proved_not_to_fit() {
     let error = refused(two_ranks(), vec![table("a", 1.0, 60), table("b", 1.0, 60), table("c", 1.0, 60)]);
-    assert!(matches!(error, Error::Exhausted { .. }), "{error}");
+    // The third lacks 20 on either rank.
+    assert_eq!(error, Error::Exhausted { table: "c".into(), missing: 20 });
+}
+
+#[test]
+fn pins_to_a_rank_that_is_too_small_name_the_ranks_and_the_bytes_missing() {
+    let pinned = |name: &str, memory: u64, ranks: &[usize]| Table {
+        demand: Demand { ranks: ranks.to_vec(), ..Demand::default() },
+        ..table(name, 1.0, memory)
+    };
+    let tables = vec![pinned("a", 60, &[0]), pinned("b", 70, &[0]), table("c", 1.0, 10)];
+    let error = refused(two_ranks(), tables);
+    let expected = Error::Pinned { table: "b".into(), ranks: vec![0], needed: 130, available: 100 };
+    assert_eq!(error, expected);
+    assert!(
+        error.to_string().contains("30 bytes are missing, `b` is the largest; pin to more ranks"),
+        "{error}"
+    );
+    // Two sets, one within the other.
+    let four = Cluster::uniform(4, 4, 100).unwrap();
+    let tables = vec![pinned("a", 90, &[0]), pinned("b", 90, &[1, 0]), pinned("c", 90, &[1, 0])];
+    assert!(matches!(refused(four, tables), Error::Pinned { needed: 270, available: 200, .. }));
+}
+
+#[test]
+fn many_tables_that_fit_by_their_sum_only_are_not_searched_to_the_end() {
+    let tables = (0..15_001).map(|idx| table(&format!("t{idx:05}"), 1.0, 2)).collect();
+    let error = refused(Cluster::uniform(2, 2, 15_001).unwrap(), tables);
+    assert!(matches!(error, Error::NotFound { missing: 1, .. }), "{error}");
+}
+
+#[test]
+fn an_option_of_an_absurd_cost_does_not_blur_the_others() {
+    let tables = (0..5).map(|idx| {
+        let mut table = table(&format!("t{idx}"), 0.3 + f64::from(idx) * 0.1, 50);
+        let run = Run { pieces: 1, cost: [1e99].into(), memory: 1 };
+        table.options.push(Choice { name: "last_resort".into(), layout: Layout::AnyRank, runs: vec![run] });
+        table
+    });
+    let cluster = Cluster::uniform(2, 2, 150).unwrap();
+    let problem = Problem::new(cluster, 1, tables.collect()).unwrap();
+    let found = plan(&problem, Effort::default()).unwrap();
+    // 0.3 + 0.4 + 0.5 on one rank, 0.6 + 0.7 on the other; no other split has a lower peak.
+    assert!((found.cost - 1.3).abs() < 1e-12 && found.bound > 1.3 - 1e-9, "{} {}", found.cost, found.bound);
+}
+
+#[test]
+fn an_option_in_thousands_of_chosen_pieces_ends_within_its_work() {
+    let run = Run { pieces: 4001, cost: [1.0].into(), memory: 1 };
+    let options = vec![Choice { name: "column_wise".into(), layout: Layout::AnyRank, runs: vec![run] }];
+    let wide = Table { name: "a".into(), options, demand: Demand::default() };
+    let problem = Problem::new(Cluster::uniform(2, 2, 10_000).unwrap(), 1, vec![wide]).unwrap();
+    let found = plan(&problem, Effort::default()).unwrap();
+    assert!(found.cost == 2001.0 && found.bound <= 2001.0, "{found:?}");
 }
 
 #[test]
 fn costs_that_are_none_are_refused_by_table_and_option() {
-    for cost in [f64::NAN, f64::INFINITY, -1.0] {
+    for cost in [f64::NAN, f64::INFINITY, -1.0, 1e200] {
         let error = refused(two_ranks(), vec![table("a", cost, 1)]);
         assert!(
             matches!(&error, Error::BadCost { table, option, .. } if table == "a" && option == "table_wise")

@@ -91,7 +91,7 @@ impl Model<'_> {
     fn seconds(&self, table: &cost::Table, device: capacity::Device, layout: Layout) -> Seconds {
         let cluster = cost::Cluster::new(device, self.world_size, 1);
         let option = cost::layout::option(table, layout, &cluster, &self.setting());
-        let phases = option.pieces.first().map_or(Phases::default(), |piece| piece.cost);
+        let phases = option.pieces.iter().next().map_or(Phases::default(), |piece| piece.cost);
         PHASES.map(|phase| phases.get(phase))
     }
 

@@ -35,16 +35,7 @@ pub(in super::super) struct Area {
 
 /// The least cost between `low`, a bound, and `high`, the cost of a plan, that does not contradict itself.
 pub(in super::super) fn bound(problem: &Problem, useful: &[Vec<usize>], low: f64, high: f64) -> Area {
-    let weights = weights(problem, useful);
-    let options: Vec<Vec<Work>> = useful
-        .iter()
-        .enumerate()
-        .map(|(table, options)| {
-            let choices = options.iter().map(|option| &problem.tables()[table].options[*option]);
-            choices.map(|choice| work(problem, choice, &weights)).collect()
-        })
-        .collect();
-    let capacity: f64 = problem.cluster().devices.iter().map(|device| device.memory as f64).sum();
+    let (options, capacity) = (works(problem, useful), capacity(problem));
     let (mut low, mut high) = (low, high.max(low));
     let mut at_high = dual(&options, capacity, high);
     if at_high.bound >= high {
@@ -64,6 +55,25 @@ pub(in super::super) fn bound(problem: &Problem, useful: &[Vec<usize>], low: f64
         }
     }
     Area { bound: low.max(at_high.bound.min(high)) * ROUNDING, byte_price: at_high.byte_price }
+}
+
+/// The bound where no cost of a plan is known.
+pub(in super::super) fn even(problem: &Problem, useful: &[Vec<usize>], low: f64) -> Area {
+    let found = dual(&works(problem, useful), capacity(problem), f64::MAX);
+    Area { bound: low.max(found.bound) * ROUNDING, byte_price: found.byte_price }
+}
+
+fn works(problem: &Problem, useful: &[Vec<usize>]) -> Vec<Vec<Work>> {
+    let weights = weights(problem, useful);
+    let of_table = |(table, options): (usize, &Vec<usize>)| {
+        let choices = options.iter().map(|option| &problem.tables()[table].options[*option]);
+        choices.map(|choice| work(problem, choice, &weights)).collect()
+    };
+    useful.iter().enumerate().map(of_table).collect()
+}
+
+fn capacity(problem: &Problem) -> f64 {
+    problem.cluster().devices.iter().map(|device| device.memory as f64).sum()
 }
 
 /// The bound over options with no piece above `z`, at the best price of memory.

@@ -12,6 +12,9 @@ pub(in super::super) fn largest_piece(problem: &Problem, choice: &Choice) -> f64
     costs.fold(0.0, f64::max)
 }
 
+/// Windows up to so many pieces are summed as they are.
+const EXACT: usize = 256;
+
 /// The best of the bounds; `useful` names each table's options.
 pub(in super::super) fn bound(problem: &Problem, useful: &[Vec<usize>]) -> f64 {
     let mut least: Vec<f64> = useful
@@ -24,13 +27,20 @@ pub(in super::super) fn bound(problem: &Problem, useful: &[Vec<usize>]) -> f64 {
         .collect();
     least.sort_by(|a, b| b.total_cmp(a));
     let world_size = problem.world_size();
-    let mut best = 0.0f64;
-    let mut k = 0;
-    while k * world_size < least.len() {
+    // Sums of the first so many, so that each window is a difference.
+    let mut sums = vec![0.0];
+    sums.extend(least.iter().scan(0.0, |sum, cost| {
+        *sum += cost;
+        Some(*sum)
+    }));
+    let best = (0..least.len().div_ceil(world_size)).fold(0.0, |best: f64, k| {
         let smallest = k * world_size;
-        let sum: f64 = (0..=k).map(|i| least[smallest - i]).sum();
-        best = best.max(sum);
-        k += 1;
-    }
+        best.max(if k < EXACT {
+            least[smallest - k..=smallest].iter().rev().sum()
+        } else {
+            // A difference has the rounding of both sums.
+            sums[smallest + 1] - sums[smallest - k] - sums[smallest + 1] * 1e-11
+        })
+    });
     best * ROUNDING
 }

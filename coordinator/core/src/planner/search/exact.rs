@@ -31,7 +31,7 @@ struct Exact<'s, 'a> {
     cost: f64,
     best: Option<Vec<Placement>>,
     nodes: u64,
-    /// Lists of ranks that may still be built.
+    /// Lists of ranks that may still be built, by their lengths.
     work: u64,
     /// Whether placements were left out.
     overflow: bool,
@@ -63,7 +63,7 @@ pub(in super::super) fn exhaust(problem: &Problem, useful: &[Vec<usize>], cost: 
         cost,
         best: None,
         nodes,
-        work: nodes.saturating_mul(20),
+        work: nodes.saturating_mul(80),
         overflow: false,
     };
     exact.descend(0, 0.0);
@@ -130,7 +130,11 @@ impl Exact<'_, '_> {
         let mut found = Vec::new();
         for option in &self.useful[table] {
             let choice = &problem.tables()[table].options[*option];
-            let mut built = Built::default();
+            // No better plan has the option; and costs far above the others would leave their rounding in the sums.
+            if largest_piece(problem, choice) >= self.limit() {
+                continue;
+            }
+            let mut built = Built { most: self.work, ..Built::default() };
             match choice.layout {
                 Layout::EveryRank => built.lists.push(Vec::new()),
                 Layout::AnyRank if choice.n_pieces() == 1 => {
@@ -190,8 +194,10 @@ struct Built {
     lists: Vec<Vec<u32>>,
     /// Whether there are more of them.
     is_cut: bool,
-    /// Lists that were built on the way.
+    /// Lists that were built on the way, by their lengths.
     work: u64,
+    /// What that may be.
+    most: u64,
 }
 
 impl Built {
@@ -206,7 +212,7 @@ impl Built {
                 let ranks = ranks.iter().filter(move |rank| **rank >= from);
                 ranks.map(|rank| list.iter().copied().chain([*rank]).collect())
             });
-            lists = self.some(longer);
+            lists = self.some(longer, idx + 1);
         }
         self.lists.append(&mut lists);
     }
@@ -215,12 +221,12 @@ impl Built {
     fn whole(&mut self, problem: &Problem, choice: &Choice) {
         let groups = choice.n_pieces() / problem.cluster().node_sizes[0];
         let mut nodes: Vec<Vec<usize>> = vec![Vec::new()];
-        for _ in 0..groups {
+        for group in 0..groups {
             let longer = nodes.iter().flat_map(|list| {
                 let free = (0..problem.nodes()).filter(|node| !list.contains(node));
                 free.map(|node| list.iter().copied().chain([node]).collect())
             });
-            nodes = self.some(longer);
+            nodes = self.some(longer, group + 1);
         }
         let ranks = |nodes: &Vec<usize>| {
             nodes.iter().flat_map(|node| problem.ranks_of(*node)).map(|rank| rank as u32).collect()
@@ -228,11 +234,12 @@ impl Built {
         self.lists.extend(nodes.iter().map(ranks));
     }
 
-    /// As many as are listed at most; that there are more is noted.
-    fn some<T>(&mut self, mut all: impl Iterator<Item = T>) -> Vec<T> {
-        let some: Vec<T> = all.by_ref().take(MOST_PLACEMENTS).collect();
+    /// As many of this length as are listed at most and as the work allows; that there are more is noted.
+    fn some<T>(&mut self, mut all: impl Iterator<Item = T>, length: usize) -> Vec<T> {
+        let left = self.most.saturating_sub(self.work) / length as u64;
+        let some: Vec<T> = all.by_ref().take(MOST_PLACEMENTS.min(left as usize)).collect();
         self.is_cut |= all.next().is_some();
-        self.work += some.len() as u64;
+        self.work += (some.len() * length) as u64;
         some
     }
 }

@@ -119,7 +119,11 @@ impl Spots {
 }
 
 /// Pieces largest first, each on the rank whose load it raises least; the ranks come least loaded first.
-fn spread(state: &State<'_>, choice: &Choice, ranks: impl Iterator<Item = u32>) -> Option<Vec<u32>> {
+pub(super) fn spread(
+    state: &State<'_>,
+    choice: &Choice,
+    ranks: impl Iterator<Item = u32>,
+) -> Option<Vec<u32>> {
     let problem = state.problem;
     let n = choice.n_pieces();
     let mut open: Vec<(u32, f64, u64)> =

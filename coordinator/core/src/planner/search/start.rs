@@ -8,8 +8,9 @@ use std::collections::BinaryHeap;
 use super::super::Placement;
 use super::super::bound::item::largest_piece;
 use super::super::evaluate::State;
+use super::super::infeasible::lacking;
 use super::super::problem::{Choice, Layout, Problem};
-use super::spots::Spots;
+use super::spots::{Spots, spread};
 
 /// How a start chooses options and orders tables.
 #[derive(Debug, Clone, Copy)]
@@ -40,12 +41,49 @@ impl Ord for Key {
     }
 }
 
+/// Ranks or nodes by their load, the least first. Loads only rise, so one that rose unseen is put right when it comes up.
+#[derive(Debug, Default)]
+struct Loads(Option<BinaryHeap<Reverse<Key>>>);
+
+impl Loads {
+    /// Takes all of them in, if it has none.
+    fn fill(&mut self, n: usize, load: impl Fn(usize) -> f64) {
+        self.0.get_or_insert_with(|| (0..n).map(|idx| Reverse(Key(load(idx), idx as u32))).collect());
+    }
+
+    /// Takes the least loaded out.
+    fn pop(&mut self, load: impl Fn(usize) -> f64) -> Option<Key> {
+        let heap = self.0.as_mut()?;
+        loop {
+            let Reverse(key) = heap.pop()?;
+            let now = load(key.1 as usize);
+            if key.0 >= now {
+                return Some(key);
+            }
+            heap.push(Reverse(Key(now, key.1)));
+        }
+    }
+
+    fn put(&mut self, keys: impl IntoIterator<Item = Key>) {
+        if let Some(heap) = &mut self.0 {
+            heap.extend(keys.into_iter().map(Reverse));
+        }
+    }
+}
+
+/// A table that found no room, and the bytes that it lacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Lacking {
+    pub(in super::super) table: usize,
+    pub(in super::super) missing: u64,
+}
+
 /// All tables placed, or the first that found no room.
 pub(in super::super) fn start<'a>(
     problem: &'a Problem,
     useful: &[Vec<usize>],
     taste: Taste,
-) -> Result<State<'a>, usize> {
+) -> Result<State<'a>, Lacking> {
     let choices: Vec<usize> =
         useful.iter().enumerate().map(|(t, options)| chosen(problem, t, options, taste)).collect();
     let choice = |table: usize| &problem.tables()[table].options[choices[table]];
@@ -61,33 +99,35 @@ pub(in super::super) fn start<'a>(
     let mut order: Vec<usize> = (0..choices.len()).collect();
     order.sort_by(|a, b| rank_of(*a).cmp(&rank_of(*b)).then(sizes[*b].total_cmp(&sizes[*a])).then(a.cmp(b)));
     let mut state = State::new(problem);
-    let mut ranks: Option<BinaryHeap<Reverse<Key>>> = None;
-    let mut nodes: Option<BinaryHeap<Reverse<Key>>> = None;
+    let mut ranks = Loads::default();
+    let mut nodes = Loads::default();
     for table in order {
         let option = choices[table];
         let free = problem.tables()[table].demand.ranks.is_empty();
         let placement = match choice(table).layout {
             Layout::EveryRank => Some(Placement { option, ranks: Vec::new() }),
             Layout::AnyRank if free => {
-                let heap = ranks.get_or_insert_with(|| {
-                    (0..problem.world_size()).map(|r| Reverse(Key(state.load(r), r as u32))).collect()
-                });
-                on_ranks(&state, choice(table), heap).map(|ranks| Placement { option, ranks })
+                ranks.fill(problem.world_size(), |rank| state.load(rank));
+                on_ranks(&state, choice(table), &mut ranks).map(|ranks| Placement { option, ranks })
+            }
+            Layout::OneNode if free => {
+                nodes.fill(problem.nodes(), |node| state.node_load(node));
+                on_ranks_of_a_node(&state, choice(table), &mut nodes).map(|ranks| Placement { option, ranks })
             }
             Layout::WholeNodes if free && choice(table).n_pieces() == problem.cluster().node_sizes[0] => {
-                let heap = nodes.get_or_insert_with(|| {
-                    (0..problem.nodes()).map(|n| Reverse(Key(state.node_load(n), n as u32))).collect()
-                });
-                on_node(&state, table, option, heap)
+                nodes.fill(problem.nodes(), |node| state.node_load(node));
+                on_node(&state, table, option, &mut nodes)
             }
             _ => None,
         };
         let placement = match placement {
             Some(placement) if state.fits(table, &placement) => placement,
             _ => {
-                let found = fallback(&state, table, option, &useful[table]).ok_or(table)?;
-                // The heaps no longer know the loads of the ranks that it took.
-                (ranks, nodes) = (None, None);
+                let Some(found) = fallback(&mut state, table, option, &useful[table]) else {
+                    return Err(Lacking { table, missing: lacking(&state, table) });
+                };
+                // The heaps may hold loads of places that were not taken.
+                (ranks, nodes) = Default::default();
                 found
             }
         };
@@ -114,7 +154,7 @@ fn chosen(problem: &Problem, table: usize, options: &[usize], taste: Taste) -> u
 }
 
 /// The ranks of pieces, largest first, each on the least loaded rank with room; the heap follows.
-fn on_ranks(state: &State<'_>, choice: &Choice, heap: &mut BinaryHeap<Reverse<Key>>) -> Option<Vec<u32>> {
+fn on_ranks(state: &State<'_>, choice: &Choice, loads: &mut Loads) -> Option<Vec<u32>> {
     let problem = state.problem;
     let mut pieces: Vec<(usize, f64, u64)> =
         choice.pieces().enumerate().map(|(idx, run)| (idx, problem.least_cost(run), run.memory)).collect();
@@ -125,53 +165,68 @@ fn on_ranks(state: &State<'_>, choice: &Choice, heap: &mut BinaryHeap<Reverse<Ke
     for (idx, _, memory) in pieces {
         let mut full = Vec::new();
         let found = loop {
-            let Some(Reverse(key)) = heap.pop() else { break None };
+            let Some(key) = loads.pop(|rank| state.load(rank)) else { break None };
             let own: u64 = held.iter().filter(|(rank, _)| *rank == key.1).map(|(_, memory)| memory).sum();
             if state.room(key.1 as usize) >= memory.saturating_add(own) {
                 break Some(key);
             }
-            full.push(Reverse(key));
+            full.push(key);
         };
-        heap.extend(full);
+        loads.put(full);
         let key = found?;
         ranks[idx] = key.1;
         held.push((key.1, memory));
         let class = problem.cluster().devices[key.1 as usize].class;
         let cost: f64 = problem.cost(runs[idx], class).iter().sum();
-        heap.push(Reverse(Key(key.0 + cost, key.1)));
+        loads.put([Key(key.0 + cost, key.1)]);
     }
     Some(ranks)
 }
 
-fn on_node(
-    state: &State<'_>,
-    table: usize,
-    option: usize,
-    heap: &mut BinaryHeap<Reverse<Key>>,
-) -> Option<Placement> {
+/// The ranks of pieces on the least loaded node that has room for all of them, each on the least loaded of its ranks.
+fn on_ranks_of_a_node(state: &State<'_>, choice: &Choice, loads: &mut Loads) -> Option<Vec<u32>> {
     let problem = state.problem;
     let mut full = Vec::new();
     let mut found = None;
-    while let Some(Reverse(key)) = heap.pop() {
+    while let Some(key) = loads.pop(|node| state.node_load(node)) {
+        let mut ranks: Vec<u32> = problem.ranks_of(key.1 as usize).map(|rank| rank as u32).collect();
+        ranks.sort_by(|a, b| state.load(*a as usize).total_cmp(&state.load(*b as usize)).then(a.cmp(b)));
+        if let Some(ranks) = spread(state, choice, ranks.into_iter()) {
+            // The node's load is looked up when it comes up again.
+            loads.put([key]);
+            found = Some(ranks);
+            break;
+        }
+        full.push(key);
+    }
+    loads.put(full);
+    found
+}
+
+fn on_node(state: &State<'_>, table: usize, option: usize, loads: &mut Loads) -> Option<Placement> {
+    let problem = state.problem;
+    let mut full = Vec::new();
+    let mut found = None;
+    while let Some(key) = loads.pop(|node| state.node_load(node)) {
         let ranks = problem.ranks_of(key.1 as usize).map(|rank| rank as u32).collect();
         let placement = Placement { option, ranks };
         if state.fits(table, &placement) {
             let cost = largest_piece(problem, &problem.tables()[table].options[option]);
-            heap.push(Reverse(Key(key.0 + cost, key.1)));
+            loads.put([Key(key.0 + cost, key.1)]);
             found = Some(placement);
             break;
         }
-        full.push(Reverse(key));
+        full.push(key);
     }
-    heap.extend(full);
+    loads.put(full);
     found
 }
 
 /// A place in this option, or in the one with the best score of those that have a place.
-fn fallback(state: &State<'_>, table: usize, option: usize, useful: &[usize]) -> Option<Placement> {
+fn fallback(state: &mut State<'_>, table: usize, option: usize, useful: &[usize]) -> Option<Placement> {
     let spots = Spots::new(state, usize::MAX);
     if let Some(placement) = spots.of(state, table, option).into_iter().next() {
         return Some(placement);
     }
-    Spots::best(&mut state.clone(), table, useful)
+    Spots::best(state, table, useful)
 }
