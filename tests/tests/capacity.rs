@@ -112,6 +112,14 @@ fn what_is_in_the_way_of_an_answer_is_told_and_no_missing_bytes_are_made_up() {
     assert!(first["message"].as_str().unwrap().contains("table item: "), "{json}");
     assert_eq!(first["no_room"], serde_json::Value::Null);
 
+    // One retraining has nodes on which its table cannot lie: it is named with its field.
+    let output = muster(&["capacity", spec, "--set", "tables.0.layouts=[\"grid\"]", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(error["error"]["field"], "fleet.0.nodes", "{error}");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("retraining country: table item: "), "{message}");
+
     let never =
         ["--set", "pools.0.mtbf_per_device=60s", "--set", "pools.1.mtbf_per_device=60s", "--output", "json"];
     let output = muster(&[&["capacity", spec], &never[..]].concat());

@@ -66,7 +66,7 @@ pub fn ask(spec: &CapacitySpec, file: &Path) -> Result<Answered, Error> {
             Ok(FleetAnswer { retrainings, now, smallest })
         })
         .transpose()
-        .map_err(|error: Unanswered| unanswered::refused(&error, spec, 0, file))?;
+        .map_err(|(index, error): (usize, Unanswered)| unanswered::of_fleet(&error, spec, index, file))?;
     Ok(Answered { spec: spec.clone(), pools, fleet })
 }
 

@@ -34,14 +34,20 @@ pub(super) fn refused(error: &Unanswered, spec: &CapacitySpec, pool: usize, file
     }
 }
 
+/// The same for a retraining of the fleet, on the first pool.
+pub(super) fn of_fleet(error: &Unanswered, spec: &CapacitySpec, index: usize, file: &Path) -> Error {
+    let name = spec.fleet.get(index).map_or("", |retraining| &retraining.name);
+    let field = error.field(0).unwrap_or_else(|| format!("fleet.{index}.nodes"));
+    Error::bad_input(format!("retraining {name}: {error}")).with_file(file).with_field(field)
+}
+
 /// A model that has no place, as the end of a command: names the table or the dense part.
 pub(super) fn no_place(error: &Unplaced, spec: &CapacitySpec, file: &Path) -> Error {
-    let kind = match error {
-        Unplaced::Faulty { .. } => Kind::Failed,
-        _ => Kind::BadInput,
-    };
+    if let Unplaced::Faulty { .. } = error {
+        return Error::from_chain(Kind::Failed, error).with_file(file);
+    }
     let at = spec.tables.iter().position(|table| table.name == error.table());
     let key = if matches!(error, Unplaced::Pinned { .. }) { ".ranks" } else { "" };
     let field = at.map_or_else(|| "dense".to_owned(), |idx| format!("tables.{idx}{key}"));
-    Error::from_chain(kind, error).with_file(file).with_field(field)
+    Error::from_chain(Kind::BadInput, error).with_file(file).with_field(field)
 }

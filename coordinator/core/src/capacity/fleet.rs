@@ -44,16 +44,16 @@ pub struct Load {
 /// How long each retraining takes on its nodes of `pool`.
 ///
 /// # Errors
-/// A model that does not fit into a retraining's nodes.
-pub fn retrainings(spec: &CapacitySpec, pool: &PoolSpec) -> Result<Vec<Retraining>, Unanswered> {
-    let timed = |retraining: &RetrainingSpec| {
+/// A model that does not fit into a retraining's nodes, with the retraining's index.
+pub fn retrainings(spec: &CapacitySpec, pool: &PoolSpec) -> Result<Vec<Retraining>, (usize, Unanswered)> {
+    let timed = |(index, retraining): (usize, &RetrainingSpec)| {
         let mut spec = spec.clone();
         spec.run.samples = retraining.samples;
         spec.run.epochs = 1.0;
-        let seconds = answer(&spec, pool, retraining.nodes)?.seconds;
+        let seconds = answer(&spec, pool, retraining.nodes).map_err(|error| (index, error))?.seconds;
         Ok(Retraining { spec: retraining.clone(), seconds })
     };
-    spec.fleet.iter().map(timed).collect()
+    spec.fleet.iter().enumerate().map(timed).collect()
 }
 
 /// One retraining that starts.

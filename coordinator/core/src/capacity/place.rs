@@ -178,6 +178,12 @@ impl Placement {
         of_nodes.fold(0.0, f64::max)
     }
 
+    /// Bytes that the fullest host lacks; 0 or less where none does, or what hosts have is not known.
+    #[must_use]
+    pub(super) fn host_missing(&self, cluster: &Cluster) -> f64 {
+        cluster.host_memory.map_or(0.0, |room| self.fullest_host(cluster) - room)
+    }
+
     /// How much longer the step is than the bound, as a share of the bound.
     #[must_use]
     pub fn gap(&self) -> Option<f64> {
@@ -237,8 +243,7 @@ pub fn place_as(
 
 /// The search knows the devices' memory only; what lies on the hosts is counted afterwards.
 fn check_hosts(workload: &Workload, cluster: &Cluster, placement: &Placement) -> Result<(), Unplaced> {
-    let Some(room) = cluster.host_memory else { return Ok(()) };
-    let missing = placement.fullest_host(cluster) - room;
+    let missing = placement.host_missing(cluster);
     if missing <= 0.0 {
         return Ok(());
     }

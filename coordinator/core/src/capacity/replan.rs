@@ -24,7 +24,8 @@ pub(super) fn moving_little(
     for lines in tried {
         found.push(asked.moved(lines, wish)?);
     }
-    found.retain(|placement| placement.step.seconds <= enough);
+    let fits = |placement: &Placement| placement.host_missing(asked.cluster) <= 0.0;
+    found.retain(|placement| placement.step.seconds <= enough && fits(placement));
     found.push(best);
     let moved = |placement: &Placement| moves(asked, placement, wish);
     let least = found
@@ -77,7 +78,11 @@ fn moves(asked: &Asked<'_>, placement: &Placement, wish: &Wish) -> Moves {
     for ((table, options), (layout, ranks)) in
         asked.workload.tables.iter().zip(asked.options).zip(&placement.tables)
     {
-        let before = wish.present.get(&table.name).filter(|(name, _)| *name == layout.name());
+        // Rows on another number of ranks are other rows; a copy is a copy.
+        let same = |(name, old): &&(String, Vec<u32>)| {
+            *name == layout.name() && (old.len() == ranks.len() || *layout == Layout::DataParallel)
+        };
+        let before = wish.present.get(&table.name).filter(same);
         let before = before.map_or(&[][..], |(_, ranks)| ranks);
         let pieces =
             options.iter().filter(|option| option.layout == *layout).flat_map(|option| option.pieces.iter());

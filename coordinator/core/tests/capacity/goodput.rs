@@ -51,6 +51,20 @@ fn a_run_of_very_many_checkpoints_is_simulated_in_part_with_the_spread_of_the_wh
 }
 
 #[test]
+fn a_run_of_few_parts_with_very_many_failures_each_has_the_quantiles_of_a_sum_of_waits() {
+    // A piece ends after some 1,900 failures, and so is an exponential wait; a hundred of them are a gamma variable.
+    let failures = Failures { mtbf: 1000.0, checkpoint: 6500.0, restart: 10.0 };
+    let interval = failures.interval();
+    let work = 100.0 * interval;
+    let simulated = failures.simulate(work, interval, 2000, 3);
+    let of = |seconds: f64| seconds / failures.expected(work, interval);
+    assert!((of(simulated.mean) - 1.0).abs() < 0.05, "{simulated:?}");
+    assert!((simulated.p50 / simulated.mean - 0.997).abs() < 0.01, "{simulated:?}");
+    assert!((simulated.p90 / simulated.mean - 1.130).abs() < 0.02, "{simulated:?}");
+    assert!((simulated.p99 / simulated.mean - 1.249).abs() < 0.03, "{simulated:?}");
+}
+
+#[test]
 fn equal_parts_of_a_run_have_as_many_checkpoints_as_parts() {
     let failures = Failures { mtbf: 1e12, checkpoint: 10.0, restart: 60.0 };
     for parts in 1..200_u32 {

@@ -73,9 +73,14 @@ fn what_does_not_fit_names_the_memory_or_the_table() {
     let problem = options_file::parse(&GOOD.replace("1000", "20")).unwrap();
     let error = options_file::FileError::from(plan(&problem, Effort::default()).unwrap_err());
     assert_eq!(error.field().as_deref(), Some("tables.b"), "{error}");
-    let problem =
-        options_file::parse(&GOOD.replace("1000", "110").replace("[[20, 4]]", "[[90, 4]]")).unwrap();
-    assert!(plan(&problem, Effort::default()).is_ok());
+    // Each of five tables fits, all of them do not.
+    let table = GOOD.split("\"b\": ").nth(1).unwrap().split("],\n    \"a\"").next().unwrap();
+    let more: String = (0..5).map(|idx| format!("\"c{idx}\": {table}],")).collect();
+    let file = GOOD.replace("1000", "100").replace("\"tables\": {", &format!("\"tables\": {{{more}"));
+    let problem = options_file::parse(&file).unwrap();
+    let error = options_file::FileError::from(plan(&problem, Effort::default()).unwrap_err());
+    assert_eq!(error.field().as_deref(), Some("hbm_cap_per_rank_bytes"), "{error}");
+    assert!(error.to_string().contains("bytes are missing"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Laws that hold for every problem.
 
-use muster_core::planner::{Cluster, Effort, Error, Fault, Layout, Problem, Proof, plan, verify};
+use muster_core::planner::{
+    Choice, Cluster, Demand, Effort, Error, Fault, Layout, Problem, Proof, Run, Table, plan, verify,
+};
 use proptest::prelude::*;
 
 use crate::brute;
@@ -97,6 +99,49 @@ proptest! {
             pool.install(|| plan(&problem, Effort::default()))
         };
         prop_assert_eq!(on(1), on(16));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn no_bound_is_above_the_optimum_where_memory_differs_by_little_of_much(
+        tables in proptest::collection::vec((1_u64..40, 1_u64..40, 1_u64..60), 30..140), share in 0.2..0.9_f64
+    ) {
+        // On one rank the cost is a sum, so the optimum is a knapsack's, solved exactly over the bytes above a terabyte each. With room
+        // for the tables that gain most a byte, no share of a table is left over, and a bound has nothing to hide its rounding in.
+        const BASE: u64 = 1_000_000_000_000;
+        let mut tables = tables;
+        tables.sort_by(|a, b| (b.2 * a.0).cmp(&(a.2 * b.0)));
+        let best = (tables.len() as f64 * share) as usize;
+        let room: u64 = tables[..best].iter().map(|(more, _, _)| more).sum();
+        let memory = BASE * tables.len() as u64 + room;
+        let choice = |name: &'static str, cost: u64, memory: u64| Choice {
+            name: name.into(),
+            layout: Layout::AnyRank,
+            runs: vec![Run { pieces: 1, cost: [cost as f64].into(), memory }],
+        };
+        let table = |(idx, (more, cost, saved)): (usize, &(u64, u64, u64))| Table {
+            name: format!("t{idx:03}"),
+            options: vec![choice("small", cost + saved, BASE), choice("large", *cost, BASE + more)],
+            demand: Demand::default(),
+        };
+        let all: Vec<Table> = tables.iter().enumerate().map(table).collect();
+        let mut least = vec![0_u64; room as usize + 1];
+        for (more, cost, saved) in &tables {
+            least = (0..=room)
+                .map(|held| {
+                    let small = least[held as usize] + cost + saved;
+                    held.checked_sub(*more).map_or(small, |before| small.min(least[before as usize] + cost))
+                })
+                .collect();
+        }
+        let optimum = least[room as usize] as f64;
+        let found = plan(&Problem::new(Cluster::uniform(1, 1, memory).unwrap(), 1, all).unwrap(), Effort::default());
+        let found = found.unwrap();
+        prop_assert!(found.bound <= optimum, "{} by {:?} is above {optimum}", found.bound, found.proof);
+        prop_assert!(found.cost >= optimum);
     }
 }
 

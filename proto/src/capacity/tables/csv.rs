@@ -58,7 +58,8 @@ impl Columns {
     }
 }
 
-/// Reads `table,rows,dim,pooling,zipf_alpha,shared_group`; `a;b` in pooling are features that share the table.
+/// Reads `table,rows,dim,pooling,zipf_alpha,shared_group`; `a;b` in pooling are features that share the table, and the name of their
+/// group is for people: nothing follows from it.
 ///
 /// # Errors
 /// A header that lacks a column or has an unknown one, a line with another number of cells or a malformed number, a table that no question may have.

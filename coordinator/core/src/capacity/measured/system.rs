@@ -25,8 +25,8 @@ const PRODUCTS: &[(&str, u32)] = &[
 const CARDS: &[(&str, &str)] =
     &[("A100", "a100_sxm"), ("H100", "h100_sxm"), ("H200", "h200_sxm"), ("B200", "b200")];
 
-/// Boards with cards on NVLink.
-const BOARDS: &[&str] = &["DGX", "HGX"];
+/// Marks of cards on NVLink: their socket, and boards that have no other.
+const SOCKETS: &[&str] = &["SXM", "DGX", "HGX"];
 
 /// The cluster that any of `names` tells; the first that tells something is right.
 ///
@@ -47,8 +47,8 @@ pub(super) fn cluster_of(names: &[&str]) -> Result<Cluster, String> {
     let Some(card) = named.or_else(|| upper.iter().find_map(|name| product(name))) else {
         return Err(format!("system {shown} is not in the catalogue: its names tell no card"));
     };
-    let Card { device, count, sxm, memory } = card;
-    if !sxm {
+    let Card { device, count, is_sxm, memory } = card;
+    if !is_sxm && !SOCKETS.iter().any(|mark| upper.iter().any(|name| name.contains(mark))) {
         return Err(format!("{shown} may be SXM or PCI Express, its names do not tell"));
     }
     if let Some(memory) = memory.filter(|memory| (memory / device.memory - 1.0).abs() > MEMORY_TOLERANCE) {
@@ -103,7 +103,8 @@ fn not_in_catalogue(name: &str) -> Option<&'static str> {
 struct Card {
     device: Device,
     count: Option<u32>,
-    sxm: bool,
+    /// Whether there is no other kind of the card.
+    is_sxm: bool,
     memory: Option<f64>,
 }
 
@@ -118,11 +119,10 @@ fn card(name: &str) -> Option<Card> {
         Some((&name[at + mark.len()..], count, known(catalogue)?))
     });
     let (rest, count, device) = found?;
-    let board = BOARDS.iter().any(|board| name.contains(board));
     Some(Card {
         device,
         count: count.or_else(|| cards_first(name)),
-        sxm: name.contains("SXM") || board || device.name == "b200",
+        is_sxm: device.name == "b200",
         memory: rest.split(|c: char| !c.is_ascii_alphanumeric()).find_map(gigabytes),
     })
 }
@@ -156,7 +156,7 @@ fn product(name: &str) -> Option<Card> {
     let bare = number_at_start(name).and_then(|(_, rest)| rest.strip_prefix('X')).unwrap_or(name);
     let head = bare.split('_').next()?;
     let (_, count) = PRODUCTS.iter().find(|(product, _)| *product == head)?;
-    Some(Card { device: known("h100_sxm")?, count: Some(*count), sxm: true, memory: None })
+    Some(Card { device: known("h100_sxm")?, count: Some(*count), is_sxm: true, memory: None })
 }
 
 fn number_at_start(text: &str) -> Option<(u32, &str)> {
@@ -213,6 +213,7 @@ mod tests {
             (["8x NVIDIA H100-SXM5-80GB", ""], h100(1, 8)),
             (["8x A100-SXM4-80GB", ""], ("a100_sxm", 1, 8)),
             (["dgxh100_n8_merlin", "1xSUBMISSION_PLATFORM_PLACEHOLDER"], h100(8, 8)),
+            (["h100_n4_merlin_hugectr", "4xNVIDIA DGX H100"], h100(4, 8)),
         ] {
             assert_eq!(found(&names), expected, "{names:?}");
         }

@@ -92,7 +92,9 @@ fn dual(options: &[Vec<Work>], capacity: f64, z: f64) -> Area {
             sum += value(best);
             held += best.memory;
         }
-        (sum - price * capacity, held)
+        // The difference of two large numbers has the rounding of both.
+        let rounding = (sum + price * capacity) * 4.0 * f64::EPSILON * (options.len() + 2) as f64;
+        (sum - price * capacity - rounding, held)
     };
     let (free, held) = at(0.0);
     if held <= capacity || !free.is_finite() {

@@ -19,6 +19,9 @@ use super::ROUNDING;
 use super::kinds::{Kinds, Part};
 use super::knapsack::{Item, Knapsack};
 
+/// What sums of thousands of terms may be off by, as a share of them.
+const ROUNDING_OF_SUMS: f64 = 1e-12;
+
 /// The bound with the prices behind it.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Patterns {
@@ -128,7 +131,7 @@ impl<'k> Search<'k> {
             .zip(&self.prices)
             .map(|(kind, price)| price * kind.tables.len() as f64)
             .sum();
-        let worth = worth - self.byte_price * self.kinds.capacity;
+        let bytes = self.byte_price * self.kinds.capacity;
         let size = self.kinds.node_size as f64;
         let split = |cell: usize| {
             let values = edges.iter().take_while(|edge| **edge <= cell);
@@ -140,7 +143,10 @@ impl<'k> Search<'k> {
         let mut weakest = (f64::INFINITY, 0, 0, 0.0);
         for cell in &self.active {
             let (edge, held) = split(*cell);
-            let value = *cell as f64 * self.cell + worth - self.kinds.nodes as f64 * held;
+            let held = self.kinds.nodes as f64 * held;
+            // Differences of large numbers have the rounding of their sums.
+            let rounding = ROUNDING_OF_SUMS * (worth + bytes + held.abs());
+            let value = *cell as f64 * self.cell + worth - bytes - held - rounding;
             self.bounds[*cell] = self.bounds[*cell].max(value);
             if self.bounds[*cell] < weakest.0 {
                 weakest = (self.bounds[*cell], *cell, edge, value);

@@ -136,7 +136,10 @@ impl Exact<'_, '_> {
             }
             let mut built = Built { most: self.work, ..Built::default() };
             match choice.layout {
-                Layout::EveryRank => built.lists.push(Vec::new()),
+                Layout::EveryRank => {
+                    built.lists.push(Vec::new());
+                    built.work = problem.world_size() as u64;
+                }
                 Layout::AnyRank if choice.n_pieces() == 1 => {
                     built.lists.extend(ranks.iter().map(|rank| vec![*rank]));
                 }
@@ -231,7 +234,8 @@ impl Built {
         let ranks = |nodes: &Vec<usize>| {
             nodes.iter().flat_map(|node| problem.ranks_of(*node)).map(|rank| rank as u32).collect()
         };
-        self.lists.extend(nodes.iter().map(ranks));
+        let mut lists = self.some(nodes.iter().map(ranks), choice.n_pieces());
+        self.lists.append(&mut lists);
     }
 
     /// As many of this length as are listed at most and as the work allows; that there are more is noted.
