@@ -92,9 +92,7 @@ fn dual(options: &[Vec<Work>], capacity: f64, z: f64) -> Area {
             sum += value(best);
             held += best.memory;
         }
-        // The difference of two large numbers has the rounding of both.
-        let rounding = (sum + price * capacity) * 4.0 * f64::EPSILON * (options.len() + 2) as f64;
-        (sum - price * capacity - rounding, held)
+        (sum - price * capacity, held)
     };
     let (free, held) = at(0.0);
     if held <= capacity || !free.is_finite() {
@@ -123,6 +121,9 @@ fn dual(options: &[Vec<Work>], capacity: f64, z: f64) -> Area {
         }
     }
     let (price, best) = if at_left < at_right { (right, at_right) } else { (left, at_left) };
+    // The difference of two large numbers has the rounding of both.
+    let both = best + 2.0 * price * capacity;
+    let best = best - both * 4.0 * f64::EPSILON * (options.len() + 2) as f64;
     if best > free { Area { bound: best, byte_price: price } } else { Area { bound: free, byte_price: 0.0 } }
 }
 

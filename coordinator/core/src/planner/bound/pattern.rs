@@ -68,7 +68,7 @@ pub(in super::super) fn bound(kinds: &Kinds, byte_price: f64, cost: f64, limits:
     let mut order: Vec<usize> = (0..search.bounds.len()).collect();
     order.sort_by(|a, b| search.bounds[*a].total_cmp(&search.bounds[*b]).then(a.cmp(b)));
     let loads = order.iter().map(|cell| (*cell as f64 + 1.0) * search.cell).collect();
-    Patterns { bound: search.least().min(cost) * ROUNDING, prices: best, loads }
+    Patterns { bound: (search.least().min(cost) - search.rounding) * ROUNDING, prices: best, loads }
 }
 
 struct Search<'k> {
@@ -83,6 +83,8 @@ struct Search<'k> {
     /// The best bound so far for each cell, and the cells where it is below the cost.
     bounds: Vec<f64>,
     active: Vec<usize>,
+    /// The most that a bound may be off by rounding.
+    rounding: f64,
 }
 
 /// The cell where the bound is least, the value there, and what the best node holds of each kind.
@@ -104,6 +106,7 @@ impl<'k> Search<'k> {
             dearest,
             bounds,
             active: (0..cells).collect(),
+            rounding: 0.0,
         }
     }
 
@@ -132,6 +135,7 @@ impl<'k> Search<'k> {
             .map(|(kind, price)| price * kind.tables.len() as f64)
             .sum();
         let bytes = self.byte_price * self.kinds.capacity;
+        let net = worth - bytes;
         let size = self.kinds.node_size as f64;
         let split = |cell: usize| {
             let values = edges.iter().take_while(|edge| **edge <= cell);
@@ -144,9 +148,9 @@ impl<'k> Search<'k> {
         for cell in &self.active {
             let (edge, held) = split(*cell);
             let held = self.kinds.nodes as f64 * held;
+            let value = *cell as f64 * self.cell + net - held;
             // Differences of large numbers have the rounding of their sums.
-            let rounding = ROUNDING_OF_SUMS * (worth + bytes + held.abs());
-            let value = *cell as f64 * self.cell + worth - bytes - held - rounding;
+            self.rounding = self.rounding.max(ROUNDING_OF_SUMS * (worth + bytes + held.abs()));
             self.bounds[*cell] = self.bounds[*cell].max(value);
             if self.bounds[*cell] < weakest.0 {
                 weakest = (self.bounds[*cell], *cell, edge, value);
