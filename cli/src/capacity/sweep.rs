@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use muster_core::capacity::{Answer, answer};
+use muster_core::capacity::{Answer, Unanswered, answer};
 use serde_json::{Value, json};
 
 use super::load::Source;
@@ -28,10 +28,39 @@ pub struct Row {
 
 /// Why a row has no answer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Without {
-    cell: String,
-    message: String,
-    json: Value,
+pub enum Without {
+    /// The values break a rule of the spec.
+    Refused {
+        /// Which.
+        message: String,
+        /// Of which field.
+        field: Option<String>,
+    },
+    /// The pool has none.
+    Unanswered(Unanswered),
+}
+
+impl Without {
+    fn message(&self) -> String {
+        match self {
+            Self::Refused { message, .. } => message.clone(),
+            Self::Unanswered(error) => error.to_string(),
+        }
+    }
+
+    fn cell(&self) -> String {
+        match self {
+            Self::Refused { message, .. } => message.clone(),
+            Self::Unanswered(error) => unanswered::cell(error),
+        }
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Refused { message, field } => json!({"message": message, "field": field}),
+            Self::Unanswered(error) => unanswered::json(error),
+        }
+    }
 }
 
 /// A grid with its answers.
@@ -109,17 +138,13 @@ pub fn sweep(source: &Source<'_>, sweeps: &[String]) -> Result<Swept, Error> {
                 rows.extend(spec.pools.iter().map(|pool| Row {
                     values: values.clone(),
                     pool: pool.name.clone(),
-                    answer: answer(&spec, pool, pool.nodes).map_err(|error| Without {
-                        cell: unanswered::cell(&error),
-                        message: error.to_string(),
-                        json: unanswered::json(&error),
-                    }),
+                    answer: answer(&spec, pool, pool.nodes).map_err(Without::Unanswered),
                 }));
             }
             Err(error) => {
-                let (cell, message) = (error.message.clone(), error.message.clone());
-                let json = json!({"message": message, "field": error.field});
-                rows.push(Row { values, pool: String::new(), answer: Err(Without { cell, message, json }) });
+                let (message, field) = (error.message.clone(), error.field.clone());
+                let answer = Err(Without::Refused { message, field });
+                rows.push(Row { values, pool: String::new(), answer });
                 first = first.or(Some(error));
             }
         }
@@ -167,7 +192,7 @@ impl Swept {
                 ]),
                 Err(error) => {
                     cells.resize(cells.len() + 12, String::new());
-                    cells.push(quoted(&error.message));
+                    cells.push(quoted(&error.message()));
                 }
             }
             let _ = writeln!(text, "{}", cells.join(","));
@@ -193,7 +218,7 @@ impl Report for Swept {
                 ]),
                 Err(error) => {
                     cells.resize(cells.len() + 4, String::new());
-                    cells.push(error.cell.clone());
+                    cells.push(error.cell());
                 }
             }
             table.row(cells);
@@ -211,7 +236,7 @@ impl Report for Swept {
                 .collect();
             match &row.answer {
                 Ok(answer) => json!({"set": set, "pool": row.pool, "answer": answer_json(answer)}),
-                Err(error) => json!({"set": set, "pool": row.pool, "unanswered": error.json}),
+                Err(error) => json!({"set": set, "pool": row.pool, "unanswered": error.json()}),
             }
         };
         json!({"rows": self.rows.iter().map(row).collect::<Vec<_>>()})
@@ -251,7 +276,7 @@ mod tests {
         let swept = sweep(&source, &["tables.0.rows=1000,90000000000".to_owned()]).unwrap();
         assert!(swept.rows.len() == 2 && swept.rows[0].answer.is_ok());
         let refused = swept.rows[1].answer.as_ref().unwrap_err();
-        assert!(refused.message.contains("more than all memory of the largest pool"), "{refused:?}");
+        assert!(refused.message().contains("more than all memory of the largest pool"), "{refused:?}");
         let error = sweep(&source, &["tables.0.row=1000,2000".to_owned()]).unwrap_err();
         assert!(error.message.contains("did you mean `rows`?"), "{}", error.message);
     }

@@ -6,7 +6,7 @@
 use muster_proto::capacity::LayoutKind;
 
 use super::place::{Placement, Ranks, Unplaced};
-use crate::cost::{Cluster, Layout, Table, Workload, layout, memory};
+use crate::cost::{Cluster, Layout, Table, Workload, layout};
 
 /// Values above which a table is cut: the `column_slice_threshold` that NVIDIA's synthetic models were measured with on many GPUs
 /// (distributed-embeddings, `examples/benchmarks/synthetic_models`).
@@ -40,9 +40,10 @@ pub(super) fn deal(workload: &Workload, cluster: &Cluster) -> Result<Placement, 
             ranks.add(met[0], &layout::columns(table, blocks, cluster, &workload.setting));
         }
     }
-    check(workload, cluster, &ranks, &owners)?;
     let layouts = slices.iter().map(|k| if *k == 1 { Layout::TableWise } else { Layout::ColumnWise(*k) });
-    Ok(ranks.finish(layouts.zip(owners).collect(), workload, cluster))
+    let placement = ranks.finish(layouts.zip(owners).collect(), workload, cluster);
+    check(workload, cluster, &placement)?;
+    Ok(placement)
 }
 
 /// The least power of two of column blocks under the threshold, no more than ranks or columns.
@@ -67,22 +68,15 @@ fn slices_of(table: &Table, cluster: &Cluster) -> Result<u32, Unplaced> {
     )
 }
 
-fn check(
-    workload: &Workload,
-    cluster: &Cluster,
-    ranks: &Ranks,
-    owners: &[Vec<usize>],
-) -> Result<(), Unplaced> {
-    let fullest = (0..ranks.memory.len()).max_by(|a, b| ranks.memory[*a].total_cmp(&ranks.memory[*b]));
-    let for_tables =
-        cluster.table_memory.map_or(f64::INFINITY, |most| workload.beside_tables(cluster) + most);
-    let room = memory::usable(cluster).min(for_tables);
-    let missing = fullest.map_or(0.0, |rank| ranks.memory[rank] - room);
+fn check(workload: &Workload, cluster: &Cluster, placement: &Placement) -> Result<(), Unplaced> {
+    let held = placement.memory.iter().enumerate();
+    let Some((fullest, held)) = held.max_by(|a, b| a.1.total_cmp(b.1)) else { return Ok(()) };
+    let missing = held - workload.usable(cluster);
     if missing <= 0.0 {
         return Ok(());
     }
-    let here =
-        workload.tables.iter().zip(owners).filter(|(_, owners)| fullest.is_some_and(|r| owners.contains(&r)));
-    let largest = here.map(|(table, _)| table).max_by(|a, b| a.bytes().total_cmp(&b.bytes()));
+    let tables = workload.tables.iter().zip(&placement.tables);
+    let here = tables.filter(|(_, (_, owners))| owners.contains(&fullest)).map(|(table, _)| table);
+    let largest = here.max_by(|a, b| a.bytes().total_cmp(&b.bytes()));
     Err(Unplaced::Dealt { table: largest.map_or_else(String::new, |table| table.name.clone()), missing })
 }

@@ -255,7 +255,7 @@ fn check_hosts(workload: &Workload, cluster: &Cluster, placement: &Placement) ->
 /// The ranks while they fill up.
 pub(super) struct Ranks {
     loads: Vec<Phases>,
-    pub(super) memory: Vec<f64>,
+    memory: Vec<f64>,
     host: Vec<f64>,
 }
 

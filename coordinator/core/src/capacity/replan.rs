@@ -20,7 +20,7 @@ pub(super) fn moving_little(
     wish: &Wish,
 ) -> Result<(Placement, Moves), Unplaced> {
     let enough = best.step.seconds * (1.0 + wish.tolerance.max(0.0));
-    let mut found: Vec<Placement> = present(asked, wish).into_iter().collect();
+    let mut found: Vec<Placement> = asked.unmoved(wish).into_iter().collect();
     for lines in tried {
         found.push(asked.moved(lines, wish)?);
     }
@@ -34,42 +34,6 @@ pub(super) fn moving_little(
         .min_by(|a, b| a.0.cmp(&b.0).then(a.1.step.seconds.total_cmp(&b.1.step.seconds)));
     let (moves, placement) = least.expect("the best placement is among them");
     Ok((placement, moves))
-}
-
-/// What lies where, if that holds every table, is allowed and fits.
-fn present(asked: &Asked<'_>, wish: &Wish) -> Option<Placement> {
-    let tables = asked.workload.tables.iter().zip(asked.options).map(|(table, options)| {
-        let (name, ranks) = wish.present.get(&table.name)?;
-        let option = options.iter().find(|option| option.layout.name() == *name)?;
-        let ranks: Vec<usize> = ranks.iter().map(|rank| *rank as usize).collect();
-        let open = |rank: &usize| {
-            let pins = &table.demand.ranks;
-            *rank < asked.cluster.world_size as usize && (pins.is_empty() || pins.contains(&(*rank as u32)))
-        };
-        (ranks.len() == option.pieces.len() && ranks.iter().all(open) && spans(asked, option.layout, &ranks))
-            .then_some((option.layout, ranks))
-    });
-    let placement = asked.placement(tables.collect::<Option<Vec<_>>>()?);
-    asked.fits(&placement).then_some(placement)
-}
-
-/// Whether pieces lie as the layout has them: all ranks in order, or whole nodes.
-fn spans(asked: &Asked<'_>, layout: Layout, ranks: &[usize]) -> bool {
-    let per_node = asked.cluster.per_node.min(asked.cluster.world_size) as usize;
-    match layout {
-        Layout::TableWise | Layout::ColumnWise(_) => true,
-        Layout::RowWise | Layout::DataParallel => ranks.iter().enumerate().all(|(idx, rank)| idx == *rank),
-        Layout::TableRowWise | Layout::Grid(_) => {
-            let mut nodes: Vec<usize> = ranks.chunks(per_node).map(|ranks| ranks[0] / per_node).collect();
-            let whole = ranks.chunks(per_node).zip(&nodes).all(|(ranks, node)| {
-                ranks.iter().enumerate().all(|(idx, rank)| *rank == node * per_node + idx)
-            });
-            let n = nodes.len();
-            nodes.sort_unstable();
-            nodes.dedup();
-            whole && nodes.len() == n
-        }
-    }
 }
 
 /// What comes to ranks that do not hold it; a table in another layout moves as a whole.

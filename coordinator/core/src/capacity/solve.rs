@@ -106,32 +106,36 @@ impl Asked<'_> {
     /// A plan that moves little from what lies where, and by the lines costs little more than a fresh one.
     pub(super) fn moved(&self, lines: &Lines, wish: &Wish) -> Result<Placement, Unplaced> {
         let problem = self.problem(lines).map_err(|error| self.unplaced(&error))?;
-        let current = |table: &planner::Table| {
-            let (layout, ranks) = wish.present.get(&table.name)?;
-            let option = table.options.iter().position(|choice| choice.name == *layout)?;
-            let everywhere = table.options[option].layout == planner::Layout::EveryRank;
-            let fits = ranks.len() == table.options[option].n_pieces();
-            let ranks = if everywhere { Vec::new() } else { ranks.clone() };
-            fits.then_some(planner::Placement { option, ranks })
-        };
-        let current: Vec<_> = problem.tables().iter().map(current).collect();
-        let (plan, _) = planner::replan(&problem, &current, wish.tolerance, self.effort)
+        let present = present(&problem, wish);
+        let (plan, _) = planner::replan(&problem, &present, wish.tolerance, self.effort)
             .map_err(|error| self.unplaced(&error))?;
         self.read(&problem, &plan)
+    }
+
+    /// What lies where, if that holds every table, is allowed and fits.
+    pub(super) fn unmoved(&self, wish: &Wish) -> Option<Placement> {
+        let problem = self.problem(&bound::rates()).ok()?;
+        let placements: Vec<_> = present(&problem, wish).into_iter().collect::<Option<_>>()?;
+        planner::check_placements(&problem, &placements).ok()?;
+        Some(self.placed(&problem, &placements))
     }
 
     /// The plan as a placement, after a check that does not know the search.
     fn read(&self, problem: &Problem, plan: &Plan) -> Result<Placement, Unplaced> {
         planner::verify(problem, plan).map_err(|fault| Unplaced::Faulty { what: fault.to_string() })?;
+        Ok(self.placed(problem, &plan.placements))
+    }
+
+    fn placed(&self, problem: &Problem, placements: &[planner::Placement]) -> Placement {
         let mut tables = vec![(Layout::TableWise, Vec::new()); self.options.len()];
         // The planner sorts tables by name.
         let mut order: Vec<usize> = (0..self.options.len()).collect();
         order.sort_by(|a, b| self.workload.tables[*a].name.cmp(&self.workload.tables[*b].name));
         for (idx, table) in order.into_iter().enumerate() {
-            let ranks = plan.ranks(problem, idx).into_iter().map(|rank| rank as usize).collect();
-            tables[table] = (self.options[table][plan.placements[idx].option].layout, ranks);
+            let ranks = placements[idx].on(problem, idx).into_iter().map(|rank| rank as usize).collect();
+            tables[table] = (self.options[table][placements[idx].option].layout, ranks);
         }
-        Ok(self.placement(tables))
+        self.placement(tables)
     }
 
     fn problem(&self, lines: &Lines) -> Result<Problem, planner::Error> {
@@ -173,14 +177,12 @@ impl Asked<'_> {
     }
 
     /// Whether no device holds more than it may.
-    pub(super) fn fits(&self, placed: &Placement) -> bool {
-        let beside = self.workload.beside_tables(self.cluster);
-        let most = self.cluster.table_memory.map_or(f64::INFINITY, |most| beside + most);
-        let room = memory::usable(self.cluster).min(most);
+    fn fits(&self, placed: &Placement) -> bool {
+        let room = self.workload.usable(self.cluster);
         placed.memory.iter().all(|held| *held <= room)
     }
 
-    pub(super) fn placement(&self, tables: Vec<(Layout, Vec<usize>)>) -> Placement {
+    fn placement(&self, tables: Vec<(Layout, Vec<usize>)>) -> Placement {
         let mut ranks = Ranks::new(self.workload, self.cluster);
         for ((layout, on), options) in tables.iter().zip(self.options) {
             let option = options.iter().find(|option| option.layout == *layout);
@@ -218,6 +220,19 @@ impl Asked<'_> {
             other => Unplaced::Faulty { what: other.to_string() },
         }
     }
+}
+
+/// Where each table lies already, as the planner says it; none for one whose layout has other pieces here.
+fn present(problem: &Problem, wish: &Wish) -> Vec<Option<planner::Placement>> {
+    let of_table = |table: &planner::Table| {
+        let (layout, ranks) = wish.present.get(&table.name)?;
+        let option = table.options.iter().position(|choice| choice.name == *layout)?;
+        let everywhere = table.options[option].layout == planner::Layout::EveryRank;
+        let fits = ranks.len() == table.options[option].n_pieces();
+        let ranks = if everywhere { Vec::new() } else { ranks.clone() };
+        fits.then_some(planner::Placement { option, ranks })
+    };
+    problem.tables().iter().map(of_table).collect()
 }
 
 /// The option as the planner has it, its costs by the lines' slopes.

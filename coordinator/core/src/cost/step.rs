@@ -57,6 +57,13 @@ impl Workload {
         memory::beside_tables(&self.dense, self.setting.batch / cluster.n(), self.precision, cluster)
     }
 
+    /// Bytes of a rank that may be taken, by tables and what is beside them.
+    #[must_use]
+    pub fn usable(&self, cluster: &Cluster) -> f64 {
+        let most = cluster.table_memory.map_or(f64::INFINITY, |most| self.beside_tables(cluster) + most);
+        memory::usable(cluster).min(most)
+    }
+
     /// Seconds that every rank spends beside its tables, without latencies.
     #[must_use]
     pub fn dense_phases(&self, cluster: &Cluster) -> Phases {

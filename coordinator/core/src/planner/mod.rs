@@ -22,7 +22,7 @@ pub use self::error::Error;
 pub use self::problem::{Choice, Cluster, Demand, Device, Layout, MAX_PHASES, Problem, Run, Table};
 pub use self::replan::{Moves, replan};
 pub use self::solve::{Effort, plan};
-pub use self::verify::{Fault, loads, verify};
+pub use self::verify::{Fault, check_placements, loads, verify};
 
 /// Where one table lies.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,6 +31,16 @@ pub struct Placement {
     pub option: usize,
     /// The rank of each piece; empty for [`Layout::EveryRank`], whose piece `i` is on rank `i`.
     pub ranks: Vec<u32>,
+}
+
+impl Placement {
+    /// The ranks of the pieces of that table, in order.
+    pub fn on(&self, problem: &Problem, table: usize) -> Vec<u32> {
+        if problem.tables()[table].options[self.option].layout == Layout::EveryRank {
+            return (0..problem.world_size() as u32).collect();
+        }
+        self.ranks.clone()
+    }
 }
 
 /// What shows that no plan costs less than the bound.
@@ -79,10 +89,6 @@ impl Plan {
 
     /// The ranks of a table's pieces, in order.
     pub fn ranks(&self, problem: &Problem, table: usize) -> Vec<u32> {
-        let placement = &self.placements[table];
-        if problem.tables()[table].options[placement.option].layout == Layout::EveryRank {
-            return (0..problem.world_size() as u32).collect();
-        }
-        placement.ranks.clone()
+        self.placements[table].on(problem, table)
     }
 }

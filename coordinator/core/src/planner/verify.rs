@@ -72,7 +72,7 @@ pub fn verify(problem: &Problem, plan: &Plan) -> Result<(), Fault> {
 ///
 /// # Errors
 /// The first fault, in order of tables and ranks.
-pub(super) fn check_placements(problem: &Problem, placements: &[Placement]) -> Result<(), Fault> {
+pub fn check_placements(problem: &Problem, placements: &[Placement]) -> Result<(), Fault> {
     let tables = problem.tables();
     if placements.len() != tables.len() {
         return Err(Fault::Tables { found: placements.len(), wanted: tables.len() });

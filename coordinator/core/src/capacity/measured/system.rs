@@ -96,8 +96,9 @@ fn not_in_catalogue(name: &str) -> Option<&'static str> {
             "L40 and L40S without NVLink: their collectives were never measured, so there is no curve to forecast from",
         ),
     ];
-    // NVLink is no card, and neither are NVL72 racks, whose nodes are not alone.
-    reasons.into_iter().find(|(mark, _)| name.replace("NVLINK", "").contains(mark)).map(|(_, why)| why)
+    // NVLink is how cards are joined, NVL a kind of them.
+    let name = name.replace("NVLINK", "");
+    reasons.into_iter().find(|(mark, _)| name.contains(mark)).map(|(_, why)| why)
 }
 
 struct Card {
